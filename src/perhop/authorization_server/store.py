@@ -1,0 +1,219 @@
+"""What the authorization server asks of storage: narrow Protocols, each verb atomic and durable when it returns.
+
+Times are seconds since the epoch. Every verb raises StorageUnavailable when the database does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """The durable trace of one token: who, for what, from which parent."""
+
+    jti: str
+    parent_jti: str | None
+    txn: str
+    hop: int
+    audience: str
+    subject: str
+    agent: str
+    client_id: str
+    scope: str
+    issued_at: int
+    expires_at: int
+    tenant: str | None = None
+    family: str | None = None
+
+
+class TokenRecords(Protocol):
+    async def add(self, record: TokenRecord) -> None:
+        """Durable when it returns: called before the token leaves."""
+        ...
+
+    async def add_for_code(self, record: TokenRecord, code_hash: str) -> None:
+        """Add, and tie the token to the authorization code that it came from, in one transaction."""
+        ...
+
+
+class Lineage(Protocol):
+    """Tokens and their parents, over the database and the journal's permits alike."""
+
+    async def audiences(self, jti: str) -> frozenset[str]:
+        """Every audience from this token up to the first of its chain; empty for a token without a record."""
+        ...
+
+    async def descendants(self, jti: str, *, now: int) -> Sequence[TokenRecord]:
+        """Every unexpired token that came from this one, at any depth."""
+        ...
+
+    async def live(self, kind: str, value: str, *, now: int) -> Sequence[TokenRecord]:
+        """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family) is `value`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationCode:
+    """What a code stands for. The code itself is kept as its SHA-256 only."""
+
+    code_hash: str
+    client_id: str
+    subject: str
+    redirect_uri: str
+    code_challenge: str
+    resource: str
+    scopes: frozenset[str]
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """The one redemption that succeeds."""
+
+    code: AuthorizationCode
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The code was used before; `jtis` are the tokens that came of it."""
+
+    jtis: tuple[str, ...]
+
+
+class AuthorizationCodes(Protocol):
+    async def add(self, code: AuthorizationCode) -> None: ...
+
+    async def consume(self, code_hash: str) -> Consumed | Replayed | None:
+        """One statement: Consumed for the first caller, Replayed for every later one, None if never issued."""
+        ...
+
+
+class Assertions(Protocol):
+    async def spend(self, client_id: str, jti: str, *, expires_at: int) -> bool:
+        """True for the first use of this client's assertion id, False for every other one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A local account. `console_only` accounts sign in to the console and nothing else."""
+
+    email: str
+    subject: str
+    password_hash: str
+    disabled: bool = False
+    console_only: bool = False
+
+
+class Accounts(Protocol):
+    async def add(self, account: Account) -> bool:
+        """False if the e-mail address is taken."""
+        ...
+
+    async def get(self, email: str) -> Account | None: ...
+
+    async def list(self) -> Sequence[Account]: ...
+
+    async def disable(self, email: str) -> bool: ...
+
+    async def set_password(self, email: str, password_hash: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """A browser's session at the authorization server; the cookie's value is kept as its SHA-256 only."""
+
+    id_hash: str
+    subject: str
+    signed_in_at: int
+    expires_at: int
+
+
+class SignIns(Protocol):
+    async def add(self, sign_in: SignIn) -> None: ...
+
+    async def get(self, id_hash: str, *, now: int) -> SignIn | None:
+        """None once expired, ended, or the account disabled."""
+        ...
+
+    async def end(self, id_hash: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """A person's stored consent (core calls it a grant). `terms` is the digest of what the person was shown."""
+
+    subject: str
+    client_id: str
+    resource: str
+    scopes: frozenset[str]
+    terms: str
+    granted_at: int
+
+
+class Consents(Protocol):
+    async def put(self, consent: Consent) -> None: ...
+
+    async def get(self, subject: str, client_id: str, resource: str) -> Consent | None: ...
+
+    async def remove(self, subject: str, client_id: str, resource: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationRow:
+    """One revocation. `digest` is the hex SHA-256 of the value; tokens issued at or before `not_before` are refused.
+
+    `expires_at`: after it no token can be left that the row concerns.
+    """
+
+    seq: int
+    kind: str
+    digest: str
+    not_before: int
+    expires_at: int
+
+
+class RevocationRows(Protocol):
+    async def add(self, rows: Sequence[tuple[str, str, int, int]]) -> Sequence[RevocationRow]:
+        """Add (kind, digest, not_before, expires_at) rows in one transaction; returns them with their `seq`."""
+        ...
+
+    async def after(self, seq: int, *, now: int) -> Sequence[RevocationRow]:
+        """Rows in force with a higher `seq`, in order."""
+        ...
+
+
+class Standings(Protocol):
+    """What was disabled: the file defines objects, the database owns their standing.
+
+    `kind` is `client`, `resource` or `owner`. Nothing but `enable` lifts a disabling.
+    """
+
+    async def disabled(self) -> frozenset[tuple[str, str]]:
+        """Every (kind, name) that is disabled."""
+        ...
+
+    async def disable(self, kind: str, name: str, *, why: str, now: int) -> None: ...
+
+    async def enable(self, kind: str, name: str, *, now: int) -> bool:
+        """True if it was disabled before."""
+        ...
+
+    async def reconcile(self, defined: frozenset[tuple[str, str]], *, now: int) -> frozenset[tuple[str, str]]:
+        """Remember what the file defines; disable what it defined before and no longer does; returns those."""
+        ...
+
+
+class KeyStates(Protocol):
+    """States of signing keys by `kid`: prepared, active, retired, revoked."""
+
+    async def all(self) -> Mapping[str, tuple[str, int]]:
+        """`kid` -> (state, since)."""
+        ...
+
+    async def set(self, states: Mapping[str, str], *, now: int) -> None:
+        """Set several states in one transaction."""
+        ...

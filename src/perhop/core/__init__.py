@@ -1,0 +1,1 @@
+"""The nouns. Frozen dataclasses; standard library only; no I/O, no clock."""

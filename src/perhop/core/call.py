@@ -1,0 +1,75 @@
+"""One MCP request as we see it, and the answer that goes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Headers = tuple[tuple[str, str], ...]
+"""Header fields in order; names lower case, repeats kept."""
+
+
+class CallKind(StrEnum):
+    """What a message of the MCP endpoint is. The values of the last three stand as `method` in the journal."""
+
+    REQUEST = "request"
+    NOTIFICATION = "notification"
+    RESPONSE = "response"
+    STREAM = "GET"
+    END = "DELETE"
+
+
+class Action(StrEnum):
+    """What policy is asked about: the actions of the Cedar schema."""
+
+    CALL_TOOL = "call_tool"
+    GET_PROMPT = "get_prompt"
+    READ_RESOURCE = "read_resource"
+    LIST = "list"
+    EXCHANGE = "exchange"
+    ISSUE = "issue"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that a call touches: `name` is the tool, the prompt or the MCP resource's URI; empty for LIST."""
+
+    action: Action
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One interpreted message; what is forwarded is `body`, and nothing was decided on anything else.
+
+    `id` is ours and random; `rpc_id` is the peer's. `targets` is empty where any bound token suffices; several for a
+    listen filter, and each must be permitted. `session` and `last_event_id` are the upstream's own values, unsealed.
+    """
+
+    id: str
+    kind: CallKind
+    revision: str
+    method: str
+    targets: tuple[Target, ...]
+    body: bytes
+    headers: Headers
+    rpc_id: str | int | None = None
+    arguments: Mapping[str, Any] | None = None
+    session: str | None = None
+    last_event_id: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The tool, prompt or URI that the message names, for the journal."""
+        return self.targets[0].name or None if self.targets else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer that goes to the caller; the body is a stream of chunks, possibly one, possibly none."""
+
+    status: int
+    headers: Headers
+    body: AsyncIterator[bytes]

@@ -1,0 +1,66 @@
+"""What policy is asked, what it answers, and the proof that a call may go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perhop.core.call import Call, Target
+from perhop.core.resource import Resource
+from perhop.core.token import BoundToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question to policy. Names are configuration names; `subject` is a person (`user:...`) or None.
+
+    `arguments` holds top-level strings, 64-bit integers and booleans only. `actors` is the `act` chain, outermost
+    first. `scopes` are the token's; `now` is seconds since the epoch; `ip` is the caller's address or empty.
+    """
+
+    target: Target
+    agent: str
+    server: str
+    subject: str | None
+    client_id: str
+    actors: tuple[str, ...]
+    scopes: frozenset[str]
+    hop: int
+    now: int
+    arguments: Mapping[str, Any]
+    tenant: str | None = None
+    ip: str = ""
+    revision: str = ""
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Policy permits; `policies` are the `@id`s that satisfied it (empty where only a forbid could have spoken)."""
+
+    policies: tuple[str, ...]
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Policy does not permit. `failed` is True when a policy could not be evaluated: unsure means no."""
+
+    policies: tuple[str, ...]
+    policy_version: str
+    failed: bool = False
+    detail: str = ""
+
+
+Decision = Allow | Deny
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Proof that this bound token may make this call on this resource. Made by `perhop.gateway.decide` only."""
+
+    bound: BoundToken
+    resource: Resource
+    call: Call
+    allow: Allow

@@ -1,0 +1,101 @@
+"""Resources: the MCP servers that tokens are good for.
+
+`Resource` is OAuth's protected resource. What MCP calls a resource is an `McpResource` in this code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import NewType
+
+ResourceUri = NewType("ResourceUri", str)
+"""A canonical resource URI; only `perhop.rules.resource_uri` makes one."""
+
+
+class Risk(StrEnum):
+    """Caps the lifetime of tokens for a resource."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class CredentialKind(StrEnum):
+    """What the gateway presents to an upstream."""
+
+    EXCHANGE = "exchange"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """One scope of one resource. `tools` are names or globs with `*`; empty: this scope lists no tools."""
+
+    name: str
+    says: str
+    tools: tuple[str, ...] = ()
+    default: bool = False
+
+    def lists(self, tool: str) -> bool:
+        """True if one of the patterns matches the whole tool name; `*` is the only wildcard."""
+        return any(fnmatchcase(tool, pattern.replace("[", "[[]").replace("?", "[?]")) for pattern in self.tools)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """The real server behind the gateway. `resource` is None only for credential kind `none`."""
+
+    url: str
+    resource: ResourceUri | None
+    credential: CredentialKind
+    unsafe_open_upstream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A registered MCP server. `uri` is the audience of inbound tokens.
+
+    Scopes keep the order of the configuration file. Without `upstream` no gateway stands in front: the server
+    itself is at `uri`.
+    """
+
+    name: str
+    uri: ResourceUri
+    owner: str
+    scopes: Mapping[str, Scope]
+    tenant: str | None = None
+    risk: Risk = Risk.MEDIUM
+    upstream: Upstream | None = None
+
+    @property
+    def server_uri(self) -> ResourceUri:
+        """The audience by which the server itself is addressed: `upstream.resource`, else `uri`."""
+        if self.upstream is not None and self.upstream.resource is not None:
+            return self.upstream.resource
+        return self.uri
+
+    @property
+    def lists_tools(self) -> bool:
+        """True once any scope lists tools; then a call needs a scope that lists its tool."""
+        return any(scope.tools for scope in self.scopes.values())
+
+    def scope_for(self, tool: str) -> str | None:
+        """Name of the first scope of the file that lists the tool."""
+        return next((scope.name for scope in self.scopes.values() if scope.lists(tool)), None)
+
+    def advertised_scopes(self) -> tuple[str, ...]:
+        """What a challenge and the metadata ask for: scopes with `default: true`, else all."""
+        chosen = tuple(scope.name for scope in self.scopes.values() if scope.default)
+        return chosen or tuple(self.scopes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """A permitted step from the server of one resource to another resource; scopes map from parent to child."""
+
+    source: str
+    target: str
+    scopes: Mapping[str, tuple[str, ...]]

@@ -1,0 +1,147 @@
+"""A token's way through Perhop, as types: VerifiedToken -> BoundToken -> HopToken.
+
+Each type is made in one place only (a house test holds that), so holding one is proof of the check that made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perhop.core.actor import Actor, MayAct
+from perhop.core.resource import ResourceUri
+from perhop.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedToken:
+    """Signature, type, issuer, required claims and times hold. Says nothing of who may take it: see BoundToken.
+
+    Times are seconds since the epoch. `audience` is as received. `fingerprint` is the hex SHA-256 of the token.
+    Made by `perhop.tokens.verify` only.
+    """
+
+    issuer: str
+    jti: str
+    subject: str
+    client_id: str
+    audience: str
+    scopes: frozenset[str]
+    issued_at: int
+    expires_at: int
+    agent: str
+    fingerprint: str
+    actor: Actor | None = None
+    may_act: MayAct | None = None
+    txn: str | None = None
+    hop: int = 1
+    tenant: str | None = None
+    task: str | None = None
+    call_bound: bool = False
+    sender_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BoundToken:
+    """A verified token that is addressed to this one resource. Made by `perhop.rules.audience` only."""
+
+    token: VerifiedToken
+    resource: ResourceUri
+
+    @property
+    def issuer(self) -> str:
+        return self.token.issuer
+
+    @property
+    def jti(self) -> str:
+        return self.token.jti
+
+    @property
+    def subject(self) -> str:
+        return self.token.subject
+
+    @property
+    def agent(self) -> str:
+        """Client id of the first token of the chain: who the agent is."""
+        return self.token.agent
+
+    @property
+    def client_id(self) -> str:
+        """Who presented this token's request at the authorization server."""
+        return self.token.client_id
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The `act` chain, outermost first; only the first is authoritative. Spec: RFC 8693 §4.1."""
+        return tuple(self.token.actor.chain()) if self.token.actor else ()
+
+    @property
+    def tenant(self) -> str | None:
+        return self.token.tenant
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return self.token.scopes
+
+    @property
+    def task(self) -> str | None:
+        return self.token.task
+
+    @property
+    def txn(self) -> str | None:
+        return self.token.txn
+
+    @property
+    def expires_at(self) -> int:
+        return self.token.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDraft:
+    """Everything that a token will say, before it is signed. One audience, by type."""
+
+    issuer: str
+    jti: str
+    subject: str
+    client_id: str
+    audience: ResourceUri
+    scopes: frozenset[str]
+    issued_at: int
+    expires_at: int
+    txn: str
+    hop: int = 1
+    agent: str | None = None
+    actor: Actor | None = None
+    tenant: str | None = None
+    task: str | None = None
+    parent_jti: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A signed token and what it says. Made by `perhop.tokens.mint` only."""
+
+    raw: Secret
+    draft: TokenDraft
+
+
+@dataclass(frozen=True, slots=True)
+class HopToken:
+    """A token whose audience is the upstream: the only token that `forward` takes. Made by the exchange only."""
+
+    minted: MintedToken
+
+    @property
+    def jti(self) -> str:
+        return self.minted.draft.jti
+
+    @property
+    def audience(self) -> ResourceUri:
+        return self.minted.draft.audience
+
+
+@dataclass(frozen=True, slots=True)
+class NoCredential:
+    """The upstream takes no token at all."""
+
+
+Onward = HopToken | NoCredential

@@ -1,0 +1,139 @@
+"""The record: one event of the journal, as a value.
+
+Never holds a token, a secret or an argument value. `seq` and `time` are given by the writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from perhop.core.token import BoundToken, TokenDraft, VerifiedToken
+
+
+class Event(StrEnum):
+    """Every event that is recorded."""
+
+    TOKEN_ISSUED = "token.issued"
+    TOKEN_REFUSED = "token.refused"
+    CALL_PERMITTED = "call.permitted"
+    CALL_ENDED = "call.ended"
+    CALL_REFUSED = "call.refused"
+    SESSION_REFUSED = "session.refused"
+    REVOCATION = "revocation"
+    KEY_CHANGED = "key.changed"
+    POLICY_CHANGED = "policy.changed"
+    CONFIG_LOADED = "config.loaded"
+    ACCOUNT_CHANGED = "account.changed"
+    JOURNAL_SUPPRESSED = "journal.suppressed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """The token that came in, or only `unverified` (hex SHA-256 of it) when its signature did not hold."""
+
+    jti: str | None = None
+    aud: str | None = None
+    sub: str | None = None
+    agent: str | None = None
+    client_id: str | None = None
+    act: Any | None = None
+    scope: str | None = None
+    exp: int | None = None
+    unverified: str | None = None
+
+    @classmethod
+    def of(cls, token: VerifiedToken | BoundToken) -> Inbound:
+        """What the journal keeps of a token whose signature held."""
+        verified = token.token if isinstance(token, BoundToken) else token
+        return cls(
+            jti=verified.jti,
+            aud=verified.audience,
+            sub=verified.subject,
+            agent=verified.agent,
+            client_id=verified.client_id,
+            act=list(verified.actor.chain()) if verified.actor else None,
+            scope=" ".join(sorted(verified.scopes)),
+            exp=verified.expires_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """The token that went out."""
+
+    jti: str
+    aud: str
+    scope: str
+    exp: int
+
+    @classmethod
+    def of(cls, draft: TokenDraft) -> Outbound:
+        """What the journal keeps of a token that we mint."""
+        return cls(jti=draft.jti, aud=draft.audience, scope=" ".join(sorted(draft.scopes)), exp=draft.expires_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
+    """The call: `id` is ours, `arguments_mac` an HMAC-SHA-256 of the arguments under a key of the journal."""
+
+    id: str
+    method: str
+    name: str | None = None
+    arguments_mac: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFacts:
+    """What policy said: `effect` is `permit` or `deny`."""
+
+    effect: str
+    policies: tuple[str, ...]
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """Where the request came from; `session` is a fingerprint, never the id."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFacts:
+    """How it ended: `status` is HTTP's, `error` a JSON-RPC code, `tool_error`, `cut`, `cancelled` or a reason."""
+
+    status: int | None = None
+    error: str | None = None
+    duration_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One event. `reason` is a dotted code or None; `resource` and `client` are configuration names.
+
+    `detail` is for operators: no token, secret or argument value. `about` names the object of a change.
+    """
+
+    event: Event
+    reason: str | None = None
+    txn: str | None = None
+    hop: int | None = None
+    parent_jti: str | None = None
+    inbound: Inbound | None = None
+    outbound: Outbound | None = None
+    call: CallFacts | None = None
+    decision: DecisionFacts | None = None
+    request: RequestFacts | None = None
+    result: ResultFacts | None = None
+    owner: str | None = None
+    tenant: str | None = None
+    resource: str | None = None
+    client: str | None = None
+    detail: str | None = None
+    about: Mapping[str, Any] | None = None
