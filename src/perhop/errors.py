@@ -78,6 +78,12 @@ class TokenLifetimeTooLong(BearerRefused):
     reason = "token.lifetime"
 
 
+class TokenNotYetValid(BearerRefused):
+    """`iat` or `nbf` lies further ahead than clocks may differ."""
+
+    reason = "token.lifetime"
+
+
 class TokenExpired(BearerRefused):
     reason = "token.expired"
 
@@ -180,10 +186,23 @@ class MethodUnknown(RequestRefused):
     description = "the method is not known"
 
 
+class MethodUnknownModern(MethodUnknown):
+    """The same under a revision that wants 404 for it. Spec: MCP 2026-07-28 transports."""
+
+    status = 404
+
+
 class HttpMethodNotAllowed(RequestRefused):
     status = 405
     rpc_code = None
     description = "the HTTP method is not allowed"
+    allow: ClassVar[str] = "GET, POST, DELETE"
+
+
+class OnlyPostAllowed(HttpMethodNotAllowed):
+    """The revision has one HTTP method. Spec: MCP 2026-07-28 transports."""
+
+    allow = "POST"
 
 
 class SessionMismatch(RequestRefused):
@@ -235,6 +254,11 @@ class PolicyRefused(Refused):
     error = "access_denied"
     description = "the call is not allowed"
     reason = "policy.denied"
+
+    def __init__(self, detail: str = "", *, policies: tuple[str, ...] = (), policy_version: str = "") -> None:
+        super().__init__(detail)
+        self.policies = policies
+        self.policy_version = policy_version
 
 
 class PolicyDenied(PolicyRefused):
@@ -368,6 +392,14 @@ class ChainCycle(TokenRefused):
     description = "the subject token is not valid"
 
 
+class RevocationNotAllowed(TokenRefused):
+    """The token is another client's. Spec: RFC 7009 §2.1."""
+
+    error = "unauthorized_client"
+    description = "the client may not revoke this token"
+    reason = "presenter.mismatch"
+
+
 # --- authorization endpoint ------------------------------------------------------------------------------------------
 
 
@@ -384,18 +416,6 @@ class ResponseTypeUnsupported(AuthorizeRefused):
     description = "the response type is not supported"
 
 
-class AuthorizeTargetInvalid(AuthorizeRefused):
-    error = "invalid_target"
-    description = "the resource is not valid"
-    reason = "audience.mismatch"
-
-
-class AuthorizeScopeInvalid(AuthorizeRefused):
-    error = "invalid_scope"
-    description = "the scope is not valid"
-    reason = "scope.insufficient"
-
-
 class AuthorizeClientNotAllowed(AuthorizeRefused):
     error = "unauthorized_client"
     description = "the client may not ask for this"
@@ -406,6 +426,13 @@ class ConsentDenied(AuthorizeRefused):
     error = "access_denied"
     description = "access was denied"
     reason = "policy.denied"
+
+
+class SignInFailed(Refused):
+    """Wrong e-mail address or password, or an account that may not sign in here: one answer for all."""
+
+    description = "the e-mail address or the password is wrong"
+    reason = "client.authentication"
 
 
 class RedirectRefused(Refused):
@@ -446,6 +473,20 @@ class UpstreamUnavailable(Unavailable):
     reason = "upstream.unavailable"
 
 
+class AnswerTooLong(Unavailable):
+    """The upstream's answer did not end in the time that a call may take."""
+
+    reason = "upstream.unavailable"
+    description = "the call took too long"
+
+
+class AnswerUnfit(Unavailable):
+    """What the upstream answered cannot be judged, so it does not pass."""
+
+    reason = "upstream.unavailable"
+    description = "the answer cannot be passed on"
+
+
 class UpstreamOpen(Unavailable):
     """The upstream took a token that is good nowhere, or could not be shown to refuse it."""
 
@@ -455,6 +496,12 @@ class UpstreamOpen(Unavailable):
 
 class KeysUnavailable(Unavailable):
     """The issuer's keys, or its revocation feed, could not be had or are stale."""
+
+    reason = "upstream.unavailable"
+
+
+class IssuerUnavailable(Unavailable):
+    """The authorization server did not answer, or did not answer as itself. Spec: RFC 8414 §3.3."""
 
     reason = "upstream.unavailable"
 
@@ -496,6 +543,12 @@ class KeyUnusable(OperatorError):
     """A key file that is missing, weak, unreadable or open to others."""
 
 
+class JournalDamaged(OperatorError):
+    """The journal's file cannot be read, or does not hold together; nothing is written to it any more."""
+
+    exit_code = 7
+
+
 class NotFound(OperatorError):
     exit_code = 6
 
@@ -504,3 +557,17 @@ class CheckFailed(OperatorError):
     """A check found problems."""
 
     exit_code = 7
+
+
+class TokenNotGranted(OperatorError):
+    """The authorization server refused our own token request; `error` is its code. Spec: RFC 6749 §5.2."""
+
+    exit_code = 3
+
+    def __init__(self, error: str, *, description: str = "", advice: str = "") -> None:
+        super().__init__(f"the authorization server refused a token: `{error}` {description}".rstrip(), advice=advice)
+        self.error = error
+
+
+class WrongDestination(OperatorError):
+    """A request that carries a token would have gone elsewhere than to the token's audience."""

@@ -12,7 +12,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRecord:
-    """The durable trace of one token: who, for what, from which parent."""
+    """The durable trace of one token: who, for what, from which parent.
+
+    `parent_audience` is there because the parent may have no record of its own: a token under a key taken over.
+    """
 
     jti: str
     parent_jti: str | None
@@ -27,6 +30,7 @@ class TokenRecord:
     expires_at: int
     tenant: str | None = None
     family: str | None = None
+    parent_audience: str | None = None
 
 
 class TokenRecords(Protocol):
@@ -35,7 +39,10 @@ class TokenRecords(Protocol):
         ...
 
     async def add_for_code(self, record: TokenRecord, code_hash: str) -> None:
-        """Add, and tie the token to the authorization code that it came from, in one transaction."""
+        """Add, and tie the token to the authorization code that it came from, in one transaction.
+
+        Raises: CodeReplayed if the code was redeemed a second time since: that redemption found no token to revoke
+        """
         ...
 
 
@@ -43,7 +50,10 @@ class Lineage(Protocol):
     """Tokens and their parents, over the database and the journal's permits alike."""
 
     async def audiences(self, jti: str) -> frozenset[str]:
-        """Every audience from this token up to the first of its chain; empty for a token without a record."""
+        """Every audience from this token up to the first of its chain; empty for a token without a record.
+
+        Raises: JournalUnavailable where the journal's permits cannot be read, as every verb here
+        """
         ...
 
     async def descendants(self, jti: str, *, now: int) -> Sequence[TokenRecord]:

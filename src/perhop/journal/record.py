@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from perhop.core.actor import Actor
 from perhop.core.token import BoundToken, TokenDraft, VerifiedToken
+
+
+def act_claim(actor: Actor | None) -> dict[str, Any] | None:
+    """The chain as the claim has it, outermost first: `{"sub": ..., "act": {...}}`. Spec: RFC 8693 §4.1."""
+    claim: dict[str, Any] | None = None
+    for subject in reversed(tuple(actor.chain()) if actor else ()):
+        claim = {"sub": subject} if claim is None else {"sub": subject, "act": claim}
+    return claim
 
 
 class Event(StrEnum):
@@ -54,7 +63,7 @@ class Inbound:
             sub=verified.subject,
             agent=verified.agent,
             client_id=verified.client_id,
-            act=list(verified.actor.chain()) if verified.actor else None,
+            act=act_claim(verified.actor),
             scope=" ".join(sorted(verified.scopes)),
             exp=verified.expires_at,
         )
@@ -62,17 +71,26 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """The token that went out."""
+    """The token that went out. `sub` and `act` say for whom and through whom, where no later record would."""
 
     jti: str
     aud: str
     scope: str
     exp: int
+    sub: str | None = None
+    act: Any | None = None
 
     @classmethod
     def of(cls, draft: TokenDraft) -> Outbound:
         """What the journal keeps of a token that we mint."""
-        return cls(jti=draft.jti, aud=draft.audience, scope=" ".join(sorted(draft.scopes)), exp=draft.expires_at)
+        return cls(
+            jti=draft.jti,
+            aud=draft.audience,
+            scope=" ".join(sorted(draft.scopes)),
+            exp=draft.expires_at,
+            sub=draft.subject,
+            act=act_claim(draft.actor),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +135,8 @@ class ResultFacts:
 class Record:
     """One event. `reason` is a dotted code or None; `resource` and `client` are configuration names.
 
+    `txn`, `hop` and `parent_jti` are those of `outbound`; without one, those of `inbound`. `call.id` joins a permit
+    and its outcome.
     `detail` is for operators: no token, secret or argument value. `about` names the object of a change.
     """
 

@@ -75,13 +75,16 @@ class Revocations:
         """Drop revocations whose every token has expired by now."""
         self._not_before = {key: value for key, value in self._not_before.items() if value[1] > now}
 
+    def covers(self, kind: RevocationKind, value: str, *, issued_at: int) -> bool:
+        """True if what was issued at this time under this name is revoked."""
+        entry = self._not_before.get((kind, revocation_digest(value)))
+        return entry is not None and issued_at <= entry[0]
+
     def check(self, token: VerifiedToken) -> None:
         """Refuse a token that a revocation names. Does not look at its expiry.
 
         Raises: TokenRevoked
         """
         for kind, value in _names(token):
-            if kind in self._kinds:
-                entry = self._not_before.get((kind, revocation_digest(value)))
-                if entry is not None and token.issued_at <= entry[0]:
-                    raise TokenRevoked(f"revoked by {kind.value}")
+            if kind in self._kinds and self.covers(kind, value, issued_at=token.issued_at):
+                raise TokenRevoked(f"revoked by {kind.value}")

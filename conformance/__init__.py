@@ -1,0 +1,1 @@
+"""The official MCP conformance suite, run on a server that Perhop guards and through the gateway in front of it."""

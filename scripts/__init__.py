@@ -1,0 +1,1 @@
+"""What maintainers and CI run on the repository; none of it is part of the package."""

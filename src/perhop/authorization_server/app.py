@@ -1,0 +1,79 @@
+"""The authorization server's routes, as a table, and the one edge at which nothing unforeseen gets out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from perhop.authorization_server.endpoints.authorize import authorize
+from perhop.authorization_server.endpoints.jwks import jwks
+from perhop.authorization_server.endpoints.metadata import metadata
+from perhop.authorization_server.endpoints.refuse import refuse
+from perhop.authorization_server.endpoints.render import render_internal_error
+from perhop.authorization_server.endpoints.revocations import revocations
+from perhop.authorization_server.endpoints.revoke import revoke
+from perhop.authorization_server.endpoints.token import token
+from perhop.authorization_server.issuer import CurrentIssuer, Issuer
+from perhop.authorization_server.trail import Trail
+from perhop.errors import Refused, Unavailable
+
+Endpoint = Callable[[Request, Issuer], Awaitable[Response]]
+
+ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
+    ("/authorize", authorize, ("GET", "POST")),
+    ("/token", token, ("POST",)),
+    ("/revoke", revoke, ("POST",)),
+    ("/revocations", revocations, ("GET",)),
+    ("/jwks", jwks, ("GET",)),
+)
+"""Below the issuer's own path."""
+
+WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+"""Spec: RFC 8414 §3; the second name for clients that know only OpenID Connect Discovery."""
+
+_log = logging.getLogger("perhop.authorization_server")
+
+
+def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list[Route]:
+    """Every route of the authorization server, for the application that holds the traffic listener.
+
+    Metadata stands where RFC 8414 puts it (the well-known name before the issuer's path) and, for the second name,
+    where OpenID Connect Discovery does (after it).
+
+    Spec: RFC 8414 §3.1
+    """
+    path = urlsplit(issuer_url).path.rstrip("/")
+    metadata_paths = dict.fromkeys((*(name + path for name in WELL_KNOWN), path + WELL_KNOWN[1]))
+    return [
+        *(Route(each, _at_the_edge(metadata, current), methods=["GET"]) for each in metadata_paths),
+        *(
+            Route(path + each, _at_the_edge(endpoint, current), methods=list(methods))
+            for each, endpoint, methods in ENDPOINTS
+        ),
+    ]
+
+
+def build_app(issuer_url: str, current: CurrentIssuer) -> Starlette:
+    """The authorization server alone, as an ASGI application."""
+    return Starlette(routes=authorization_server_routes(issuer_url, current))
+
+
+def _at_the_edge(endpoint: Endpoint, current: CurrentIssuer) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        issuer = current()
+        try:
+            return await endpoint(request, issuer)
+        except (Refused, Unavailable) as fact:
+            return await refuse(fact, Trail.of(request), issuer)
+        except Exception:
+            # Not ours to foresee: closed, and only the log learns what it was.
+            _log.exception("%s %s failed", request.method, request.url.path)
+            return render_internal_error()
+
+    return answer

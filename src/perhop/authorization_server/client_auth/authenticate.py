@@ -1,0 +1,38 @@
+"""Which client speaks: the methods as a table of cases.
+
+Spec: RFC 6749 §2.3
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from perhop.authorization_server.client_auth.client_secret import check_secret
+from perhop.authorization_server.client_auth.credentials import Credentials, PublicId, SharedSecret, SignedAssertion
+from perhop.authorization_server.client_auth.none import check_public
+from perhop.authorization_server.client_auth.private_key_jwt import check_assertion
+from perhop.authorization_server.issuer import Issuer
+from perhop.core.client import Client
+
+
+async def authenticate_client(credentials: Credentials, issuer: Issuer) -> Client:
+    """The client that these credentials prove, in good standing now.
+
+    Of a public client only the name is known: what it may do must rest on something else.
+
+    Spec: RFC 6749 §3.2.1
+    Raises: ClientAuthenticationFailed, AssertionReplayed, ClientDisabled, ClientExpired, OwnerMissing,
+        TokenRequestMalformed, StorageUnavailable
+    """
+    clients = issuer.registry.clients
+    match credentials:
+        case PublicId(client_id=client_id):
+            client = check_public(credentials, clients.get(client_id))
+        case SharedSecret(client_id=client_id):
+            client = check_secret(credentials, clients.get(client_id))
+        case SignedAssertion():
+            client = await check_assertion(credentials, issuer)
+        case _:
+            assert_never(credentials)
+    issuer.standing.check_client(client, issuer.registry, now=issuer.now())
+    return client

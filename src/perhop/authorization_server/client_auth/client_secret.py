@@ -1,0 +1,35 @@
+"""`client_secret_basic` and `client_secret_post`.
+
+Spec: RFC 6749 §2.3.1
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from perhop.authorization_server.client_auth.credentials import SharedSecret
+from perhop.core.client import Client, ClientSecret
+from perhop.errors import ClientAuthenticationFailed
+
+
+def check_secret(credentials: SharedSecret, client: Client | None) -> Client:
+    """The client, if the secret is its own and came by its own method. An unknown client costs the same comparison.
+
+    Spec: RFC 6749 §2.3.1
+    Raises: ClientAuthenticationFailed
+    """
+    registered = client.authentication if client is not None else None
+    expected = registered.secret.reveal() if isinstance(registered, ClientSecret) else ""
+    is_equal = hmac.compare_digest(_digest(expected), _digest(credentials.secret.reveal()))
+    if client is None or not isinstance(registered, ClientSecret):
+        raise ClientAuthenticationFailed(f"client_id `{credentials.client_id[:128]}` is unknown or has no secret")
+    if not is_equal or not expected:
+        raise ClientAuthenticationFailed(f"wrong secret for client `{client.id}`")
+    if registered.method != credentials.method:
+        raise ClientAuthenticationFailed(f"client `{client.id}` must use {registered.method}")
+    return client
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,1 @@
+"""The endpoints, one a file, and the one place that turns errors into answers: `render`."""

@@ -1,0 +1,248 @@
+"""`/authorize`: a person signs in, is asked, and the client gets a code.
+
+The request travels in the forms' hidden input and is read anew at every step, so nothing of it is kept here. A step
+whose seal is not good does nothing: the form of the moment is shown again.
+
+Spec: RFC 6749 §4.1
+Spec: RFC 9207 §2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from perhop.authorization_server.codes import CODE_LIFETIME, hash_code
+from perhop.authorization_server.drafts import draft_first
+from perhop.authorization_server.endpoints.refuse import record_refusal
+from perhop.authorization_server.form import Form, parse_form, read_form_body
+from perhop.authorization_server.interaction.authorization_request import (
+    MAX_REQUEST_BYTES,
+    AuthorizationRequest,
+    is_redirectable,
+    parse_authorization_request,
+    parse_destination,
+)
+from perhop.authorization_server.interaction.consent import Terms, is_covered, terms_digest, terms_of
+from perhop.authorization_server.interaction.form_seal import FORM_LIFETIME
+from perhop.authorization_server.interaction.login import (
+    FORM_COOKIE,
+    SESSION_COOKIE,
+    SESSION_SECONDS,
+    current_sign_in,
+    read_cookie,
+    set_cookie,
+    sign_in,
+)
+from perhop.authorization_server.interaction.pages import see_other
+from perhop.authorization_server.issue import check_policy, question_of
+from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.store import AuthorizationCode, Consent, SignIn
+from perhop.authorization_server.trail import Trail
+from perhop.core.call import Action
+from perhop.errors import ConsentDenied, RedirectRefused, Refused, SignInFailed, Unavailable
+
+SIGN_IN, CONSENT = "sign_in", "consent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One arrival at the endpoint: the authorization request as text, and the form that was sent, if one was."""
+
+    query: str
+    sent: Form | None
+
+    @property
+    def step(self) -> str | None:
+        return self.sent.one("step") if self.sent is not None else None
+
+
+async def authorize(request: Request, issuer: Issuer) -> Response:
+    """Read the visit -> find the destination -> check the request -> take the step that was sent -> answer.
+
+    Spec: RFC 6749 §4.1.2
+    """
+    trail = Trail.of(request)
+    try:
+        visit = await _read_visit(request)
+        form = parse_form(visit.query.encode())
+        destination = parse_destination(form, issuer)
+        trail = trail.asking(form, issuer.registry).naming(destination.client)
+        issuer.standing.check_client(destination.client, issuer.registry, now=issuer.now())
+    except (Refused, Unavailable) as fact:
+        return issuer.pages.refused(await record_refusal(fact, trail, issuer))
+    try:
+        asked = parse_authorization_request(form, visit.query, destination, issuer)
+        return await _answer(visit, asked, request, trail, issuer)
+    except (Refused, Unavailable) as fact:
+        answered = await record_refusal(fact, trail, issuer)
+        if isinstance(answered, Refused) and is_redirectable(answered):
+            return see_other(destination.with_error(answered, issuer.url))
+        return issuer.pages.refused(answered)
+
+
+async def _read_visit(request: Request) -> Visit:
+    """The request comes in the query of a GET or in the body of a POST.
+
+    Spec: RFC 6749 §3.1
+    Raises: RedirectRefused, TokenRequestMalformed, BodyTooLarge, BodyTooSlow
+    """
+    if request.method != "POST":
+        visit = Visit(query=request.url.query, sent=None)
+    else:
+        body = await read_form_body(request)
+        sent = parse_form(body)
+        if sent.one("step") is None:
+            visit = Visit(query=body.decode("ascii"), sent=None)
+        else:
+            visit = Visit(query=sent.one("request") or "", sent=sent)
+    if len(visit.query) > MAX_REQUEST_BYTES:
+        raise RedirectRefused(f"the request is longer than {MAX_REQUEST_BYTES} bytes")
+    return visit
+
+
+async def _answer(
+    visit: Visit, asked: AuthorizationRequest, request: Request, trail: Trail, issuer: Issuer
+) -> Response:
+    """The step that was sent, else the form of the moment: sign in, then consent, then the code."""
+    if visit.step == SIGN_IN and _is_sealed(visit, request, issuer):
+        return await _take_sign_in(visit, asked, request, trail, issuer)
+    signed_in = await current_sign_in(request, issuer)
+    if signed_in is None:
+        return _show_sign_in(asked, request, issuer, failed=False)
+    _check_not_forbidden(asked, signed_in, trail, issuer)
+    terms = terms_of(asked.client, asked.resource, asked.scopes, asked.destination.redirect_uri, issuer.registry)
+    if visit.sent is not None and visit.step == CONSENT:
+        decided = await _take_consent(visit.sent, asked, terms, signed_in, issuer)
+        if decided is not None:
+            return decided
+    stored = await issuer.stores.consents.get(signed_in.subject, asked.client.id, asked.resource.uri)
+    if is_covered(stored, terms, asked.client):
+        return await _give_code(asked, signed_in, issuer)
+    seal = issuer.form_seal.seal(*_consent_binding(asked, terms, signed_in), now=issuer.now())
+    return issuer.pages.consent(
+        terms=terms,
+        redirect_uri=asked.destination.redirect_uri,
+        query=asked.query,
+        seal=seal,
+        action=_action(issuer),
+    )
+
+
+def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: Trail, issuer: Issuer) -> None:
+    """Ask policy before the person is asked; it is asked again when the code is redeemed.
+
+    Raises: TargetForbidden, TargetUndecidable
+    """
+    draft = draft_first(
+        issuer,
+        client_id=asked.client.id,
+        subject=signed_in.subject,
+        resource=asked.resource,
+        scopes=asked.scopes,
+        now=issuer.now(),
+    )
+    check_policy(issuer.policy, question_of(draft, asked.resource, Action.ISSUE, ip=trail.request.ip or ""))
+
+
+def _is_sealed(visit: Visit, request: Request, issuer: Issuer) -> bool:
+    cookie = read_cookie(request, FORM_COOKIE, issuer)
+    seal = visit.sent.one("seal") if visit.sent is not None else None
+    if cookie is None or seal is None:
+        return False
+    return issuer.form_seal.is_good(seal, SIGN_IN, cookie, visit.query, now=issuer.now())
+
+
+def _show_sign_in(asked: AuthorizationRequest, request: Request, issuer: Issuer, *, failed: bool) -> Response:
+    known = read_cookie(request, FORM_COOKIE, issuer)
+    cookie = known or issuer.new_secret()
+    page = issuer.pages.sign_in(
+        client=asked.client,
+        resource=asked.resource,
+        redirect_uri=asked.destination.redirect_uri,
+        query=asked.query,
+        seal=issuer.form_seal.seal(SIGN_IN, cookie, asked.query, now=issuer.now()),
+        action=_action(issuer),
+        failed=failed,
+    )
+    set_cookie(page, FORM_COOKIE, cookie, issuer, max_age=FORM_LIFETIME)
+    return page
+
+
+async def _take_sign_in(
+    visit: Visit, asked: AuthorizationRequest, request: Request, trail: Trail, issuer: Issuer
+) -> Response:
+    """A good password leads back to the request, by GET, so that going back in the browser sends no password again."""
+    assert visit.sent is not None, "a step is sent by a form"
+    try:
+        session = await sign_in(visit.sent, request, issuer)
+    except SignInFailed as fact:
+        answered = await record_refusal(fact, trail, issuer)
+        if isinstance(answered, Unavailable):
+            return issuer.pages.refused(answered)
+        return _show_sign_in(asked, request, issuer, failed=True)
+    response = see_other(f"{_action(issuer)}?{asked.query}")
+    set_cookie(response, SESSION_COOKIE, session, issuer, max_age=SESSION_SECONDS)
+    return response
+
+
+def _consent_binding(asked: AuthorizationRequest, terms: Terms, signed_in: SignIn) -> tuple[str, ...]:
+    """What a consent form is good for: this session, this request, and exactly what was shown."""
+    return CONSENT, signed_in.id_hash, asked.query, terms_digest(terms)
+
+
+async def _take_consent(
+    sent: Form, asked: AuthorizationRequest, terms: Terms, signed_in: SignIn, issuer: Issuer
+) -> Response | None:
+    """The person's decision; None if this is not one, or not one on what is asked now.
+
+    Raises: ConsentDenied, StorageUnavailable
+    """
+    binding = _consent_binding(asked, terms, signed_in)
+    if not issuer.form_seal.is_good(sent.one("seal") or "", *binding, now=issuer.now()):
+        return None
+    match sent.all("decision"):
+        case ("allow",):
+            await issuer.stores.consents.put(
+                Consent(
+                    subject=signed_in.subject,
+                    client_id=asked.client.id,
+                    resource=asked.resource.uri,
+                    scopes=asked.scopes,
+                    terms=terms_digest(terms),
+                    granted_at=issuer.now(),
+                )
+            )
+            return await _give_code(asked, signed_in, issuer)
+        case ("deny",):
+            raise ConsentDenied(f"`{signed_in.subject}` denied client `{asked.client.id}`")
+        case _:
+            return None
+
+
+async def _give_code(asked: AuthorizationRequest, signed_in: SignIn, issuer: Issuer) -> Response:
+    """A code is bound to client, redirect URI, challenge and resource; good once, for a minute.
+
+    Spec: RFC 6749 §4.1.2
+    """
+    code = issuer.new_secret()
+    await issuer.stores.codes.add(
+        AuthorizationCode(
+            code_hash=hash_code(code),
+            client_id=asked.client.id,
+            subject=signed_in.subject,
+            redirect_uri=asked.destination.redirect_uri,
+            code_challenge=asked.code_challenge,
+            resource=asked.resource.uri,
+            scopes=asked.scopes,
+            expires_at=issuer.now() + CODE_LIFETIME,
+        )
+    )
+    return see_other(asked.destination.with_code(code, issuer.url))
+
+
+def _action(issuer: Issuer) -> str:
+    return urlsplit(issuer.endpoint("/authorize")).path

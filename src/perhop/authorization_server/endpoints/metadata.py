@@ -1,0 +1,55 @@
+"""Authorization server metadata: what is built, and nothing else.
+
+Spec: RFC 8414 §2
+Spec: RFC 9207 §3
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from perhop.authorization_server.endpoints.render import render_public
+from perhop.authorization_server.issuer import Issuer
+from perhop.core.client import GrantType
+from perhop.tokens.keys import Algorithm
+
+MAX_AGE = 300
+REVOCATIONS_MEMBER = "perhop_revocations_endpoint"
+"""Our own member: where the signed feed of revocations is. Spec: RFC 8414 §2."""
+CLIENT_AUTHENTICATION_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
+
+
+def metadata_document(issuer: Issuer) -> dict[str, Any]:
+    """The document of RFC 8414, served under both well-known names.
+
+    Spec: RFC 8414 §2
+    """
+    methods = list(CLIENT_AUTHENTICATION_METHODS)
+    algorithms = [each.value for each in Algorithm]
+    scopes = {name for resource in issuer.registry.resources.values() for name in resource.scopes}
+    return {
+        "issuer": issuer.url,
+        "authorization_endpoint": issuer.endpoint("/authorize"),
+        "token_endpoint": issuer.endpoint("/token"),
+        "jwks_uri": issuer.endpoint("/jwks"),
+        "revocation_endpoint": issuer.endpoint("/revoke"),
+        REVOCATIONS_MEMBER: issuer.endpoint("/revocations"),
+        "scopes_supported": sorted(scopes),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": [each.value for each in GrantType],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+    }
+
+
+async def metadata(_request: Request, issuer: Issuer) -> Response:
+    """Answer with the document."""
+    return render_public(metadata_document(issuer), max_age=MAX_AGE)

@@ -1,0 +1,99 @@
+"""`/token`: every grant in one rhythm.
+
+Spec: RFC 6749 §3.2
+Spec: RFC 6749 §5
+Spec: RFC 8693 §2.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from perhop.authorization_server.client_auth.authenticate import authenticate_client
+from perhop.authorization_server.client_auth.credentials import parse_credentials
+from perhop.authorization_server.endpoints.refuse import refuse
+from perhop.authorization_server.endpoints.render import NO_STORE
+from perhop.authorization_server.form import check_unrepeated, read_form
+from perhop.authorization_server.grants import authorization_code, client_credentials, token_exchange
+from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE, verify_subject_token
+from perhop.authorization_server.issue import Authorized, check_policy, issue, question_of
+from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.trail import Trail
+from perhop.core.call import Action
+from perhop.core.client import Client, GrantType
+from perhop.core.token import MintedToken
+from perhop.errors import GrantTypeNotAllowed, GrantTypeUnsupported, Refused, Unavailable
+from perhop.rules.scope import render_scope
+
+Authorize = Callable[[Asked, Issuer], Awaitable[Authorized]]
+
+GRANTS: Mapping[GrantType, Authorize] = {
+    GrantType.AUTHORIZATION_CODE: authorization_code.authorize,
+    GrantType.CLIENT_CREDENTIALS: client_credentials.authorize,
+    GrantType.TOKEN_EXCHANGE: token_exchange.authorize,
+}
+
+
+async def token(request: Request, issuer: Issuer) -> Response:
+    """Parse -> authenticate client -> verify subject token -> authorize one resource -> ask policy -> issue -> respond.
+
+    Spec: RFC 6749 §5.1
+    """
+    trail, now = Trail.of(request), issuer.now()
+    authorization = request.headers.getlist("authorization")
+    try:
+        form = await read_form(request)
+        trail = trail.asking(form, issuer.registry)
+        check_unrepeated(form)
+        client = await authenticate_client(parse_credentials(authorization, form), issuer)
+        trail = trail.by(client)
+        grant_type = allowed_grant(form.required("grant_type"), client)
+        is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
+        subject_token = verify_subject_token(form, issuer, now=now) if is_exchange else None
+        trail = trail.having_verified(subject_token)
+        asked = Asked(form=form, client=client, now=now, subject_token=subject_token)
+        authorized = await GRANTS[grant_type](asked, issuer)
+        trail = trail.to(authorized.resource)
+        action = Action.EXCHANGE if is_exchange else Action.ISSUE
+        check_policy(
+            issuer.policy,
+            question_of(authorized.draft, authorized.resource, action, ip=trail.request.ip or ""),
+        )
+        minted = await issue(authorized, issuer, request=trail.request)
+    except (Refused, Unavailable) as fact:
+        return await refuse(fact, trail, issuer, tried_header=bool(authorization))
+    return render_token(minted, is_exchange=is_exchange)
+
+
+def allowed_grant(grant_type: str, client: Client) -> GrantType:
+    """The grant, if it is built and this client may use it.
+
+    Spec: RFC 6749 §5.2
+    Raises: GrantTypeUnsupported, GrantTypeNotAllowed
+    """
+    try:
+        grant = GrantType(grant_type)
+    except ValueError:
+        raise GrantTypeUnsupported(f"`{grant_type[:128]}`") from None
+    if grant not in client.grants:
+        raise GrantTypeNotAllowed(f"client `{client.id}` may not use `{grant.value}`")
+    return grant
+
+
+def render_token(minted: MintedToken, *, is_exchange: bool) -> Response:
+    """The successful answer. Spec: RFC 6749 §5.1, RFC 8693 §2.2.1."""
+    draft = minted.draft
+    body: dict[str, Any] = {
+        "access_token": minted.raw.reveal(),
+        "token_type": "Bearer",
+        "expires_in": draft.expires_at - draft.issued_at,
+        "scope": render_scope(draft.scopes),
+    }
+    if is_exchange:
+        body["issued_token_type"] = ACCESS_TOKEN_TYPE
+    return JSONResponse(body, headers=dict(NO_STORE))

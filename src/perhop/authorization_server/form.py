@@ -1,0 +1,133 @@
+"""Parameters as they arrive: one strict reading of `application/x-www-form-urlencoded`, for bodies and queries alike.
+
+Spec: RFC 6749 §3.1
+Spec: RFC 6749 §3.2
+Spec: RFC 6749 Appendix B
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import ClientDisconnect, Request
+
+from perhop.errors import BodyTooLarge, BodyTooSlow, TokenRequestMalformed
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_SECONDS = 30
+MAX_PARAMETERS = 100
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+
+_PAIR = re.compile(rb"(?:[^%\x00-\x20\x7f-\xff]|%[0-9A-Fa-f]{2})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Every parameter with its values, in order and as they came."""
+
+    values: Mapping[str, tuple[str, ...]]
+
+    def one(self, name: str) -> str | None:
+        """The first value of a parameter; None if it is absent or empty, which is the same. Spec: RFC 6749 §3.2."""
+        return (self.values.get(name) or ("",))[0] or None
+
+    def required(self, name: str) -> str:
+        """The value of a parameter that must be there.
+
+        Raises: TokenRequestMalformed
+        """
+        value = self.one(name)
+        if value is None:
+            raise TokenRequestMalformed(f"`{name}` is missing")
+        return value
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value, empty ones too."""
+        return self.values.get(name, ())
+
+    def is_repeated(self, name: str) -> bool:
+        return len(self.values.get(name, ())) > 1
+
+
+def parse_form(raw: bytes) -> Form:
+    """Read parameters; a text that is not exactly of this encoding, or not UTF-8, is refused, never repaired.
+
+    Does not refuse repeated parameters.
+
+    Raises: TokenRequestMalformed
+    """
+    pairs = raw.split(b"&") if raw else []
+    if len(pairs) > MAX_PARAMETERS:
+        raise TokenRequestMalformed(f"more than {MAX_PARAMETERS} parameters")
+    values: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        if _PAIR.fullmatch(pair) is None:
+            raise TokenRequestMalformed("the parameters are not form-encoded")
+        raw_name, _, raw_value = pair.partition(b"=")
+        name = decode_component(raw_name)
+        values[name] = (*values.get(name, ()), decode_component(raw_value))
+    return Form(values)
+
+
+def decode_component(raw: bytes) -> str:
+    """One name or value of a form.
+
+    Raises: TokenRequestMalformed
+    """
+    try:
+        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise TokenRequestMalformed("a parameter is not UTF-8") from None
+
+
+def check_unrepeated(form: Form) -> None:
+    """Refuse repeated parameters; `resource` has a rule of its own.
+
+    Spec: RFC 6749 §3.2
+    Raises: TokenRequestMalformed
+    """
+    repeated = sorted(name for name in form.values if name != "resource" and form.is_repeated(name))
+    if repeated:
+        raise TokenRequestMalformed(f"repeated: {', '.join(f'`{name[:64]}`' for name in repeated)}")
+
+
+async def read_form(request: Request) -> Form:
+    """Read the body of a request as a form.
+
+    Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
+    """
+    return parse_form(await read_form_body(request))
+
+
+async def read_form_body(request: Request) -> bytes:
+    """The body of a request that says it is a form, not yet parsed.
+
+    Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
+    """
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    if media_type.strip().lower() != FORM_MEDIA_TYPE or len(request.headers.getlist("content-type")) != 1:
+        raise TokenRequestMalformed(f"the content type is not `{FORM_MEDIA_TYPE}`")
+    if parameters.strip().lower().replace('"', "") not in ("", "charset=utf-8"):
+        raise TokenRequestMalformed("the content type has parameters other than `charset=utf-8`")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise TokenRequestMalformed("the body has a content encoding")
+    return await _read_body(request)
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(MAX_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+    except TimeoutError:
+        raise BodyTooSlow(f"longer than {MAX_BODY_SECONDS} s") from None
+    except ClientDisconnect:
+        raise TokenRequestMalformed("the peer left before the body was whole") from None
+    return bytes(body)

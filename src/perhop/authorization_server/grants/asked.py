@@ -1,0 +1,19 @@
+"""What a grant is given: the request as it stands once the client is authenticated. Grants never touch raw HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perhop.authorization_server.form import Form
+from perhop.core.client import Client
+from perhop.core.token import VerifiedToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One token request; `subject_token` is verified, and there for the exchange only."""
+
+    form: Form
+    client: Client
+    now: int
+    subject_token: VerifiedToken | None = None

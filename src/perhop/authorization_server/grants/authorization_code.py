@@ -1,0 +1,93 @@
+"""Authorization code: what a person allowed at `/authorize`, redeemed once by the one who asked.
+
+Spec: RFC 6749 §4.1.3
+Spec: RFC 7636 §4.6
+Spec: RFC 8707 §2.2
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from perhop.authorization_server.codes import CODE_LIFETIME, hash_code
+from perhop.authorization_server.drafts import draft_first
+from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.client_credentials import reach, reachable
+from perhop.authorization_server.issue import Authorized
+from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.revocation import RevokedObject
+from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
+from perhop.core.resource import Resource
+from perhop.errors import CodeInvalid, CodeReplayed
+from perhop.rules.pkce import check_code_verifier
+from perhop.rules.resource_indicators import resolve_granted_target
+from perhop.rules.resource_uri import parse_resource_uri
+from perhop.rules.revocation import RevocationKind
+from perhop.rules.scope import narrow, parse_scope
+
+
+async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
+    """Redeem a code: single use -> client -> redirect URI -> verifier -> resource -> revocation -> scopes.
+
+    A code that comes to the wrong client is spent all the same.
+
+    Spec: RFC 6749 §4.1.3
+    Raises: CodeInvalid, CodeReplayed, TargetMultiple, TargetInvalid, ScopeInvalid, TokenRequestMalformed, OwnerMissing,
+        StorageUnavailable, JournalUnavailable
+    """
+    hashed = hash_code(asked.form.required("code"))
+    code = await _consume(hashed, issuer)
+    _check_code(code, asked)
+    target = resolve_granted_target(
+        asked.form.all("resource"),
+        granted=parse_resource_uri(code.resource),
+        audience_values=asked.form.all("audience"),
+    )
+    resource = reachable(asked.client, target, issuer)
+    _check_revocations(code, resource, issuer)
+    # The client may reach less now than when the person was asked.
+    scopes = narrow(parse_scope(asked.form.one("scope")), code.scopes & reach(asked.client, resource))
+    draft = draft_first(
+        issuer, client_id=asked.client.id, subject=code.subject, resource=resource, scopes=scopes, now=asked.now
+    )
+    return Authorized(draft=draft, resource=resource, code_hash=hashed)
+
+
+async def _consume(hashed: str, issuer: Issuer) -> AuthorizationCode:
+    """The code, for its first redeemer; a second one takes the tokens of the first with it. Spec: RFC 6749 §4.1.2."""
+    match await issuer.stores.codes.consume(hashed):
+        case Consumed(code=code):
+            return code
+        case Replayed(jtis=jtis):
+            for jti in jtis:
+                await issuer.revoker.revoke(
+                    RevokedObject.TOKEN, jti, why="its authorization code came twice", by="perhop"
+                )
+            raise CodeReplayed(f"the code was used before; {len(jtis)} tokens are revoked")
+        case None:
+            raise CodeInvalid("the code is not known")
+        case unexpected:
+            assert_never(unexpected)
+
+
+def _check_code(code: AuthorizationCode, asked: Asked) -> None:
+    if asked.now >= code.expires_at:
+        raise CodeInvalid("the code has expired")
+    if code.client_id != asked.client.id:
+        raise CodeInvalid(f"the code was given to client `{code.client_id}`")
+    if asked.form.one("redirect_uri") != code.redirect_uri:
+        raise CodeInvalid("`redirect_uri` is not the one that the code was sent to")
+    check_code_verifier(asked.form.one("code_verifier"), code.code_challenge)
+
+
+def _check_revocations(code: AuthorizationCode, resource: Resource, issuer: Issuer) -> None:
+    """A revocation after the person's consent stops the code as it would have stopped its token."""
+    issued_at = code.expires_at - CODE_LIFETIME
+    names = (
+        (RevocationKind.SUBJECT, code.subject),
+        (RevocationKind.AGENT, code.client_id),
+        (RevocationKind.RESOURCE, code.resource),
+        (RevocationKind.TENANT, resource.tenant or ""),
+    )
+    if any(issuer.revocations.covers(kind, value, issued_at=issued_at) for kind, value in names):
+        raise CodeInvalid("what the code stands for was revoked since it was given")

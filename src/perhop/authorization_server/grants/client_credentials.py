@@ -1,0 +1,74 @@
+"""Client credentials: an agent on its own account.
+
+Spec: RFC 6749 §4.4
+"""
+
+from __future__ import annotations
+
+from perhop.authorization_server.drafts import draft_first
+from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.issue import Authorized
+from perhop.authorization_server.issuer import Issuer
+from perhop.core.client import Client, GrantType, NoAuthentication
+from perhop.core.resource import Resource, ResourceUri
+from perhop.errors import GrantTypeNotAllowed, TargetInvalid
+from perhop.rules.resource_indicators import resolve_target
+from perhop.rules.scope import narrow, parse_scope
+
+
+async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
+    """Authorize a client for itself: a resource that it reaches, at most the scopes that it reaches there.
+
+    Spec: RFC 6749 §4.4.2
+    Raises: TargetMissing, TargetMultiple, TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing
+    """
+    target = resolve_target(
+        asked.form.all("resource"),
+        audience_values=asked.form.all("audience"),
+        default=default_target(asked.client, issuer),
+    )
+    return authorize_client(asked.client, target, parse_scope(asked.form.one("scope")), issuer, now=asked.now)
+
+
+def authorize_client(
+    client: Client, target: ResourceUri, scopes: frozenset[str], issuer: Issuer, *, now: int
+) -> Authorized:
+    """What a client may have for itself, whoever asks on its behalf. No scopes: all that it reaches.
+
+    Does not look whether the client is authenticated or in standing.
+
+    Raises: TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing
+    """
+    # INVARIANT: a public client proves nothing, so it never gets a token for itself.
+    if isinstance(client.authentication, NoAuthentication) or GrantType.CLIENT_CREDENTIALS not in client.grants:
+        raise GrantTypeNotAllowed(f"client `{client.id}` may not use client credentials")
+    resource = reachable(client, target, issuer)
+    granted = narrow(scopes, reach(client, resource))
+    draft = draft_first(issuer, client_id=client.id, subject=client.id, resource=resource, scopes=granted, now=now)
+    return Authorized(draft=draft, resource=resource)
+
+
+def default_target(client: Client, issuer: Issuer) -> ResourceUri | None:
+    """The resource that the configuration lets this client leave out."""
+    resource = issuer.registry.resources.get(client.default_resource or "")
+    return resource.uri if resource is not None else None
+
+
+def reachable(client: Client, target: ResourceUri, issuer: Issuer) -> Resource:
+    """The resource at this URI, if this client reaches it and it is in standing.
+
+    The `upstream.resource` of a resource is at no `uri`: no client reaches it.
+
+    Spec: RFC 8707 §2
+    Raises: TargetInvalid, OwnerMissing
+    """
+    resource = issuer.registry.resource_at(target)
+    if resource is None or resource.name not in client.reaches:
+        raise TargetInvalid(f"`{target}` is unknown, or client `{client.id}` does not reach it")
+    issuer.standing.check_target(resource, issuer.registry)
+    return resource
+
+
+def reach(client: Client, resource: Resource) -> frozenset[str]:
+    """The scopes that this client may ask for at this resource."""
+    return frozenset(client.reaches.get(resource.name, ())) & frozenset(resource.scopes)

@@ -1,0 +1,106 @@
+"""The gateway's own exchange, in process: from a token for a resource's `uri` to one for its `upstream.resource`.
+
+The only place that makes a HopToken, and the only one that mints for an `upstream.resource`: nothing on HTTP leads
+here. The gateway's permit is the durable record of a hop token, so nothing is written for it.
+
+Spec: RFC 8693 §1.1
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from perhop.authorization_server.drafts import draft_child, draft_first
+from perhop.authorization_server.issue import Authorized, issue, question_of
+from perhop.authorization_server.issuer import CurrentIssuer, Issuer
+from perhop.core.call import Action
+from perhop.core.decision import Allow, Deny, Permit
+from perhop.core.resource import Resource, ResourceUri
+from perhop.core.token import HopToken, TokenDraft
+from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient
+from perhop.rules.delegation import GATEWAY_PREFIX, check_may_act
+from perhop.rules.lifetime import HOP_LIFETIME
+from perhop.rules.resource_uri import parse_resource_uri
+from perhop.tokens.mint import mint
+
+
+class HopExchanger:
+    """Exchanges for the gateway, presenting as `gateway:NAME`."""
+
+    def __init__(self, issuer: CurrentIssuer) -> None:
+        self._issuer = issuer
+
+    async def exchange(self, permit: Permit) -> HopToken:
+        """A token of 60 s for the upstream of the permitted call's resource, with the same scopes.
+
+        Does not look at sender, revocation or standing: a permit is proof that the gateway has. INVARIANT: no cycle can
+        close here. An `upstream.resource` is reached from its own `uri` only, and a `uri` only once in a chain.
+
+        Spec: RFC 8693 §2.2
+        Raises: PresenterMismatch, ChainTooDeep, TokenExpired, ScopeInsufficient, PolicyDenied, PolicyUndecidable
+        """
+        issuer, resource, parent = self._issuer(), permit.resource, permit.bound.token
+        presenter = GATEWAY_PREFIX + resource.name
+        check_may_act(parent, presenter, issuer.url)
+        scopes = parent.scopes & frozenset(resource.scopes)
+        if not scopes:
+            raise ScopeInsufficient(resource.advertised_scopes()[0], "the token has no scope of this resource")
+        draft = draft_child(
+            issuer,
+            parent,
+            presenter=presenter,
+            audience=_upstream(resource),
+            resource=resource,
+            scopes=scopes,
+            lifetime=HOP_LIFETIME,
+            now=issuer.now(),
+        )
+        _check_exchange(issuer, draft, resource)
+        return HopToken(mint(draft, issuer.keyring.active))
+
+    def canary(self) -> ResourceUri:
+        """A fresh audience that is registered nowhere, so that a token for it is good nowhere."""
+        issuer = self._issuer()
+        return parse_resource_uri(f"{issuer.url}/canary/{issuer.new_id()}")
+
+    async def self_test_token(self, resource: Resource, audience: ResourceUri) -> HopToken:
+        """A token with which the gateway tests whether an upstream looks at audiences: the right one, or a canary.
+
+        Of both every claim but the audience is alike, and both are recorded as issued.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        issuer = self._issuer()
+        if audience != _upstream(resource) and not audience.startswith(issuer.endpoint("/canary/")):
+            raise ValueError("the self-test asks for its own upstream or for a canary")
+        presenter = GATEWAY_PREFIX + resource.name
+        right = draft_first(
+            issuer,
+            client_id=presenter,
+            subject=presenter,
+            resource=resource,
+            scopes=frozenset(resource.scopes),
+            now=issuer.now(),
+        )
+        draft = replace(right, audience=audience, expires_at=right.issued_at + HOP_LIFETIME)
+        minted = await issue(Authorized(draft=draft, resource=resource), issuer, about={"self_test": resource.name})
+        return HopToken(minted)
+
+
+def _upstream(resource: Resource) -> ResourceUri:
+    if resource.upstream is None or resource.upstream.resource is None:
+        raise ValueError(f"`{resource.name}` has no upstream that takes our tokens")
+    return resource.upstream.resource
+
+
+def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource) -> None:
+    match decision := issuer.policy.decide(question_of(draft, resource, Action.EXCHANGE)):
+        case Allow():
+            return
+        case Deny(failed=True):
+            raise PolicyUndecidable(decision.detail)
+        case Deny():
+            raise PolicyDenied(f"the exchange is forbidden by {', '.join(decision.policies) or 'policy'}")
+        case _:
+            assert_never(decision)

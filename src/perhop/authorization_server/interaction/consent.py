@@ -1,0 +1,119 @@
+"""Consent: what a person is asked, in words, and how long the answer holds.
+
+Pure: what is stored and shown elsewhere is computed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+from urllib.parse import urlsplit
+
+from perhop.authorization_server.store import Consent
+from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
+from perhop.core.registry import Registry
+from perhop.core.resource import Resource, Scope
+from perhop.rules.redirect_uri import is_loopback_only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onward:
+    """A resource that the server may call on with what it is given, and the scopes it can get there."""
+
+    resource: Resource
+    scopes: tuple[Scope, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Everything that a person is asked to agree to."""
+
+    client: Client
+    resource: Resource
+    scopes: tuple[Scope, ...]
+    onward: tuple[Onward, ...]
+    redirect_host: str
+
+
+def terms_of(client: Client, resource: Resource, scopes: Iterable[str], redirect_uri: str, registry: Registry) -> Terms:
+    """What this request asks a person to agree to; scopes in the order of the configuration."""
+    wanted = frozenset(scopes)
+    return Terms(
+        client=client,
+        resource=resource,
+        scopes=tuple(scope for name, scope in resource.scopes.items() if name in wanted),
+        onward=_onward(resource, wanted, registry),
+        redirect_host=urlsplit(redirect_uri).hostname or redirect_uri.partition(":")[0],
+    )
+
+
+def _onward(resource: Resource, scopes: frozenset[str], registry: Registry) -> tuple[Onward, ...]:
+    """Everything that hops lead to from these scopes, at any depth; a resource that was reached is not left again."""
+    reached: dict[str, frozenset[str]] = {resource.name: scopes}
+    frontier = [resource.name]
+    while frontier:
+        source = frontier.pop()
+        for hop in registry.hops:
+            target = registry.resources.get(hop.target)
+            if hop.source != source or target is None:
+                continue
+            gained = frozenset(to for name in reached[source] for to in hop.scopes.get(name, ()))
+            if not gained <= reached.get(hop.target, frozenset()):
+                reached[hop.target] = reached.get(hop.target, frozenset()) | gained
+                frontier.append(hop.target)
+    return tuple(
+        Onward(
+            resource=registry.resources[name],
+            scopes=tuple(scope for each, scope in registry.resources[name].scopes.items() if each in gained),
+        )
+        for name, gained in reached.items()
+        if name != resource.name
+    )
+
+
+def terms_digest(terms: Terms) -> str:
+    """Hex SHA-256 of what the person was shown and what stands behind it; a stored consent lapses when it changes."""
+    said = {
+        "client": terms.client.id,
+        "purpose": terms.client.purpose,
+        "owner": terms.resource.owner,
+        "redirect_uris": sorted(terms.client.redirect_uris),
+        "keys": _keys(terms.client),
+        "resource": terms.resource.uri,
+        "scopes": _scopes(terms.scopes),
+        "onward": {each.resource.uri: _scopes(each.scopes) for each in terms.onward},
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def _scopes(scopes: Iterable[Scope]) -> Mapping[str, Any]:
+    return {scope.name: {"says": scope.says, "tools": list(scope.tools)} for scope in scopes}
+
+
+def _keys(client: Client) -> Any:
+    match client.authentication:
+        case NoAuthentication():
+            return []
+        case ClientSecret(secret=secret):
+            return repr(secret)  # a fingerprint
+        case PrivateKeyJwt(keys=keys):
+            return [dict(key) for key in keys]
+        case _:
+            assert_never(client.authentication)
+
+
+def is_covered(consent: Consent | None, terms: Terms, client: Client) -> bool:
+    """True if a stored consent answers this request, so that the person need not be asked again.
+
+    A public client that lives on loopback addresses only is asked every time: any program of the machine can be it.
+
+    Spec: RFC 8252 §8.6
+    """
+    if consent is None or (
+        isinstance(client.authentication, NoAuthentication) and is_loopback_only(client.redirect_uris)
+    ):
+        return False
+    return consent.terms == terms_digest(terms) and consent.scopes == frozenset(scope.name for scope in terms.scopes)

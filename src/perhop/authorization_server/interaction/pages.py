@@ -1,0 +1,101 @@
+"""The pages that a person sees: plain forms, no scripts, in no frame, kept in no cache.
+
+Spec: RFC 9700 §4.16
+Spec: RFC 6749 §10.13
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from perhop.authorization_server.interaction.consent import Terms
+from perhop.core.client import Client
+from perhop.core.resource import Resource
+from perhop.errors import Refused, Unavailable
+
+_CSP_SOURCE = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?")
+_CSP_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+
+PROTECTION = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Pages:
+    """Renders pages from the templates beside this file; everything in them is escaped."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("perhop.authorization_server.interaction", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+        )
+        source = self._templates.get_template("style.css").render()
+        self._style = Markup(source)  # noqa: S704 - our own file, no input in it
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")
+        self._style_source = f"'sha256-{digest}'"
+
+    def sign_in(
+        self,
+        *,
+        client: Client,
+        resource: Resource,
+        redirect_uri: str,
+        query: str,
+        seal: str,
+        action: str,
+        failed: bool,
+    ) -> Response:
+        """The sign-in form."""
+        values = {"client": client, "resource": resource, "query": query, "seal": seal, "action": action}
+        return self._page(
+            "sign_in.html", {**values, "failed": failed}, status=403 if failed else 200, redirect_uri=redirect_uri
+        )
+
+    def consent(self, *, terms: Terms, redirect_uri: str, query: str, seal: str, action: str) -> Response:
+        """The consent form."""
+        values = {"terms": terms, "query": query, "seal": seal, "action": action}
+        return self._page("consent.html", values, status=200, redirect_uri=redirect_uri)
+
+    def refused(self, fact: Refused | Unavailable) -> Response:
+        """The page where nothing may be sent back to an application: fixed text."""
+        is_down = isinstance(fact, Unavailable)
+        page = self._page("refused.html", {"description": fact.description}, status=503 if is_down else 400)
+        if isinstance(fact, Unavailable):
+            page.headers["retry-after"] = str(fact.retry_after)
+        return page
+
+    def _page(self, template: str, values: dict[str, Any], *, status: int, redirect_uri: str = "") -> Response:
+        text = self._templates.get_template(template).render(style=self._style, **values)
+        # Browsers hold the redirect that follows a form against `form-action` too.
+        form_action = " ".join(["'self'", *([form_target(redirect_uri)] if redirect_uri else [])])
+        policy = (
+            f"default-src 'none'; style-src {self._style_source}; base-uri 'none'; frame-ancestors 'none'; "
+            f"form-action {form_action}"
+        )
+        return HTMLResponse(text, status_code=status, headers={**PROTECTION, "content-security-policy": policy})
+
+
+def form_target(redirect_uri: str) -> str:
+    """The source expression that lets a form end at this redirect URI; its scheme alone where no finer one exists."""
+    parts = urlsplit(redirect_uri)
+    source = f"{parts.scheme}://{parts.netloc}"
+    if _CSP_SOURCE.fullmatch(source):
+        return source
+    return f"{parts.scheme}:" if _CSP_SCHEME.fullmatch(parts.scheme) else "'none'"
+
+
+def see_other(url: str) -> RedirectResponse:
+    """A redirect after which no browser sends a form again. Spec: RFC 9700 §4.12."""
+    return RedirectResponse(url, status_code=303, headers=dict(PROTECTION))

@@ -1,0 +1,54 @@
+"""Passwords of local accounts: argon2id, one amount of work whether the account exists or not."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from perhop.authorization_server.store import Account
+
+MAX_PASSWORD_BYTES = 1024
+MAX_EMAIL_CHARACTERS = 254
+_PARALLEL_CHECKS = 2
+
+
+def parse_email(text: str) -> str:
+    """The one spelling under which an account is kept and looked up."""
+    return unicodedata.normalize("NFC", text).strip().lower()[:MAX_EMAIL_CHARACTERS]
+
+
+class Passwords:
+    """Hashes and checks passwords in threads, a few at a time, so that sign-ins cannot take all memory."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._nobodys_hash = self._hasher.hash("the password of no account")
+        self._turn = asyncio.Semaphore(_PARALLEL_CHECKS)
+
+    def hash(self, password: str) -> str:
+        """The hash to keep; blocks for as long as a check takes."""
+        return self._hasher.hash(_prepare(password))
+
+    async def is_right(self, account: Account | None, password: str) -> bool:
+        """True if this is the account's password. Does not look whether the account may sign in."""
+        kept = account.password_hash if account is not None else self._nobodys_hash
+        async with self._turn:
+            right = await asyncio.to_thread(self._is_match, kept, password)
+        return right and account is not None
+
+    def _is_match(self, kept: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(kept, _prepare(password))
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _prepare(password: str) -> bytes:
+    """Normalized, since keyboards differ; cut, never refused, at a bound that nobody types.
+
+    Spec: RFC 8265 §4.2.2
+    """
+    return unicodedata.normalize("NFC", password).encode()[:MAX_PASSWORD_BYTES]

@@ -1,0 +1,141 @@
+"""Issuing: what every grant ends in. Policy may forbid; then mint, record, look again, journal, and only then hand out.
+
+Which client may get what is the grants' part; who the client is, the endpoint's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from perhop.authorization_server.issuer import Issuer, Policy
+from perhop.authorization_server.store import TokenRecord
+from perhop.core.call import Action, Target
+from perhop.core.decision import Allow, Deny, Question
+from perhop.core.resource import Resource
+from perhop.core.token import MintedToken, TokenDraft, VerifiedToken
+from perhop.errors import SubjectTokenRefused, TargetForbidden, TargetUndecidable, TokenRevoked
+from perhop.journal.record import Event, Inbound, Outbound, Record, RequestFacts
+from perhop.tokens.mint import mint
+
+PERSON_PREFIX = "user:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorized:
+    """What a grant allows: a draft, and what it rests on. Not a token yet, and not recorded."""
+
+    draft: TokenDraft
+    resource: Resource
+    subject_token: VerifiedToken | None = None
+    code_hash: str | None = None
+
+
+def question_of(draft: TokenDraft, resource: Resource, action: Action, *, ip: str = "") -> Question:
+    """What policy is asked before this token is minted: the token as it would be, at the server it is for."""
+    return Question(
+        target=Target(action),
+        agent=draft.agent or draft.client_id,
+        server=resource.name,
+        subject=draft.subject if draft.subject.startswith(PERSON_PREFIX) else None,
+        client_id=draft.client_id,
+        actors=tuple(draft.actor.chain()) if draft.actor else (),
+        scopes=draft.scopes,
+        hop=draft.hop,
+        now=draft.issued_at,
+        arguments={},
+        tenant=resource.tenant,
+        ip=ip,
+    )
+
+
+def check_policy(policy: Policy, question: Question) -> None:
+    """Refuse where policy forbids or cannot tell.
+
+    Raises: TargetForbidden, TargetUndecidable
+    """
+    match decision := policy.decide(question):
+        case Allow():
+            return
+        case Deny(failed=True):
+            raise TargetUndecidable(decision.detail)
+        case Deny():
+            raise TargetForbidden(f"forbidden by {', '.join(decision.policies) or 'policy'}")
+        case _:
+            assert_never(decision)
+
+
+async def issue(
+    authorized: Authorized,
+    issuer: Issuer,
+    *,
+    request: RequestFacts | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> MintedToken:
+    """Mint a token and make it durable, before it leaves.
+
+    Does not ask policy and does not look at who asks.
+
+    Raises: CodeReplayed, SubjectTokenRefused, StorageUnavailable, JournalUnavailable
+    """
+    minted = mint(authorized.draft, issuer.keyring.active)
+    await _record(authorized, issuer)
+    _look_again(authorized, issuer)
+    await issuer.journal.append(_issued(authorized, request=request, about=about))
+    return minted
+
+
+async def _record(authorized: Authorized, issuer: Issuer) -> None:
+    draft = authorized.draft
+    record = TokenRecord(
+        jti=draft.jti,
+        parent_jti=draft.parent_jti,
+        txn=draft.txn,
+        hop=draft.hop,
+        audience=draft.audience,
+        subject=draft.subject,
+        agent=draft.agent or draft.client_id,
+        client_id=draft.client_id,
+        scope=" ".join(sorted(draft.scopes)),
+        issued_at=draft.issued_at,
+        expires_at=draft.expires_at,
+        tenant=draft.tenant,
+        parent_audience=authorized.subject_token.audience if authorized.subject_token is not None else None,
+    )
+    if authorized.code_hash is None:
+        await issuer.stores.token_records.add(record)
+    else:
+        await issuer.stores.token_records.add_for_code(record, authorized.code_hash)
+
+
+def _look_again(authorized: Authorized, issuer: Issuer) -> None:
+    """Refuse if the subject token was revoked while its child was being recorded.
+
+    INVARIANT: a revocation is in force before it lists descendants, and the child is recorded before this look: so one
+    of the two sees the other.
+    """
+    if authorized.subject_token is None:
+        return
+    try:
+        issuer.revocations.check(authorized.subject_token)
+    except TokenRevoked as fact:
+        raise SubjectTokenRefused(fact) from None
+
+
+def _issued(authorized: Authorized, *, request: RequestFacts | None, about: Mapping[str, Any] | None) -> Record:
+    draft, resource = authorized.draft, authorized.resource
+    return Record(
+        event=Event.TOKEN_ISSUED,
+        txn=draft.txn,
+        hop=draft.hop,
+        parent_jti=draft.parent_jti,
+        inbound=Inbound.of(authorized.subject_token) if authorized.subject_token is not None else None,
+        outbound=Outbound.of(draft),
+        request=request,
+        owner=resource.owner,
+        tenant=resource.tenant,
+        resource=resource.name,
+        client=draft.client_id,
+        about=about,
+    )

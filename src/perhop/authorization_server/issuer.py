@@ -1,0 +1,108 @@
+"""The issuer: everything that the endpoints of one authorization server need, as one frozen record."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.pages import Pages
+from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.revocation import Revoker
+from perhop.authorization_server.standing import Standing
+from perhop.authorization_server.store import (
+    Accounts,
+    Assertions,
+    AuthorizationCodes,
+    Consents,
+    Lineage,
+    RevocationRows,
+    SignIns,
+    TokenRecords,
+)
+from perhop.core.decision import Decision, Question
+from perhop.core.registry import Registry
+from perhop.journal.writer import Journal
+from perhop.rules.revocation import Revocations
+from perhop.tokens.keys import Keyring, VerifyKey
+
+ID_BYTES = 16
+"""128 bits: ids of tokens and transactions."""
+SECRET_BYTES = 32
+"""256 bits: codes and cookies, which whoever holds them may use."""
+
+
+class Policy(Protocol):
+    """What the authorization server asks of policy: only a `forbid` matters here."""
+
+    def decide(self, question: Question) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The database, by what is asked of it."""
+
+    token_records: TokenRecords
+    lineage: Lineage
+    codes: AuthorizationCodes
+    assertions: Assertions
+    accounts: Accounts
+    sign_ins: SignIns
+    consents: Consents
+    revocation_rows: RevocationRows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """One configuration of the authorization server over its running parts.
+
+    A reload makes a new one with `dataclasses.replace(registry=..., client_keys=..., policy=..., keyring=...)`; a
+    request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`.
+    """
+
+    url: str
+    registry: Registry
+    client_keys: Mapping[str, Mapping[str, VerifyKey]]
+    keyring: Keyring
+    policy: Policy
+    stores: Stores
+    journal: Journal
+    revocations: Revocations
+    revoker: Revoker
+    standing: Standing
+    passwords: Passwords
+    form_seal: FormSeal
+    clock: Callable[[], float]
+    randomness: Callable[[int], bytes]
+    pages: Pages = field(default_factory=Pages)
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        return int(self.clock())
+
+    def new_id(self) -> str:
+        """A fresh id for a token or a transaction."""
+        return _text(self.randomness(ID_BYTES))
+
+    def new_secret(self) -> str:
+        """A fresh code or cookie value."""
+        return _text(self.randomness(SECRET_BYTES))
+
+    def endpoint(self, path: str) -> str:
+        """The URL of one of our endpoints."""
+        return f"{self.url}{path}"
+
+    @property
+    def is_https(self) -> bool:
+        return urlsplit(self.url).scheme == "https"
+
+
+CurrentIssuer = Callable[[], Issuer]
+"""The issuer of the configuration in force; asked once per request."""
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

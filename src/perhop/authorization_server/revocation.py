@@ -1,0 +1,185 @@
+"""Revocation: take tokens back, descendants along, and tell everyone who holds a stream or polls the feed.
+
+What a verifier does with a revocation is `rules.revocation`; the feed's wire format is `endpoints.revocations`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from perhop.authorization_server.store import Lineage, RevocationRow, RevocationRows, TokenRecord
+from perhop.core.registry import Registry
+from perhop.journal.record import Event, Record
+from perhop.journal.writer import Journal
+from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
+from perhop.rules.revocation import Revocation, RevocationKind, Revocations, revocation_digest
+
+Listener = Callable[[Sequence[Revocation]], None]
+"""Called in the event loop with revocations that are already in force; must not block or raise."""
+
+
+class RevokedObject(StrEnum):
+    """What an operator names."""
+
+    TOKEN = "token"
+    AGENT = "agent"
+    SUBJECT = "subject"
+    RESOURCE = "resource"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """What one revocation did: `jtis` are the live tokens that end by it."""
+
+    kind: RevokedObject
+    value: str
+    jtis: tuple[str, ...]
+
+    @property
+    def live(self) -> int:
+        return len(self.jtis)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    kind: RevocationKind
+    value: str
+    not_before: int
+    expires_at: int
+
+    def written(self) -> tuple[str, str, int, int]:
+        return self.kind.value, revocation_digest(self.value), self.not_before, self.expires_at
+
+
+class Revoker:
+    """Writes revocations and puts them in force: in the database, in memory, at every listener, in the journal.
+
+    One object serves token endpoint, control commands and gateway of a process; `revocations` is shared with them.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: RevocationRows,
+        lineage: Lineage,
+        journal: Journal,
+        revocations: Revocations,
+        registry: Callable[[], Registry],
+        clock: Callable[[], float],
+    ) -> None:
+        self._rows = rows
+        self._lineage = lineage
+        self._journal = journal
+        self._revocations = revocations
+        self._registry = registry
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._grown = asyncio.Event()
+
+    async def load(self) -> None:
+        """Put in force what the database holds; before the first request."""
+        self._take(await self._rows.after(0, now=self._now()))
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have every later revocation told to `listener`; returns the end of it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def grown(self, *, after: int, wait: float) -> None:
+        """Return at once if there are revocations after `after`, else at the next one or when `wait` seconds end."""
+        if self._revocations.seq > after:
+            return
+        try:
+            async with asyncio.timeout(wait):
+                await self._grown.wait()
+        except TimeoutError:
+            return
+
+    async def revoke(self, kind: RevokedObject, value: str, *, why: str, by: str) -> Revoked:
+        """Revoke every token that `value` names, and all that came from them.
+
+        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, or a tenant. Does not keep new
+        tokens from being issued: that is standing. In force when it returns, even if the journal then fails.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        now = self._now()
+        self._revocations.forget(now=now)
+        # INVARIANT: the named tokens are refused before their descendants are listed; an exchange records its token,
+        # then looks at its parent again. So either the exchange sees this revocation, or the list below has the token.
+        names = self._names(kind, value)
+        await self._enforce([_row(name_kind, name, now=now) for name_kind, name in names])
+        ended = await self._ended(names, now=now)
+        await self._enforce([_token_row(record) for record in ended.values()])
+        revoked = Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)))
+        await self._journal.append(
+            Record(
+                event=Event.REVOCATION,
+                reason="token.revoked",
+                about={"kind": kind.value, "value": value, "why": why, "by": by, "tokens": list(revoked.jtis)},
+            )
+        )
+        return revoked
+
+    def _names(self, kind: RevokedObject, value: str) -> list[tuple[RevocationKind, str]]:
+        match kind:
+            case RevokedObject.TOKEN:
+                return [(RevocationKind.TOKEN, value)]
+            case RevokedObject.AGENT:
+                return [(RevocationKind.AGENT, value)]
+            case RevokedObject.SUBJECT:
+                return [(RevocationKind.SUBJECT, value)]
+            case RevokedObject.TENANT:
+                return [(RevocationKind.TENANT, value)]
+            case RevokedObject.RESOURCE:
+                registry = self._registry()
+                resource = (
+                    registry.resources.get(value) or registry.resource_at(value) or registry.resource_served_at(value)
+                )
+                uris = [value] if resource is None else list(dict.fromkeys((resource.uri, resource.server_uri)))
+                return [(RevocationKind.RESOURCE, uri) for uri in uris]
+
+    async def _ended(self, names: Sequence[tuple[RevocationKind, str]], *, now: int) -> dict[str, TokenRecord]:
+        """Live tokens that the names cover, and their live descendants, by `jti`."""
+        ended: dict[str, TokenRecord] = {}
+        for kind, value in names:
+            if kind is RevocationKind.TOKEN:
+                ended.update({each.jti: each for each in await self._lineage.descendants(value, now=now)})
+            for record in await self._lineage.live(kind.value, value, now=now):
+                ended[record.jti] = record
+                ended.update({each.jti: each for each in await self._lineage.descendants(record.jti, now=now)})
+        return ended
+
+    async def _enforce(self, rows: Sequence[_Row]) -> None:
+        if rows:
+            self._take(await self._rows.add([row.written() for row in rows]))
+
+    def _take(self, rows: Sequence[RevocationRow]) -> None:
+        taken = [
+            Revocation(row.seq, RevocationKind(row.kind), row.digest, row.not_before, row.expires_at) for row in rows
+        ]
+        for revocation in taken:
+            self._revocations.add(revocation)
+        if not taken:
+            return
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+        for listener in tuple(self._listeners):
+            listener(taken)
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+
+def _row(kind: RevocationKind, value: str, *, now: int) -> _Row:
+    """Of a token every `iat` is refused; of anything else what was issued until now."""
+    last = now + MAX_LIFETIME + 2 * MAX_SKEW
+    return _Row(kind, value, last if kind is RevocationKind.TOKEN else now, last)
+
+
+def _token_row(record: TokenRecord) -> _Row:
+    return _Row(RevocationKind.TOKEN, record.jti, record.expires_at, record.expires_at + MAX_SKEW)

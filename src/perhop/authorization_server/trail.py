@@ -1,0 +1,90 @@
+"""The trail of one request: what the journal will say of it, gathered step by step. Every step returns a new trail."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from starlette.requests import Request
+
+from perhop.authorization_server.form import Form
+from perhop.core.client import Client, NoAuthentication
+from perhop.core.registry import Registry
+from perhop.core.resource import Resource
+from perhop.core.token import VerifiedToken
+from perhop.errors import Refused, SubjectTokenRefused, Unavailable
+from perhop.journal.record import Event, Inbound, Record, RequestFacts
+
+MAX_USER_AGENT = 256
+
+
+def reason_of(fact: Refused | Unavailable) -> str:
+    """The dotted reason: of a subject token that is not good, the reason of the fact that said so."""
+    return fact.fact.reason if isinstance(fact, SubjectTokenRefused) else fact.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What is known so far of one request. `is_anonymous` until somebody has proved who asks."""
+
+    request: RequestFacts
+    is_anonymous: bool = True
+    client: Client | None = None
+    resource: Resource | None = None
+    presented: str | None = None
+    verified: VerifiedToken | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> Trail:
+        agent = request.headers.get("user-agent")
+        return cls(
+            request=RequestFacts(
+                ip=request.client.host if request.client else None,
+                user_agent=agent[:MAX_USER_AGENT] if agent else None,
+            )
+        )
+
+    def naming(self, client: Client) -> Trail:
+        """The request names a client, which proves nothing."""
+        return replace(self, client=client)
+
+    def by(self, client: Client) -> Trail:
+        """The client is authenticated; of a public one that means its name only."""
+        return replace(self, client=client, is_anonymous=isinstance(client.authentication, NoAuthentication))
+
+    def to(self, resource: Resource) -> Trail:
+        return replace(self, resource=resource)
+
+    def asking(self, form: Form, registry: Registry) -> Trail:
+        """The request is read: a token in it is not verified yet, so only its fingerprint may be kept."""
+        raw = form.one("subject_token") or form.one("token")
+        return replace(
+            self,
+            resource=registry.resource_at(form.one("resource") or ""),
+            presented=None if raw is None else hashlib.sha256(raw.encode()).hexdigest(),
+        )
+
+    def having_verified(self, token: VerifiedToken | None) -> Trail:
+        return replace(self, verified=token)
+
+    def refused(self, fact: Refused | Unavailable) -> Record:
+        """The record of a refusal."""
+        token = self.verified
+        return Record(
+            event=Event.TOKEN_REFUSED,
+            reason=reason_of(fact),
+            txn=token.txn if token else None,
+            hop=token.hop if token else None,
+            inbound=self._inbound(),
+            request=self.request,
+            owner=self.resource.owner if self.resource else None,
+            tenant=self.resource.tenant if self.resource else None,
+            resource=self.resource.name if self.resource else None,
+            client=self.client.id if self.client else None,
+            detail=fact.detail or None,
+        )
+
+    def _inbound(self) -> Inbound | None:
+        if self.verified is not None:
+            return Inbound.of(self.verified)
+        return Inbound(unverified=self.presented) if self.presented is not None else None

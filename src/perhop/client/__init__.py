@@ -1,0 +1,7 @@
+"""Perhop's client library: one token per resource, and no token sent anywhere but to its audience."""
+
+from perhop.client.auth import TokenAuth
+from perhop.client.token_request import AccessToken
+from perhop.client.token_source import TokenSource
+
+__all__ = ["AccessToken", "TokenAuth", "TokenSource"]

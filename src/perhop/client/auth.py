@@ -1,0 +1,96 @@
+"""An httpx2 `Auth` that carries tokens of one resource to that resource and nowhere else.
+
+Works wherever an `httpx2.Auth` is taken: an `httpx2.AsyncClient`, and through it the official SDK's and FastMCP's
+client transports.
+
+Spec: RFC 6750 §2.1
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from typing import Any, NoReturn
+
+import httpx2
+
+from perhop.client.token_request import AccessToken
+from perhop.core.resource import ResourceUri
+from perhop.errors import WrongDestination
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_INVALID_TOKEN = re.compile(r'(?:^|[\s,])error\s*=\s*"?invalid_token"?(?:[\s,]|$)', re.ASCII | re.IGNORECASE)
+
+
+class TokenAuth(httpx2.Auth):
+    """Puts a token on requests to exactly one resource; any other destination raises WrongDestination.
+
+    `get` fetches a token; its argument is a token that the resource has just refused, or None.
+    """
+
+    def __init__(self, resource: ResourceUri, get: Callable[[AccessToken | None], Awaitable[AccessToken]]) -> None:
+        self.resource = resource
+        self._get = get
+        self._home = httpx2.URL(resource)
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Send with a token; once more with a fresh one if the resource calls the first invalid.
+
+        Raises: WrongDestination, TokenNotGranted, IssuerUnavailable
+        """
+        self._check_destination(request.url)
+        await request.aread()  # so that the body can be sent twice
+        token = await self._get(None)
+        response = yield self._carry(request, token)
+        if response.status_code == 401 and _INVALID_TOKEN.search(response.headers.get("www-authenticate", "")):
+            yield self._carry(request, await self._get(token))
+
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Not offered: tokens are fetched asynchronously.
+
+        Raises: TypeError
+        """
+        raise TypeError(f"{request.url}: this auth is for httpx2.AsyncClient")
+
+    def _carry(self, request: httpx2.Request, token: AccessToken) -> httpx2.Request:
+        request.headers["authorization"] = f"Bearer {token.raw.reveal()}"
+        # httpx2 keeps the header on a redirect that stays on the origin, and sees no resources there: the wire is
+        # watched, so that a client that follows redirects cannot carry the token to a neighbour on the same host.
+        request.extensions = {**request.extensions, "trace": self._watch(request)}
+        return request
+
+    def _watch(self, request: httpx2.Request) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+        outer = request.extensions.get("trace")
+        allowed = {request.url.raw_path, str(request.url).encode()}
+        host = request.headers["host"].encode()
+        ours = request.headers["authorization"].encode()
+
+        async def trace(event: str, details: Mapping[str, Any]) -> None:
+            if event.endswith("send_request_headers.started"):
+                sent = details["request"]
+                fields = {name.lower(): value for name, value in sent.headers}
+                if fields.get(b"authorization") == ours and not (
+                    sent.url.target in allowed and fields.get(b"host") == host
+                ):
+                    self._refuse(bytes(sent.url.target).decode("ascii", "replace"))
+            if outer is not None:
+                await outer(event, details)
+
+        return trace
+
+    def _check_destination(self, url: httpx2.URL) -> None:
+        """The whole audience must be matched: scheme, host, port and path; prefixes and neighbours are not it."""
+        has_query = b"?" in self._home.raw_path
+        if _place(url, with_query=has_query) != _place(self._home, with_query=has_query):
+            self._refuse(str(url.copy_with(query=None, userinfo=b"")))
+
+    def _refuse(self, where: str) -> NoReturn:
+        raise WrongDestination(
+            f"a token for `{self.resource}` is not sent to `{where}`",
+            advice="call the resource at exactly its URI, or ask for a token for the other one",
+        )
+
+
+def _place(url: httpx2.URL, *, with_query: bool) -> tuple[str, bytes, int | None, bytes]:
+    path = url.raw_path if with_query else url.raw_path.partition(b"?")[0]
+    return url.scheme, url.raw_host, url.port or _DEFAULT_PORTS.get(url.scheme), path

@@ -1,0 +1,137 @@
+"""Authorization server metadata: where an issuer's keys and endpoints are, said by the issuer itself.
+
+Spec: RFC 8414 §3
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
+from perhop.errors import IssuerUnavailable, JsonUnparsable, SettingsError, TargetInvalid
+from perhop.rules.resource_uri import HttpUri, parse_http_uri
+from perhop.rules.strict_json import parse_json
+
+METADATA_SECONDS = 5.0
+
+# Our own member of the metadata: where the signed revocation feed is. An issuer without it has no feed.
+REVOCATIONS_MEMBER = "perhop_revocations_endpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerMetadata:
+    """What we need of the metadata; None where the issuer has no such endpoint."""
+
+    issuer: str
+    jwks_uri: str | None
+    token_endpoint: str | None
+    revocations_endpoint: str | None
+
+
+def parse_issuer(text: str) -> str:
+    """Accept an issuer identifier as it is written, or refuse it; tokens and metadata must repeat it byte for byte.
+
+    Spec: RFC 8414 §2
+    Raises: SettingsError
+    """
+    try:
+        uri = parse_http_uri(text)
+    except TargetInvalid as error:
+        raise SettingsError(f"`{text}` is not an issuer: {error.detail}") from error
+    # The lone `/` of a bare origin is part of some issuers' names, and never dropped here.
+    if uri.query is not None or str(uri) not in (text, text.removesuffix("/")):
+        raise SettingsError(f"`{text}` is not an issuer", advice=f"write it as its metadata does, perhaps `{uri}`")
+    if not _is_private(uri):
+        raise SettingsError(f"issuer `{text}` is not https", advice="http is for loopback addresses only")
+    return text
+
+
+def metadata_urls(issuer: str) -> tuple[str, ...]:
+    """Where the metadata may be, in the order to ask: RFC 8414, then the two places of OpenID Connect.
+
+    Spec: RFC 8414 §3.1
+    """
+    scheme, _, rest = issuer.partition("://")
+    authority, slash, tail = rest.partition("/")
+    origin, path = f"{scheme}://{authority}", (slash + tail).rstrip("/")
+    urls = (
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+        f"{origin}{path}/.well-known/openid-configuration",
+    )
+    return tuple(dict.fromkeys(urls))
+
+
+def parse_issuer_metadata(raw: bytes, *, issuer: str) -> IssuerMetadata:
+    """Read a metadata document that must be this issuer's own.
+
+    Spec: RFC 8414 §3.3
+    Raises: IssuerUnavailable
+    """
+    try:
+        document = parse_json(raw, max_bytes=MAX_DOCUMENT_BYTES)
+    except JsonUnparsable as error:
+        raise IssuerUnavailable(f"metadata of `{issuer}`: {error.detail}") from error
+    if not isinstance(document, dict):
+        raise IssuerUnavailable(f"metadata of `{issuer}`: not an object")
+    if document.get("issuer") != issuer:
+        raise IssuerUnavailable(f"metadata of `{issuer}` is of issuer {document.get('issuer')!a}")
+    return IssuerMetadata(
+        issuer=issuer,
+        jwks_uri=_endpoint(document, "jwks_uri", issuer),
+        token_endpoint=_endpoint(document, "token_endpoint", issuer),
+        revocations_endpoint=_endpoint(document, REVOCATIONS_MEMBER, issuer),
+    )
+
+
+async def discover(http: httpx2.AsyncClient, issuer: str) -> IssuerMetadata:
+    """Fetch the metadata of an issuer.
+
+    Spec: RFC 8414 §3
+    Raises: IssuerUnavailable
+    """
+    status = 0
+    for url in metadata_urls(issuer):
+        request = http.build_request("GET", url, headers={"accept": "application/json"})
+        answer = await fetch(http, request, max_bytes=MAX_DOCUMENT_BYTES, seconds=METADATA_SECONDS)
+        status = answer.status
+        if status == 200:
+            return parse_issuer_metadata(answer.body, issuer=issuer)
+        if status != 404:
+            break
+    raise IssuerUnavailable(f"metadata of `{issuer}`: HTTP {status}")
+
+
+def _endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str | None:
+    """A URL of the metadata: https, or http on loopback if the issuer is there too."""
+    value = document.get(member)
+    if value is None:
+        return None
+    unusable = IssuerUnavailable(f"metadata of `{issuer}`: unusable {member} {value!a}")
+    try:
+        uri = parse_http_uri(value) if isinstance(value, str) else None
+    except TargetInvalid as error:
+        raise unusable from error
+    if uri is None or not _is_private(uri) or (uri.scheme != "https" and not issuer.startswith("http://")):
+        raise unusable
+    return str(value)
+
+
+def _is_private(uri: HttpUri) -> bool:
+    """True if nobody on the network can read along: TLS, or this machine itself."""
+    return uri.scheme == "https" or is_loopback(uri.host)
+
+
+def is_loopback(host: str) -> bool:
+    """True for `localhost` and for loopback addresses; no name is resolved."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

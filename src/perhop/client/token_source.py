@@ -1,0 +1,176 @@
+"""Tokens for a client: one per resource and set of scopes, cached, refreshed before expiry, asked for once.
+
+Spec: RFC 6749 §4.4
+Spec: RFC 8693 §2
+Spec: RFC 8707 §2.2
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from perhop.client.auth import TokenAuth
+from perhop.client.connections import Connections
+from perhop.client.credentials import Credential, KeyCredential, SecretCredential, authenticate
+from perhop.client.discovery import IssuerMetadata, discover, parse_issuer
+from perhop.client.kept_token import KeptToken
+from perhop.client.single_flight import SingleFlight
+from perhop.client.token_request import AccessToken, Form, client_credentials_form, exchange_form, request_token
+from perhop.core.resource import ResourceUri
+from perhop.core.secret import Secret
+from perhop.errors import IssuerUnavailable, SettingsError, TargetInvalid
+from perhop.rules.resource_uri import parse_resource_uri
+from perhop.tokens.keys import SigningKey
+
+METADATA_LIFETIME = 3600.0
+
+
+class TokenSource:
+    """Gets tokens from one authorization server as one client.
+
+    Exactly one of `private_key` (a `SigningKey`, or PKCS#8 PEM) and `client_secret` says who asks. `http` is for
+    connections to the authorization server only.
+
+    Raises: SettingsError, KeyUnusable
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client_id: str,
+        private_key: SigningKey | bytes | None = None,
+        client_secret: str | Secret | None = None,
+        http: httpx2.AsyncClient | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.issuer = parse_issuer(issuer)
+        self.client_id = client_id
+        self._credential = _credential(private_key, client_secret)
+        self._connections = Connections(http)
+        self._clock = clock
+        self._kept: dict[tuple[ResourceUri, frozenset[str] | None], KeptToken] = {}
+        self._metadata: tuple[IssuerMetadata, float] | None = None
+        self._discovering = SingleFlight(self._discover)
+
+    async def token_for(self, resource: str, scopes: Iterable[str] | None = None) -> AccessToken:
+        """The client's own token for one resource, by client credentials. `scopes` None: what the server gives.
+
+        Spec: RFC 6749 §4.4
+        Raises: TokenNotGranted, IssuerUnavailable, SettingsError
+        """
+        return await self._keep(_resource(resource), _scopes(scopes)).get()
+
+    def auth_for(self, resource: str, scopes: Iterable[str] | None = None) -> TokenAuth:
+        """An httpx2 `Auth` with the client's own tokens for one resource.
+
+        Raises: SettingsError
+        """
+        uri = _resource(resource)
+        return TokenAuth(uri, self._keep(uri, _scopes(scopes)).get)
+
+    async def exchange(
+        self, subject_token: str | Secret, *, resource: str, scopes: Iterable[str] | None = None
+    ) -> AccessToken:
+        """For a server that calls on: the caller's token becomes one for the next resource. Nothing is cached.
+
+        Spec: RFC 8693 §2
+        Raises: TokenNotGranted, IssuerUnavailable, SettingsError
+        """
+        uri, asked = _resource(resource), _scopes(scopes)
+        return await self._request(exchange_form(_secret(subject_token), uri, asked), uri, asked)
+
+    def onward_auth(self, subject_token: str | Secret, resource: str, scopes: Iterable[str] | None = None) -> TokenAuth:
+        """An httpx2 `Auth` with exchanged tokens: for the calls that a server makes while it serves one caller.
+
+        Spec: RFC 8693 §2
+        Raises: SettingsError
+        """
+        uri, asked, secret = _resource(resource), _scopes(scopes), _secret(subject_token)
+        kept = KeptToken(lambda: self._request(exchange_form(secret, uri, asked), uri, asked), clock=self._clock)
+        return TokenAuth(uri, kept.get)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._connections.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _keep(self, resource: ResourceUri, scopes: frozenset[str] | None) -> KeptToken:
+        kept = self._kept.get((resource, scopes))
+        if kept is None:
+            form = client_credentials_form(resource, scopes)
+            kept = KeptToken(lambda: self._request(form, resource, scopes), clock=self._clock)
+            self._kept[(resource, scopes)] = kept
+        return kept
+
+    async def _request(self, form: Form, resource: ResourceUri, scopes: frozenset[str] | None) -> AccessToken:
+        endpoint = (await self._issuer_metadata()).token_endpoint
+        if endpoint is None:
+            raise IssuerUnavailable(f"metadata of `{self.issuer}` names no token endpoint")
+        now = self._clock()
+        authorization, identity = authenticate(
+            self._credential, client_id=self.client_id, issuer=self.issuer, jti=secrets.token_urlsafe(16), now=int(now)
+        )
+        return await request_token(
+            self._connections.http(),
+            endpoint,
+            form + identity,
+            authorization=authorization,
+            resource=resource,
+            scopes=scopes,
+            now=now,
+        )
+
+    async def _issuer_metadata(self) -> IssuerMetadata:
+        if self._metadata is not None and self._clock() < self._metadata[1]:
+            return self._metadata[0]
+        return await self._discovering.join()
+
+    async def _discover(self) -> IssuerMetadata:
+        metadata = await discover(self._connections.http(), self.issuer)
+        self._metadata = metadata, self._clock() + METADATA_LIFETIME
+        return metadata
+
+
+def _credential(private_key: SigningKey | bytes | None, client_secret: str | Secret | None) -> Credential:
+    match private_key, client_secret:
+        case None, str() | Secret():
+            return SecretCredential(_secret(client_secret))
+        case bytes(), None:
+            return KeyCredential(SigningKey.from_pem(private_key))
+        case SigningKey(), None:
+            return KeyCredential(private_key)
+        case _:
+            raise SettingsError(
+                "a token source has exactly one credential", advice="give either private_key or client_secret"
+            )
+
+
+def _secret(text: str | Secret) -> Secret:
+    return text if isinstance(text, Secret) else Secret(text)
+
+
+def _scopes(scopes: Iterable[str] | None) -> frozenset[str] | None:
+    if isinstance(scopes, str):
+        raise SettingsError("`scopes` is one text", advice="give a list of scopes")
+    return None if scopes is None else frozenset(scopes)
+
+
+def _resource(text: str) -> ResourceUri:
+    try:
+        return parse_resource_uri(text)
+    except TargetInvalid as error:
+        raise SettingsError(f"`{text}` is not a resource URI: {error.detail}") from error

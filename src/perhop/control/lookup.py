@@ -1,0 +1,136 @@
+"""What commands that only read look up: the configuration, held against the database and the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perhop.errors import NotFound
+from perhop.journal.query import Filter
+from perhop.journal.record import Event
+from perhop.settings import Settings
+from perhop.storage.engine import open_database
+from perhop.storage.journal_reader import JournalQueries
+from perhop.storage.stores import Stores, open_stores
+from perhop.wiring.keys import load_signing_key
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    settings: Settings
+    stores: Stores
+    reader: JournalQueries
+
+    async def standing(self, kind: str) -> Callable[[str], str]:
+        disabled = await self.stores.standings.disabled()
+        return lambda name: "disabled" if (kind, name) in disabled else "enabled"
+
+
+async def _clients(files: _Files) -> Rows:
+    standing = await files.standing("client")
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    return [
+        {
+            "id": client.id,
+            "owner": client.owner,
+            "purpose": client.purpose,
+            "expires": client.expires.isoformat(),
+            "standing": "expired" if client.expires.isoformat() < today else standing(client.id),
+            "reaches": {name: list(scopes) for name, scopes in client.reaches.items()},
+            "serves": list(client.serves),
+            "last_used": _last_used(files.reader, client.id),
+        }
+        for client in files.settings.registry.clients.values()
+    ]
+
+
+def _last_used(reader: JournalQueries, client: str) -> str | None:
+    """When the journal last saw a permitted call of this client."""
+    last = reader.last(Filter(event=Event.CALL_PERMITTED.value, client=client))
+    return last.text("time") if last is not None else None
+
+
+async def _resources(files: _Files) -> Rows:
+    standing = await files.standing("resource")
+    return [
+        {
+            "name": resource.name,
+            "uri": resource.uri,
+            "upstream": resource.upstream.url if resource.upstream else None,
+            "server_uri": resource.server_uri,
+            "credential": resource.upstream.credential.value if resource.upstream else None,
+            "owner": resource.owner,
+            "tenant": resource.tenant,
+            "risk": resource.risk.value,
+            "scopes": list(resource.scopes),
+            "standing": standing(resource.name),
+        }
+        for resource in files.settings.registry.resources.values()
+    ]
+
+
+async def _owners(files: _Files) -> Rows:
+    standing = await files.standing("owner")
+    registry = files.settings.registry
+    return [
+        {
+            "name": owner.name,
+            "contact": owner.contact,
+            "members": list(owner.members),
+            "deputies": list(owner.deputies),
+            "resources": [each.name for each in registry.resources.values() if each.owner == owner.name],
+            "clients": [each.id for each in registry.clients.values() if each.owner == owner.name],
+            "standing": standing(owner.name),
+        }
+        for owner in registry.owners.values()
+    ]
+
+
+async def _accounts(files: _Files) -> Rows:
+    return [
+        {
+            "email": account.email,
+            "subject": account.subject,
+            "state": "disabled" if account.disabled else "console only" if account.console_only else "enabled",
+        }
+        for account in await files.stores.accounts.list()
+    ]
+
+
+async def _keys(files: _Files) -> Rows:
+    states = await files.stores.key_states.all()
+    rows = []
+    for file in sorted(files.settings.keys_dir.glob("signing-*.pem")):
+        key = load_signing_key(file)
+        state, since = states.get(key.kid, ("unknown", 0))
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since)) if since else None
+        rows.append({"kid": key.kid, "alg": key.algorithm.value, "state": state, "since": at})
+    return rows
+
+
+LOOKUPS: Mapping[str, Callable[[_Files], Awaitable[Rows]]] = {
+    "clients": _clients,
+    "resources": _resources,
+    "owners": _owners,
+    "accounts": _accounts,
+    "keys": _keys,
+}
+
+
+async def look_up(settings: Settings, what: str) -> Rows:
+    """The rows of one table of `LOOKUPS`, read from the files whether or not a server runs.
+
+    Raises: OperatorError, StorageUnavailable
+    """
+    if what not in LOOKUPS:
+        raise NotFound(f"there is no list of `{what}`")
+    database = open_database(settings.database_path)
+    try:
+        with JournalQueries(settings.journal_path) as reader:
+            return await LOOKUPS[what](_Files(settings, open_stores(database, reader), reader))
+    finally:
+        await database.close()

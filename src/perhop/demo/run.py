@@ -1,0 +1,168 @@
+"""The demo from start to end: make an installation, serve it, let the agent work, attack, and look at the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from perhop.client import TokenSource
+from perhop.control.running import control_socket
+from perhop.demo.attacks import ATTACKS, Outcome, missing
+from perhop.demo.configuration import free_addresses, write_configuration
+from perhop.demo.scene import GuardLog, Scene
+from perhop.demo.servers import CalendarServer, RoomsServer, call_tool
+from perhop.errors import OperatorError
+from perhop.founding import found
+from perhop.gateway.readiness import Verdict
+from perhop.journal.investigate import HopTree, trace
+from perhop.journal.keys import VKEY_FILE, load_vkey
+from perhop.journal.query import Filter
+from perhop.journal.verify import Verification, verify_journal
+from perhop.serving.listeners import listening
+from perhop.serving.serve import Serving, serving
+from perhop.settings import load
+from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
+
+READY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the demo prints. `hops` is the agent's own transaction."""
+
+    steps: tuple[Outcome, ...]
+    attacks: tuple[Outcome, ...]
+    hops: HopTree
+    journal: Verification
+
+    @property
+    def ok(self) -> bool:
+        return self.journal.ok and all(each.ok for each in (*self.steps, *self.attacks))
+
+    def as_json(self) -> dict[str, Any]:
+        """The one object of `--json`."""
+        return {
+            "steps": [step.as_json() for step in self.steps],
+            "attacks": [attack.as_json() for attack in self.attacks],
+            "hops": [
+                {
+                    name: value
+                    for name, value in asdict(hop).items()
+                    if name in ("txn", "hop", "aud", "sub", "act", "jti")
+                }
+                for hop in self.hops.hops
+            ],
+            "journal": {"records": self.journal.records, "verified": self.journal.ok},
+            "ok": self.ok,
+        }
+
+
+@contextlib.asynccontextmanager
+async def staged(folder: Path) -> AsyncIterator[Scene]:
+    """The whole installation in one process, on free loopback ports, for as long as the block runs."""
+    if (folder / "perhop.yaml").exists():
+        raise OperatorError(f"`{folder}` holds an installation", advice="name an empty folder with --data")
+    addresses = free_addresses()
+    keys = write_configuration(folder, addresses, today=datetime.now(UTC).date())
+    await found(folder, environ=os.environ, clock=time.time)
+    settings = load(folder / "perhop.yaml", os.environ)
+    tokens = TokenSource(issuer=addresses.issuer, client_id="calendar-server", private_key=keys["calendar-server"])
+    calendar, rooms = CalendarServer(addresses, tokens), RoomsServer(addresses)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(tokens.aclose)
+        running = await stack.enter_async_context(serving(settings, clock=time.time, control=control_socket))
+        servers = {addresses.calendar: calendar.app, addresses.rooms: rooms.app}
+        await stack.enter_async_context(listening(servers, lifespan="on"))
+        await _until_ready(running)
+        guard_log = GuardLog()
+        logger = logging.getLogger("perhop.resource_server")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(guard_log)
+        stack.callback(logger.removeHandler, guard_log)
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30))
+        reader = stack.enter_context(JournalQueries(settings.journal_path))
+        scene = Scene(
+            settings=settings,
+            addresses=addresses,
+            keys=keys,
+            calendar=calendar,
+            reader=reader,
+            http=http,
+            guard_log=guard_log,
+            folder=folder,
+        )
+        yield scene
+        for source in scene.sources.values():
+            await source.aclose()
+
+
+async def _until_ready(running: Serving) -> None:
+    """Wait until the self-test has shown that both servers refuse a token that is good nowhere."""
+    async with asyncio.timeout(READY_SECONDS):
+        while any(verdict is not Verdict.ENFORCES for verdict in running.traffic.verdicts().values()):
+            await asyncio.sleep(0.05)  # noqa: ASYNC110 - the verdict is looked at as an operator would
+
+
+async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
+    """The agent's job, then the attacks, then the journal."""
+    steps, txn = await _job(scene, tell)
+    attacks = []
+    for attack in ATTACKS:
+        tell(f"trying {attack.id}")
+        attacks.append(await attack.try_on(scene))
+    tell("verifying the journal")
+    with JournalSnapshot(scene.settings.journal_path) as snapshot:
+        verification = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))
+    return Report(steps=steps, attacks=(*attacks, *missing()), hops=trace(scene.reader, txn), journal=verification)
+
+
+async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome, ...], str]:
+    tell("the agent gets a token for the calendar, and plans a meeting")
+    calendar = scene.addresses.resource("calendar")
+    mark = scene.reader.size()
+    answer = await call_tool(
+        calendar,
+        scene.source("trip-planner").auth_for(calendar),
+        "plan_meeting",
+        {"title": "review", "day": "monday", "people": 3},
+    )
+    issued = scene.reader.find(Filter(first=mark + 1, event="token.issued", client="trip-planner"))
+    txn = next(entry.text("txn") or "" for entry in issued)
+    hops = trace(scene.reader, txn).hops
+    expected = "review on monday in room Ada (monday)"
+    steps = [
+        Outcome(
+            id="job",
+            title="the agent plans a meeting, over two hops",
+            at="gateway",
+            expected=expected,
+            observed=answer,
+            reason=None,
+            ok=answer == expected,
+        )
+    ]
+    wanted = (
+        ("token-for-calendar", "the agent's token, for the calendar at the gateway", calendar),
+        ("hop-to-calendar-server", "the gateway's, for the calendar server", scene.addresses.calendar_server),
+        ("exchange-for-rooms", "the calendar server's, for rooms at the gateway", scene.addresses.resource("rooms")),
+        ("hop-to-rooms-server", "the gateway's, for the rooms server", scene.addresses.rooms_server),
+    )
+    audiences = {hop.hop: hop.aud for hop in hops}
+    for number, (name, title, audience) in enumerate(wanted, start=1):
+        seen = audiences.get(number) or "none"
+        at = "sts" if number % 2 else "gateway"
+        steps.append(
+            Outcome(id=name, title=title, at=at, expected=audience, observed=seen, reason=None, ok=seen == audience)
+        )
+    return tuple(steps), txn

@@ -1,0 +1,154 @@
+"""The gateway as an ASGI application: each resource at the path of its `uri`, and its metadata beside it.
+
+Spec: RFC 9728 §3.1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from perhop.core.call import Headers, Reply
+from perhop.gateway.body import Receive, RequestBody
+from perhop.gateway.gate import Gate
+from perhop.gateway.pipeline import handle
+from perhop.gateway.request import Request
+from perhop.rules.challenge import metadata_path, resource_metadata_document
+from perhop.rules.mcp_message import render_json
+
+AsgiScope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+METADATA_MAX_AGE = 300
+
+_log = logging.getLogger("perhop.gateway")
+
+
+def gates_by_path(gates: Iterable[Gate]) -> Mapping[str, Gate]:
+    """What `GatewayApp` wants: every gate under the path, and the query if it has one, of its resource."""
+    return {_path_of(gate): gate for gate in gates}
+
+
+class GatewayApp:
+    """Answers at the paths of its gates and at the paths of their metadata; 404 elsewhere."""
+
+    def __init__(self, gates: Mapping[str, Gate]) -> None:
+        self._gates: Mapping[str, Gate] = {}
+        self._metadata: Mapping[str, Gate] = {}
+        self.take(gates)
+
+    def take(self, gates: Mapping[str, Gate]) -> None:
+        """Answer by these gates from now on; requests on their way end with the gates they began with."""
+        self._gates = dict(gates)
+        self._metadata = {metadata_path(gate.resource.uri): gate for gate in gates.values()}
+
+    def serves(self, asgi_scope: AsgiScope) -> bool:
+        """True if a request is this application's: for whoever routes several applications on one listener."""
+        return asgi_scope["type"] == "http" and (
+            self._gate_at(asgi_scope) is not None or _raw_path(asgi_scope) in self._metadata
+        )
+
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        gate = self._gate_at(asgi_scope)
+        if gate is not None:
+            await _answer(gate, asgi_scope, receive, send)
+            return
+        described = self._metadata.get(_raw_path(asgi_scope))
+        if described is not None:
+            await _send_metadata(described, asgi_scope["method"], send)
+            return
+        await _send_whole(send, 404, (), b"")
+
+    def _gate_at(self, asgi_scope: AsgiScope) -> Gate | None:
+        """By the path as it came, not decoded: what is not written like the resource's own path is another path."""
+        path = _raw_path(asgi_scope)
+        query = asgi_scope.get("query_string", b"").decode("latin-1")
+        return self._gates.get(f"{path}?{query}") or self._gates.get(path)
+
+
+async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+    """Answer one request; a sender who goes away takes the call along, up to the upstream."""
+    headers = _headers(asgi_scope)
+    length = next((value for name, value in headers if name == "content-length"), None)
+    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=length)
+    if asgi_scope["method"] != "POST":
+        body.settle()
+    client = asgi_scope.get("client")
+    request = Request(
+        http_method=asgi_scope["method"], headers=headers, address=client[0] if client else None, body=body
+    )
+    answering = asyncio.create_task(_handle_and_send(request, gate, send))
+    watching = asyncio.create_task(body.sender_gone())
+    try:
+        await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (answering, watching):
+            task.cancel()
+        await asyncio.wait({answering, watching})
+    if not answering.cancelled():
+        answering.result()
+
+
+async def _handle_and_send(request: Request, gate: Gate, send: Send) -> None:
+    try:
+        reply = await handle(request, gate)
+    except Exception:
+        # What went wrong is ours: logged and recorded, and the peer learns no more than that.
+        _log.exception("a request failed")
+        await _send_whole(send, 500, (("cache-control", "no-store"),), b"")
+        return
+    await _send_reply(reply, send)
+
+
+async def _send_reply(reply: Reply, send: Send) -> None:
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
+        async for chunk in reply.body:
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        close = getattr(reply.body, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:
+    if http_method not in ("GET", "HEAD"):
+        await _send_whole(send, 405, (("allow", "GET, HEAD"),), b"")
+        return
+    document = resource_metadata_document(
+        gate.resource.uri,
+        authorization_servers=[gate.issuer],
+        scopes=gate.resource.advertised_scopes(),
+        name=gate.resource.name,
+    )
+    headers = (("content-type", "application/json"), ("cache-control", f"public, max-age={METADATA_MAX_AGE}"))
+    await _send_whole(send, 200, headers, render_json(document))
+
+
+async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers = (*headers, ("content-length", str(len(body))))
+    await send({"type": "http.response.start", "status": status, "headers": _encode(headers)})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _headers(asgi_scope: AsgiScope) -> Headers:
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"])
+
+
+def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _raw_path(asgi_scope: AsgiScope) -> str:
+    raw = asgi_scope.get("raw_path") or asgi_scope["path"].encode()
+    return bytes(raw).decode("latin-1").partition("?")[0]
+
+
+def _path_of(gate: Gate) -> str:
+    uri = urlsplit(gate.resource.uri)
+    return (uri.path or "/") + (f"?{uri.query}" if uri.query else "")

@@ -1,0 +1,38 @@
+"""Authenticate: the token of a request, verified; and, once it is bound, what else a token can be refused for.
+
+Spec: RFC 6750 §2.1
+Spec: MCP 2026-07-28 authorization
+"""
+
+from __future__ import annotations
+
+from perhop.core.token import BoundToken, VerifiedToken
+from perhop.errors import CallMismatch, SenderMismatch
+from perhop.gateway.gate import Gate
+from perhop.gateway.request import Request
+from perhop.rules.bearer import parse_bearer
+
+
+def authenticate(request: Request, gate: Gate) -> VerifiedToken:
+    """Read the one bearer token and verify it.
+
+    Every request brings its own: a session or a connection is never a credential. Does not look at the audience.
+
+    Spec: RFC 6750 §2.1
+    Raises: TokenMissing, TokenMalformed, TokenSignatureInvalid, TokenTypeWrong, TokenIssuerUnknown,
+    TokenLifetimeTooLong, TokenExpired, AudienceMissing, AudienceMultiple
+    """
+    return gate.verify(parse_bearer(request.headers))
+
+
+def check_standing(bound: BoundToken, gate: Gate) -> None:
+    """Refuse a token that is not good any more, or not good as a mere bearer token. Looked at on every request.
+
+    Raises: SenderMismatch, CallMismatch, TokenRevoked, AgentDisabled, AgentExpired, OwnerMissing
+    """
+    if bound.token.sender_bound:
+        raise SenderMismatch("bound to a key, and no proof of it is taken here")
+    if bound.token.call_bound:
+        raise CallMismatch("bound to one call, and this is not shown to be it")
+    gate.revoked.check(bound)
+    gate.standing.check(bound, gate.resource)

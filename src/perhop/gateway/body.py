@@ -1,0 +1,66 @@
+"""The body of a request, read within its limits, and the news that its sender is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from perhop.errors import BodyTooLarge, BodyTooSlow, RequestMalformed
+from perhop.rules.mcp_message import MAX_BODY_BYTES
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class RequestBody:
+    """Owns the receiving side of one ASGI request: nobody else reads from it."""
+
+    def __init__(self, receive: Receive, *, seconds: float, stated_length: str | None) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._stated_length = stated_length
+        self._octets = b""
+        self._is_settled = asyncio.Event()
+
+    @property
+    def octets(self) -> bytes:
+        """What has been read, whole; empty before."""
+        return self._octets
+
+    async def read(self) -> bytes:
+        """Read the whole body.
+
+        Raises: BodyTooLarge, BodyTooSlow, RequestMalformed
+        """
+        stated = self._stated_length
+        if stated is not None and stated.isdigit() and int(stated[:20]) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"{stated[:20]} bytes announced")
+        try:
+            async with asyncio.timeout(self._seconds):
+                self._octets = await self._read()
+        except TimeoutError as error:
+            raise BodyTooSlow(f"not here after {self._seconds} s") from error
+        return self._octets
+
+    def settle(self) -> None:
+        """Nobody will read the body any more, or it has been read: what comes now is the sender's going."""
+        self._is_settled.set()
+
+    async def sender_gone(self) -> None:
+        """Return when the sender of a settled request is gone."""
+        await self._is_settled.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _read(self) -> bytes:
+        octets = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RequestMalformed("the sender was gone before its body was here")
+            octets += message.get("body", b"")
+            if len(octets) > MAX_BODY_BYTES:
+                raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+            if not message.get("more_body", False):
+                self.settle()
+                return bytes(octets)

@@ -1,0 +1,92 @@
+"""Decide: scope, then policy. The only place where a Permit is made.
+
+Spec: RFC 6750 §3.1
+Spec: MCP 2026-07-28 authorization
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from perhop.core.call import Action, Call, Target
+from perhop.core.decision import Allow, Deny, Permit, Question
+from perhop.core.token import BoundToken
+from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient, TaskOutside
+from perhop.gateway.gate import Gate
+from perhop.gateway.request import Request
+from perhop.gateway.sessions import session_fingerprint
+from perhop.policy.arguments import type_arguments
+from perhop.rules.scope import check_tool_scope
+
+PERSON_PREFIX = "user:"
+
+
+def decide(request: Request, bound: BoundToken, call: Call, gate: Gate) -> Permit:
+    """Permit a call whose every target is in scope and permitted by policy.
+
+    What touches nothing (a handshake, a ping, a notification) needs no more than the bound token.
+
+    Raises: TaskOutside, ScopeInsufficient, ParamsMalformed, PolicyDenied, PolicyUndecidable
+    """
+    if bound.task is not None:
+        raise TaskOutside("the token names a task, and no task covers anything here")
+    for target in call.targets:
+        if target.action is Action.CALL_TOOL:
+            check_tool_scope(bound, gate.resource, target.name)
+    allowed = [_ask(question_about(target, request, bound, call, gate), gate) for target in call.targets]
+    policies = tuple(dict.fromkeys(each for allow in allowed for each in allow.policies))
+    return Permit(bound, gate.resource, call, Allow(policies, gate.policy.version))
+
+
+def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> bool:
+    """True for an item of a list that some arguments could make permitted, under a scope that the token has."""
+    if target.action is Action.CALL_TOOL:
+        try:
+            check_tool_scope(permit.bound, permit.resource, target.name)
+        except (ScopeInsufficient, PolicyDenied):
+            return False
+    return gate.policy.may_permit(_question(target, {}, request, permit.bound, permit.call, gate))
+
+
+def question_about(target: Target, request: Request, bound: BoundToken, call: Call, gate: Gate) -> Question:
+    """The question to policy for one target of a call, its arguments typed by the tool's own schema.
+
+    Raises: ParamsMalformed
+    """
+    schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
+    arguments = type_arguments(schema, call.arguments or {})
+    return _question(target, arguments, request, bound, call, gate)
+
+
+def _question(
+    target: Target, arguments: Mapping[str, Any], request: Request, bound: BoundToken, call: Call, gate: Gate
+) -> Question:
+    return Question(
+        target=target,
+        agent=bound.agent,
+        server=gate.resource.name,
+        subject=bound.subject if bound.subject.startswith(PERSON_PREFIX) else None,
+        client_id=bound.client_id,
+        actors=bound.actors,
+        scopes=bound.scopes,
+        hop=bound.token.hop,
+        now=int(gate.clock()),
+        arguments=arguments,
+        tenant=gate.resource.tenant,
+        ip=request.address or "",
+        revision=call.revision,
+        session=session_fingerprint(call.session) if call.session is not None else "",
+    )
+
+
+def _ask(question: Question, gate: Gate) -> Allow:
+    match decision := gate.policy.decide(question):
+        case Allow():
+            return decision
+        case Deny(failed=True):
+            raise PolicyUndecidable(decision.detail, policies=decision.policies, policy_version=decision.policy_version)
+        case Deny():
+            raise PolicyDenied(decision.detail, policies=decision.policies, policy_version=decision.policy_version)
+        case _:
+            assert_never(decision)

@@ -1,0 +1,93 @@
+"""The door: what is looked at before any token, so that a web page cannot reach a gateway on somebody's machine.
+
+Spec: MCP 2026-07-28 transports
+Spec: RFC 9110 §7.2
+Spec: RFC 9110 §7.6.1
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from perhop.core.resource import Resource
+from perhop.errors import HttpMethodNotAllowed, OriginRefused, RequestMalformed
+from perhop.gateway.request import Request
+
+HTTP_METHODS = frozenset({"GET", "POST", "DELETE"})
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
+_LOOPBACK_V4 = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+# What clients name here in practice. Naming any other header asks the next hop to drop it, and what is dropped may be
+# what was just checked.
+_CONNECTION_OPTIONS = frozenset({"keep-alive", "close", "upgrade", "http2-settings", "te"})
+
+
+def check_door(request: Request, resource: Resource) -> None:
+    """Refuse by method, framing, `Host` and `Origin`; nothing of the caller is known yet.
+
+    Spec: RFC 9110 §7.6.1
+    Spec: RFC 9112 §6.3
+    Raises: HttpMethodNotAllowed, RequestMalformed, OriginRefused
+    """
+    if request.http_method not in HTTP_METHODS:
+        raise HttpMethodNotAllowed(f"method `{request.http_method[:16]}`")
+    _check_framing(request)
+    _check_host(request, resource)
+    _check_origin(request, resource)
+
+
+def is_loopback(host: str) -> bool:
+    """True for a name or an address of the machine itself."""
+    name = host.lower().strip("[]")
+    return name in ("localhost", "::1") or name.endswith(".localhost") or _LOOPBACK_V4.fullmatch(name) is not None
+
+
+def _check_framing(request: Request) -> None:
+    for value in request.all("connection"):
+        options = {each.strip().lower() for each in value.split(",") if each.strip()}
+        if not options <= _CONNECTION_OPTIONS:
+            raise RequestMalformed("`Connection` names a header")
+    lengths = request.all("content-length")
+    if len(lengths) > 1 or (lengths and request.all("transfer-encoding")):
+        raise RequestMalformed("the length of the body is stated twice")
+
+
+def _check_host(request: Request, resource: Resource) -> None:
+    hosts = request.all("host")
+    match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if match is None:
+        raise RequestMalformed("no `Host`, several, or none that names a host")
+    if not _is_authority(match["name"], match["port"], resource):
+        raise OriginRefused(f"host `{hosts[0][:128]}`")
+
+
+def _check_origin(request: Request, resource: Resource) -> None:
+    """A browser names the page's origin, a client that is none sends no `Origin`."""
+    origins = request.all("origin")
+    if not origins:
+        return
+    scheme, separator, authority = origins[0].partition("://")
+    match = _HOST.fullmatch(authority) if separator and len(origins) == 1 else None
+    is_ours = match is not None and _is_origin(scheme.lower(), match["name"], match["port"], resource)
+    if not is_ours:
+        raise OriginRefused(f"origin `{origins[0][:128]}`")
+
+
+def _is_origin(scheme: str, name: str, port: str | None, resource: Resource) -> bool:
+    uri = urlsplit(resource.uri)
+    if is_loopback(uri.hostname or "") and is_loopback(name):
+        return scheme in _DEFAULT_PORTS
+    return scheme == uri.scheme and _is_authority(name, port, resource)
+
+
+def _is_authority(name: str, port: str | None, resource: Resource) -> bool:
+    """True for the authority of the resource's own URI; on loopback, for any name and port of loopback."""
+    uri = urlsplit(resource.uri)
+    host = uri.hostname or ""
+    if is_loopback(host):
+        return is_loopback(name)
+    default = _DEFAULT_PORTS.get(uri.scheme, "")
+    return name.lower().strip("[]") == host and (port or default) == str(uri.port or default)

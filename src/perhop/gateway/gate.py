@@ -1,0 +1,88 @@
+"""The gate: all that one resource's traffic needs, built by wiring. The Protocols say what is asked of other parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from perhop.core.decision import Decision, Permit, Question
+from perhop.core.resource import Resource
+from perhop.core.token import BoundToken, HopToken, VerifiedToken
+from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.readiness import Readiness
+from perhop.gateway.revocation_watch import RevocationWatch
+from perhop.gateway.sessions import SessionSealer
+from perhop.gateway.upstream.interface import Upstream
+from perhop.journal.record import Record
+
+
+class Standing(Protocol):
+    def check(self, bound: BoundToken, resource: Resource) -> None:
+        """Refuse a token whose agent or resource lost its standing since it was issued.
+
+        Raises: AgentDisabled, AgentExpired, OwnerMissing, TokenRevoked
+        """
+        ...
+
+
+class Policy(Protocol):
+    def decide(self, question: Question) -> Decision: ...
+
+    def may_permit(self, question: Question) -> bool:
+        """False only if no arguments could make it permitted."""
+        ...
+
+    @property
+    def version(self) -> str: ...
+
+
+class Exchanger(Protocol):
+    async def exchange(self, permit: Permit) -> HopToken:
+        """A token for the permit's upstream. The permit's own record stands for it: nothing is stored here."""
+        ...
+
+
+class Journal(Protocol):
+    async def append(self, record: Record) -> int:
+        """Durable when it returns. Raises: JournalUnavailable."""
+        ...
+
+    async def append_refusal(self, record: Record, *, address: str) -> int | None:
+        """For refusals of strangers: beyond a rate, many become one counted record. Raises: JournalUnavailable."""
+        ...
+
+    def mac(self, arguments: Mapping[str, Any]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds in seconds and bytes."""
+
+    body_seconds: float = 30.0
+    max_call_seconds: float = 600.0
+    event_to_filter_bytes: int = 1024 * 1024
+    answer_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One resource and what guards it. `new_call_id` gives 16 random hex digits; `clock` seconds since the epoch."""
+
+    resource: Resource
+    issuer: str
+    verify: Callable[[str], VerifiedToken]
+    revoked: RevocationWatch
+    standing: Standing
+    policy: Policy
+    exchanger: Exchanger
+    journal: Journal
+    upstream: Upstream
+    readiness: Readiness
+    sealer: SessionSealer
+    open_requests: OpenRequests
+    catalogue: Catalogue
+    clock: Callable[[], float]
+    new_call_id: Callable[[], str]
+    limits: Limits

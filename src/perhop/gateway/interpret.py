@@ -1,0 +1,74 @@
+"""Interpret: what a bound caller asks for. The body is read here and not before.
+
+Spec: MCP 2026-07-28 transports
+Spec: MCP 2025-11-25 transports
+"""
+
+from __future__ import annotations
+
+from perhop.core.call import Call, CallKind, Headers
+from perhop.core.token import BoundToken
+from perhop.errors import RequestMalformed
+from perhop.gateway.gate import Gate
+from perhop.gateway.request import Request
+from perhop.gateway.sessions import session_key
+from perhop.rules.mcp_headers import LAST_EVENT, PARAM_PREFIX, SESSION, VERSION, single_header
+from perhop.rules.mcp_message import Message, parse_message
+from perhop.rules.mcp_methods import Era
+
+_FORWARDED = frozenset({"accept", "user-agent"})
+
+
+async def interpret(request: Request, bound: BoundToken, call_id: str, gate: Gate) -> Call:
+    """Read the body, compare it with the headers, and open the session ids that came with it.
+
+    Raises: BodyTooLarge, BodyTooSlow, SessionMismatch, and what `parse_message` raises
+    """
+    body = await request.body.read() if request.http_method == "POST" else b""
+    message = parse_message(request.http_method, request.headers, body)
+    session, last_event_id = _open_ids(message, request, bound, gate)
+    if message.kind is CallKind.RESPONSE and not gate.open_requests.is_open(
+        session_key(bound, session), message.rpc_id
+    ):
+        raise RequestMalformed("a response to nothing that the server of this session has asked")
+    return Call(
+        id=call_id,
+        kind=message.kind,
+        revision=message.revision,
+        method=message.method,
+        targets=message.targets,
+        body=message.body,
+        headers=_onward_headers(message, request.headers),
+        rpc_id=message.rpc_id,
+        arguments=message.arguments,
+        session=session,
+        last_event_id=last_event_id,
+    )
+
+
+def _open_ids(message: Message, request: Request, bound: BoundToken, gate: Gate) -> tuple[str | None, str | None]:
+    """The upstream's own session and event ids; a revision without sessions ignores both headers."""
+    match message.era:
+        case Era.MODERN:
+            return None, None
+        case Era.LEGACY:
+            sealed = single_header(request.headers, SESSION)
+            session = gate.sealer.unseal_session(sealed, bound) if sealed is not None else None
+            sealed = single_header(request.headers, LAST_EVENT) if message.kind is CallKind.STREAM else None
+            event = gate.sealer.unseal_event(sealed, bound, session) if sealed is not None else None
+            return session, event
+
+
+def _onward_headers(message: Message, headers: Headers) -> Headers:
+    """The caller's headers that go on, by name; what mirrors the body is written anew from the body."""
+    kept = [(name, value) for name, value in headers if name in _FORWARDED or name.startswith(PARAM_PREFIX)]
+    match message.era:
+        case Era.MODERN:
+            kept.extend(message.mirrored)
+        case Era.LEGACY:
+            version = single_header(headers, VERSION)
+            if version is not None:
+                kept.append((VERSION, version))
+    if message.body:
+        kept.append(("content-type", "application/json"))
+    return tuple(kept)

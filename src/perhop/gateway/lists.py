@@ -1,0 +1,110 @@
+"""Lists: what a caller sees of an upstream's tools, prompts and resources.
+
+Any result that holds such a list is filtered, whatever was asked. An item is hidden if no arguments could make it
+permitted, or no scope of the token lists it.
+
+Spec: MCP 2026-07-28 caching
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perhop.core.call import Action, Target
+from perhop.errors import AnswerUnfit, JsonUnparsable
+from perhop.gateway.catalogue import Catalogue
+from perhop.rules.mcp_message import render_json
+from perhop.rules.strict_json import parse_json
+
+LISTS: Mapping[str, tuple[Action, str]] = {
+    "tools": (Action.CALL_TOOL, "name"),
+    "prompts": (Action.GET_PROMPT, "name"),
+    "resources": (Action.READ_RESOURCE, "uri"),
+    "resourceTemplates": (Action.READ_RESOURCE, "uriTemplate"),
+}
+
+TOOL_ERROR = "tool_error"
+
+# An answer may be deeper and wider than a request: it is the upstream's own.
+_ANSWER_DEPTH = 256
+_ANSWER_KEYS = 100_000
+
+# As a member's name in JSON text: inside a string the quotes would be escaped. A letter may be written as an escape.
+_MAY_NAME_A_LIST = re.compile(
+    rb'"(?:tools|prompts|resources|resourceTemplates)"|\\u00(?:6[1-9a-f]|7[0-9a]|54)', re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A message from the upstream: `octets` None if it passes as it is, `error` as the journal has it."""
+
+    message: Any
+    octets: bytes | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFilter:
+    """Filters the lists of one caller. `is_shown` says whether the caller may see an item."""
+
+    is_shown: Callable[[Target], bool]
+    is_private: bool
+    catalogue: Catalogue
+    max_bytes: int
+
+    def judge(self, octets: bytes) -> Judged:
+        """Look at one JSON-RPC message of the upstream and take out what the caller may not see.
+
+        What cannot be read passes if it can hold no list.
+
+        Raises: AnswerUnfit
+        """
+        try:
+            message = parse_json(octets, max_bytes=self.max_bytes, max_depth=_ANSWER_DEPTH, max_keys=_ANSWER_KEYS)
+        except JsonUnparsable as error:
+            if _MAY_NAME_A_LIST.search(octets):
+                raise AnswerUnfit(f"a list that cannot be filtered: {error.detail}") from error
+            return Judged(None, None, None)
+        changed = [self._filter(each) for each in (message if isinstance(message, list) else [message])]
+        octets_now = render_json(message) if any(changed) else None
+        return Judged(message, octets_now, error_of(message))
+
+    def _filter(self, message: Any) -> bool:
+        """Filter the freshly parsed message where it lies; True if anything in it is another now."""
+        result = message.get("result") if isinstance(message, dict) else None
+        if not isinstance(result, dict):
+            return False
+        held = [key for key in LISTS if isinstance(result.get(key), list)]
+        if "tools" in held:
+            self.catalogue.learn(result["tools"])
+        changed = False
+        for key in held:
+            shown = [item for item in result[key] if self._shows(key, item)]
+            changed = changed or len(shown) < len(result[key])
+            result[key] = shown
+        if held and self.is_private and result.get("cacheScope") != "private":
+            result["cacheScope"] = "private"
+            changed = True
+        return changed
+
+    def _shows(self, key: str, item: Any) -> bool:
+        action, name_key = LISTS[key]
+        name = item.get(name_key) if isinstance(item, dict) else None
+        return isinstance(name, str) and self.is_shown(Target(action, name))
+
+
+def error_of(message: Any) -> str | None:
+    """How the journal calls the end that this message is: an error's code, a tool's own error, or nothing."""
+    if not isinstance(message, dict) or "method" in message:
+        return None
+    error, result = message.get("error"), message.get("result")
+    if isinstance(error, dict):
+        code = error.get("code")
+        return str(code) if isinstance(code, int) and abs(code) < 2**31 else "error"
+    if isinstance(result, dict) and result.get("isError") is True:
+        return TOOL_ERROR
+    return None

@@ -1,0 +1,49 @@
+"""Open requests: what servers have asked of clients and not been answered yet.
+
+A client's JSON-RPC response goes on only to one of these. Kept in memory: after a restart an open request is gone, and
+the server that asked it waits no longer than it would for a client that went away.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NewType
+
+SessionKey = NewType("SessionKey", tuple[str, ...])
+"""Principal and session: what one client's open requests are kept under."""
+
+MAX_SESSIONS = 10_000
+MAX_OPEN = 1_000
+
+
+class OpenRequests:
+    """Ids of server requests by session; the least recently used sessions are forgotten first."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[SessionKey, OrderedDict[str | int, None]] = OrderedDict()
+
+    def opened(self, session: SessionKey, rpc_id: str | int) -> None:
+        """The server has asked something, and the client is about to see it."""
+        ids = self._open.setdefault(session, OrderedDict())
+        self._open.move_to_end(session)
+        ids[rpc_id] = None
+        if len(ids) > MAX_OPEN:
+            ids.popitem(last=False)
+        if len(self._open) > MAX_SESSIONS:
+            self._open.popitem(last=False)
+
+    def is_open(self, session: SessionKey, rpc_id: str | int | None) -> bool:
+        """True if this session's server waits for an answer to this id."""
+        return rpc_id is not None and rpc_id in self._open.get(session, ())
+
+    def answered(self, session: SessionKey, rpc_id: str | int | None) -> None:
+        """The server has taken the answer: there is no second one."""
+        ids = self._open.get(session)
+        if ids is not None and rpc_id is not None:
+            ids.pop(rpc_id, None)
+            if not ids:
+                del self._open[session]
+
+    def ended(self, session: SessionKey) -> None:
+        """The session is over."""
+        self._open.pop(session, None)

@@ -1,0 +1,47 @@
+"""One request through the gateway, from its first header to its record. Each verb is a file of its own beside this one.
+
+An order that is wrong does not type-check: policy is asked about a BoundToken, the exchange wants a Permit, and what
+is forwarded wants a token that only the exchange can make.
+"""
+
+from __future__ import annotations
+
+from perhop.core.call import Reply
+from perhop.errors import Refused, Unavailable
+from perhop.gateway.authenticate import authenticate, check_standing
+from perhop.gateway.decide import decide
+from perhop.gateway.door import check_door
+from perhop.gateway.exchange import exchange
+from perhop.gateway.forward import forward
+from perhop.gateway.gate import Gate
+from perhop.gateway.interpret import interpret
+from perhop.gateway.record import record, record_failure, record_refusal, recording_its_end
+from perhop.gateway.refusal import refuse
+from perhop.gateway.request import Request
+from perhop.gateway.trail import Trail
+from perhop.rules.audience import bind_audience
+
+
+async def handle(request: Request, gate: Gate) -> Reply:
+    """Authenticate -> bind audience -> interpret -> decide -> exchange -> record -> forward -> record."""
+    trail = Trail.of(request, gate)
+    try:
+        check_door(request, gate.resource)
+        caller = authenticate(request, gate)
+        trail = trail.by(caller)
+        bound = bind_audience(caller, gate.resource.uri)
+        check_standing(bound, gate)
+        call = await interpret(request, bound, trail.call_id, gate)  # the body is read for a bound caller only
+        trail = trail.asking(call, gate)
+        permit = decide(request, bound, call, gate)
+        onward = await exchange(permit, gate)  # HopToken | NoCredential; the caller's token is not in it
+        trail = trail.permitted(permit, onward)
+        await record(trail, gate.journal)  # in and out, durable, or nothing is forwarded
+        answer = await forward(request, permit, onward, gate)
+    except (Refused, Unavailable) as fact:
+        await record_refusal(fact, trail, gate.journal, now=gate.clock())
+        return refuse(fact, request, trail)
+    except BaseException as failure:  # our own error, or the caller is gone: recorded here, answered at the edge
+        await record_failure(failure, trail, gate.journal, now=gate.clock())
+        raise
+    return recording_its_end(answer, trail, gate.journal, clock=gate.clock)

@@ -1,0 +1,69 @@
+"""Refusals: the one place of the gateway that turns a fact into an HTTP answer.
+
+Spec: RFC 6750 §3
+Spec: RFC 9728 §5.1
+Spec: MCP 2026-07-28 transports
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from perhop.core.call import CallKind, Reply
+from perhop.core.resource import Resource
+from perhop.errors import BearerRefused, HttpMethodNotAllowed, Refused, TokenRefused, Unavailable
+from perhop.gateway.request import Request
+from perhop.gateway.trail import Trail
+from perhop.rules.challenge import metadata_url, render_challenge
+from perhop.rules.mcp_message import is_notification_body, rpc_id_of
+from perhop.rules.refusal_body import refusal_body
+
+
+def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply:
+    """Render a refusal: status, challenge, and the body that belongs to it; a notification gets none.
+
+    Spec: RFC 6750 §3.1
+    """
+    body = (
+        b""
+        if _is_notification(request, trail)
+        else refusal_body(fact, rpc_id=_rpc_id(request, trail), record=trail.call_id)
+    )
+    headers = [("cache-control", "no-store"), ("content-length", str(len(body)))]
+    if body:
+        headers.append(("content-type", "application/json"))
+    status = fact.status
+    match fact:
+        case TokenRefused():
+            # The exchange for the next hop says no: to this caller that is a decision, not a malformed request.
+            status = 403
+        case BearerRefused():
+            headers.append(("www-authenticate", _challenge(fact, trail.resource)))
+        case HttpMethodNotAllowed():
+            headers.append(("allow", fact.allow))
+        case Unavailable():
+            headers.append(("retry-after", str(fact.retry_after)))
+        case _:
+            pass
+    return Reply(status=status, headers=tuple(headers), body=_body(body))
+
+
+def _challenge(fact: BearerRefused, resource: Resource) -> str:
+    return render_challenge(fact, metadata_url=metadata_url(resource.uri), scopes=resource.advertised_scopes())
+
+
+def _is_notification(request: Request, trail: Trail) -> bool:
+    if trail.call is not None:
+        return trail.call.kind is CallKind.NOTIFICATION
+    return is_notification_body(request.body.octets)
+
+
+def _rpc_id(request: Request, trail: Trail) -> str | int | None:
+    if trail.call is not None:
+        return trail.call.rpc_id
+    return rpc_id_of(request.body.octets)
+
+
+async def _body(octets: bytes) -> AsyncIterator[bytes]:
+    if octets:
+        yield octets

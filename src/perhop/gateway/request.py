@@ -1,0 +1,37 @@
+"""One HTTP request as the gateway sees it; its body stays unread until somebody may send one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from perhop.core.call import Headers
+
+
+class BodyReader(Protocol):
+    async def read(self) -> bytes:
+        """The whole body. Raises: BodyTooLarge, BodyTooSlow."""
+        ...
+
+    @property
+    def octets(self) -> bytes:
+        """What has been read, whole; empty before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Method, headers and the caller's address. Header values are text, one character a byte."""
+
+    http_method: str
+    headers: Headers
+    address: str | None
+    body: BodyReader
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next((value for each, value in self.headers if each == name), None)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of a header."""
+        return tuple(value for each, value in self.headers if each == name)

@@ -1,0 +1,121 @@
+"""The self-test: an upstream gets our tokens only after it has refused one that is good nowhere.
+
+Spec: RFC 8707 §2
+Spec: MCP 2026-07-28 authorization
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NoReturn, Protocol
+
+from perhop.core.resource import CredentialKind, Resource, ResourceUri
+from perhop.core.token import HopToken, NoCredential
+from perhop.errors import Refused, Unavailable
+from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.tool_listing import Listing, Outcome, list_tools, reach
+from perhop.gateway.upstream.interface import Upstream
+
+PATIENCE_SECONDS = 10.0
+RETRY_SECONDS = 3.0
+"""While nothing answers: no token is made then."""
+
+RETEST_SECONDS = 30.0
+REPEAT_SECONDS = 300.0
+
+_log = logging.getLogger("perhop.gateway")
+
+
+class AudienceTokens(Protocol):
+    """Tokens that are alike but for their audience."""
+
+    def canary(self) -> ResourceUri:
+        """A fresh audience that is registered nowhere."""
+        ...
+
+    async def self_test_token(self, resource: Resource, audience: ResourceUri) -> HopToken:
+        """Raises: StorageUnavailable, JournalUnavailable."""
+        ...
+
+
+class SelfTest:
+    """Tests one upstream, again and again, and writes the verdict where every call looks at it."""
+
+    def __init__(
+        self,
+        *,
+        resource: Resource,
+        tokens: AudienceTokens,
+        upstream: Upstream,
+        readiness: Readiness,
+        catalogue: Catalogue,
+    ) -> None:
+        self._resource = resource
+        self._tokens = tokens
+        self._upstream = upstream
+        self._readiness = readiness
+        self._catalogue = catalogue
+
+    async def run(self) -> Verdict:
+        """Test once. An upstream that does not answer has shown nothing, and keeps the verdict it had."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                verdict = await self._test()
+        except (TimeoutError, Unavailable, Refused) as failure:
+            _log.warning("self-test of `%s`: %s", self._resource.name, str(failure) or type(failure).__name__)
+            verdict = Verdict.INCONCLUSIVE
+        had_passed = self._readiness.verdict is Verdict.ENFORCES
+        if not (had_passed and verdict is Verdict.INCONCLUSIVE):
+            self._readiness.verdict = verdict
+        return verdict
+
+    async def keep_running(self) -> NoReturn:
+        """Test until the upstream has passed, then every few minutes; the verdict may fall again."""
+        while True:
+            if not await self._is_reachable():
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            verdict = await self.run()
+            is_settled = verdict is Verdict.ENFORCES or not self._is_testable
+            await asyncio.sleep(REPEAT_SECONDS if is_settled else RETEST_SECONDS)
+
+    @property
+    def _is_testable(self) -> bool:
+        """False for an upstream that gets no token at all."""
+        upstream = self._resource.upstream
+        return upstream is not None and upstream.credential is CredentialKind.EXCHANGE
+
+    async def _is_reachable(self) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await reach(self._upstream)
+        except (TimeoutError, Unavailable):
+            return False
+        return True
+
+    async def _test(self) -> Verdict:
+        upstream = self._resource.upstream
+        if not self._is_testable or upstream is None or upstream.resource is None:
+            self._learn(await list_tools(self._upstream, NoCredential()))
+            return Verdict.INCONCLUSIVE
+        right = await self._tokens.self_test_token(self._resource, upstream.resource)
+        listed = await list_tools(self._upstream, right)
+        self._learn(listed)
+        canary = await self._tokens.self_test_token(self._resource, self._tokens.canary())
+        return judge(listed, await list_tools(self._upstream, canary))
+
+    def _learn(self, listing: Listing) -> None:
+        self._catalogue.learn(list(listing.tools))
+
+
+def judge(right: Listing, canary: Listing) -> Verdict:
+    """`enforces` only if the right token was taken and the other one refused with 401."""
+    match right.outcome, canary.outcome:
+        case _, Outcome.ACCEPTED:
+            return Verdict.OPEN
+        case Outcome.ACCEPTED, Outcome.REFUSED:
+            return Verdict.ENFORCES
+        case _:
+            return Verdict.INCONCLUSIVE

@@ -1,0 +1,115 @@
+"""Streams: when an answer must stop although it has not ended, and what its last words are.
+
+A standing stream ends with the token that opened it; an answer ends with its token's revocation, or when it has taken
+too long, but not because its token expired meanwhile.
+
+Spec: MCP 2026-07-28 transports
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from perhop.core.call import Call, CallKind
+from perhop.core.decision import Permit
+from perhop.errors import AnswerTooLong, Refused, TokenExpired, Unavailable, UpstreamUnavailable
+from perhop.gateway.answer import Piece
+from perhop.gateway.gate import Gate
+from perhop.gateway.sse import comment, message_event
+from perhop.rules.mcp_methods import STANDING_STREAM
+from perhop.rules.refusal_body import stream_end_body
+
+T = TypeVar("T")
+
+CUT = "cut"
+
+
+def is_standing(call: Call) -> bool:
+    """True for a call whose answer is a stream without an end of its own."""
+    return call.kind is CallKind.STREAM or call.method == STANDING_STREAM
+
+
+class Ending:
+    """Watches one call from its forwarding on; steps of its answer run `before` the end."""
+
+    def __init__(self, permit: Permit, gate: Gate) -> None:
+        self._task = asyncio.create_task(_wait_for_end(permit, gate))
+
+    async def before(self, step: Awaitable[T]) -> T:
+        """Await a step; if the end comes first, drop the step and raise why.
+
+        Raises: TokenExpired, TokenRevoked, AnswerTooLong, and what the step raises
+        """
+        running = asyncio.ensure_future(step)
+        try:
+            await asyncio.wait({running, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            raise self._task.result()
+        finally:
+            await _drop(running)
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        await _drop(self._task)
+
+
+async def cut(
+    pieces: AsyncIterator[Piece], ending: Ending, last: Callable[[Refused | Unavailable], Piece]
+) -> AsyncIterator[Piece]:
+    """Pass pieces on as they come, until the stream ends or has to.
+
+    An upstream that breaks off leaves the stream without last words: a client of a handshake revision may resume it.
+    """
+    while True:
+        try:
+            piece = await ending.before(anext(pieces))
+        except StopAsyncIteration:
+            return
+        except UpstreamUnavailable as broken:
+            yield Piece(b"", broken.reason)
+            return
+        except (Refused, Unavailable) as fact:
+            yield last(fact)
+            return
+        yield piece
+
+
+def last_words(call: Call) -> Callable[[Refused | Unavailable], Piece]:
+    """The last event of a stream that is cut: an error for the request, a comment where there is none."""
+
+    def render(fact: Refused | Unavailable) -> Piece:
+        if call.kind is not CallKind.REQUEST:
+            return Piece(comment(fact.reason), CUT)
+        return Piece(message_event(stream_end_body(fact, rpc_id=call.rpc_id, record=call.id)), CUT)
+
+    return render
+
+
+async def _wait_for_end(permit: Permit, gate: Gate) -> Refused | Unavailable:
+    """Return the fact that ends the call, when it comes true."""
+    standing = is_standing(permit.call)
+    until = permit.bound.expires_at if standing else gate.clock() + gate.limits.max_call_seconds
+    while True:
+        try:
+            gate.revoked.check(permit.bound)
+        except Refused as revoked:
+            return revoked
+        remaining = until - gate.clock()
+        if remaining <= 0:
+            return (
+                TokenExpired("the stream outlived its token") if standing else AnswerTooLong("the call took too long")
+            )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(remaining):
+                await gate.revoked.changed()
+
+
+async def _drop(task: asyncio.Future[T]) -> None:
+    """Cancel what still runs and wait until it has stopped; what it says then is of no interest."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,174 @@
+"""List an upstream's tools as a client of our own, in whichever era it speaks: for the self-test and the catalogue.
+
+Spec: MCP 2026-07-28 transports
+Spec: MCP 2025-11-25 lifecycle
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from perhop.core.call import Headers
+from perhop.core.token import HopToken, NoCredential, Onward
+from perhop.errors import JsonUnparsable
+from perhop.gateway.sse import parse_event, split_events
+from perhop.gateway.upstream.interface import Upstream, UpstreamReply
+from perhop.rules.mcp_headers import SESSION, VERSION, mirrored_headers
+from perhop.rules.mcp_message import CAPABILITIES_KEY, VERSION_KEY, render_json
+from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
+from perhop.rules.strict_json import parse_json
+
+MAX_PAGES = 50
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+METHOD_NOT_FOUND = -32601
+
+_CLIENT = {"name": "perhop-gateway", "version": "1"}
+
+
+class Outcome(Enum):
+    """How an upstream took a token."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What came of asking for the tools."""
+
+    outcome: Outcome
+    tools: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    outcome: Outcome
+    result: Mapping[str, Any]
+    session: str | None = None
+
+
+async def reach(upstream: Upstream) -> None:
+    """Send one request without a token, only to see that something answers.
+
+    Raises: UpstreamUnavailable
+    """
+    await _Asking(upstream, NoCredential()).notify("notifications/cancelled", ())
+
+
+async def list_tools(upstream: Upstream, onward: Onward) -> Listing:
+    """Ask for the tools without a session first, then with a handshake.
+
+    Raises: UpstreamUnavailable, AnswerUnfit
+    """
+    asking = _Asking(upstream, onward)
+    revision = MODERN_REVISIONS[0]
+    meta = {VERSION_KEY: revision, CAPABILITIES_KEY: {}, "io.modelcontextprotocol/clientInfo": _CLIENT}
+    modern = mirrored_headers(revision=revision, method="tools/list", name=None)
+    listing = await asking.pages({"_meta": meta}, modern)
+    if listing.outcome is not Outcome.UNCLEAR:
+        return listing
+    return await _list_with_handshake(asking)
+
+
+async def _list_with_handshake(asking: _Asking) -> Listing:
+    revision = LEGACY_REVISIONS[0]
+    opening = {"protocolVersion": revision, "capabilities": {}, "clientInfo": _CLIENT}
+    opened = await asking.page("initialize", opening, ())
+    if opened.outcome is not Outcome.ACCEPTED:
+        return Listing(opened.outcome)
+    agreed = opened.result.get("protocolVersion")
+    headers: Headers = ((VERSION, agreed if agreed in LEGACY_REVISIONS else revision),)
+    if opened.session is not None:
+        headers = (*headers, (SESSION, opened.session))
+    await asking.notify("notifications/initialized", headers)
+    listing = await asking.pages({}, headers)
+    if opened.session is not None:
+        await asking.end(headers)
+    return listing
+
+
+class _Asking:
+    """One token at one upstream."""
+
+    def __init__(self, upstream: Upstream, onward: Onward) -> None:
+        self._upstream = upstream
+        self._headers: Headers = (
+            ("accept", "application/json, text/event-stream"),
+            ("accept-encoding", "identity"),
+        )
+        match onward:
+            case HopToken():
+                self._headers += (("authorization", f"Bearer {onward.minted.raw.reveal()}"),)
+            case NoCredential():
+                pass
+
+    async def pages(self, params: Mapping[str, Any], headers: Headers) -> Listing:
+        """All pages of the tools; the first page says how the token was taken."""
+        tools: list[Any] = []
+        first: Outcome | None = None
+        for _ in range(MAX_PAGES):
+            page = await self.page("tools/list", params, headers)
+            first = first or page.outcome
+            held = page.result.get("tools")
+            tools.extend(held if isinstance(held, list) else ())
+            cursor = page.result.get("nextCursor")
+            if not isinstance(cursor, str):
+                break
+            params = {**params, "cursor": cursor}
+        return Listing(first or Outcome.UNCLEAR, tuple(tools))
+
+    async def page(self, method: str, params: Mapping[str, Any], headers: Headers) -> _Page:
+        """One request and its answer."""
+        reply = await self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers)
+        try:
+            message = await _read_answer(reply)
+        finally:
+            await reply.close()
+        if reply.status == 401:
+            return _Page(Outcome.REFUSED, {})
+        result, error = message.get("result"), message.get("error")
+        if 200 <= reply.status < 300 and isinstance(result, dict):
+            return _Page(Outcome.ACCEPTED, result, reply.header(SESSION))
+        # A server without tools says so only to those whom it lets in.
+        is_toolless = isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and reply.status != 400
+        return _Page(Outcome.ACCEPTED if is_toolless else Outcome.UNCLEAR, {})
+
+    async def notify(self, method: str, headers: Headers) -> None:
+        reply = await self._post({"jsonrpc": "2.0", "method": method}, headers)
+        await reply.close()
+
+    async def end(self, headers: Headers) -> None:
+        reply = await self._upstream.send("DELETE", (*self._headers, *headers), b"")
+        await reply.close()
+
+    async def _post(self, message: Mapping[str, Any], headers: Headers) -> UpstreamReply:
+        sent = (*self._headers, ("content-type", "application/json"), *headers)
+        return await self._upstream.send("POST", sent, render_json(message))
+
+
+async def _read_answer(reply: UpstreamReply) -> Mapping[str, Any]:
+    """The JSON-RPC answer to our one request, from JSON or from a stream; empty if there is none to be read."""
+    if (reply.header("content-type") or "").partition(";")[0].strip().lower() == "text/event-stream":
+        async for raw in split_events(reply.chunks, max_bytes=MAX_ANSWER_BYTES):
+            message = _parse(parse_event(raw).data or b"")
+            if message.get("id") == 1 and "method" not in message:
+                return message
+        return {}
+    octets = bytearray()
+    async for chunk in reply.chunks:
+        octets += chunk
+        if len(octets) > MAX_ANSWER_BYTES:
+            return {}
+    return _parse(bytes(octets))
+
+
+def _parse(octets: bytes) -> Mapping[str, Any]:
+    try:
+        message = parse_json(octets, max_bytes=MAX_ANSWER_BYTES, max_depth=256, max_keys=100_000)
+    except JsonUnparsable:
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -1,0 +1,174 @@
+"""The trail of one request: what the journal will say of it. Every step returns a new trail.
+
+INVARIANT: a trail holds no token; of one whose signature did not hold, only a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from perhop.core.call import Call
+from perhop.core.decision import Permit
+from perhop.core.resource import Resource
+from perhop.core.token import HopToken, NoCredential, Onward, TokenDraft, VerifiedToken
+from perhop.errors import PerhopError, PolicyRefused, Refused, SessionMismatch, Unavailable
+from perhop.gateway.gate import Gate
+from perhop.gateway.request import Request
+from perhop.gateway.sessions import session_fingerprint
+from perhop.journal.record import (
+    CallFacts,
+    DecisionFacts,
+    Event,
+    Inbound,
+    Outbound,
+    Record,
+    RequestFacts,
+    ResultFacts,
+)
+from perhop.rules.bearer import parse_bearer
+
+MAX_USER_AGENT = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What is known so far. `permit` and `draft` only once the permit is about to be recorded."""
+
+    call_id: str
+    started: float
+    http_method: str
+    resource: Resource
+    request: RequestFacts
+    unverified: str | None
+    caller: VerifiedToken | None = None
+    call: Call | None = None
+    arguments_mac: str | None = None
+    permit: Permit | None = None
+    draft: TokenDraft | None = None
+
+    @classmethod
+    def of(cls, request: Request, gate: Gate) -> Trail:
+        """The trail of a request of which nothing is known."""
+        agent = request.header("user-agent")
+        return cls(
+            call_id=gate.new_call_id(),
+            started=gate.clock(),
+            http_method=request.http_method,
+            resource=gate.resource,
+            request=RequestFacts(ip=request.address, user_agent=agent[:MAX_USER_AGENT] if agent else None),
+            unverified=_digest_of_token(request),
+        )
+
+    def by(self, caller: VerifiedToken) -> Trail:
+        """The token's signature and times hold."""
+        return replace(self, caller=caller)
+
+    def asking(self, call: Call, gate: Gate) -> Trail:
+        """The message is understood. Of its arguments only a MAC is kept."""
+        mac = gate.journal.mac(call.arguments) if call.arguments is not None else None
+        session = session_fingerprint(call.session) if call.session is not None else None
+        return replace(self, call=call, arguments_mac=mac, request=replace(self.request, session=session))
+
+    def permitted(self, permit: Permit, onward: Onward) -> Trail:
+        """The call may go on, with this."""
+        match onward:
+            case HopToken():
+                return replace(self, permit=permit, draft=onward.minted.draft)
+            case NoCredential():
+                return replace(self, permit=permit)
+            case _:
+                assert_never(onward)
+
+    def permit_record(self) -> Record:
+        """The record that must be durable before anything is forwarded."""
+        assert self.permit is not None
+        allow = self.permit.allow
+        return self._record(
+            Event.CALL_PERMITTED,
+            inbound=self._inbound(),
+            outbound=Outbound.of(self.draft) if self.draft else None,
+            decision=DecisionFacts(effect="permit", policies=allow.policies, policy_version=allow.policy_version),
+        )
+
+    def refusal_record(self, fact: Refused | Unavailable) -> Record:
+        """The one record of a request that was not permitted."""
+        return self._record(
+            Event.SESSION_REFUSED if isinstance(fact, SessionMismatch) else Event.CALL_REFUSED,
+            reason=fact.reason,
+            inbound=self._inbound(),
+            decision=_denied(fact),
+            result=ResultFacts(status=fact.status),
+            detail=fact.detail or None,
+        )
+
+    def end_record(self, *, status: int | None, error: str | None, now: float, detail: str | None = None) -> Record:
+        """The outcome of a permitted call."""
+        return self._record(
+            Event.CALL_ENDED,
+            inbound=self._inbound(),
+            outbound=Outbound.of(self.draft) if self.draft else None,
+            result=ResultFacts(status=status, error=error, duration_ms=max(0, round((now - self.started) * 1000))),
+            detail=detail,
+        )
+
+    def failure_record(self, failure: BaseException, *, now: float) -> Record:
+        """A request that ended in our own error, or whose caller went away before there was an answer."""
+        error = type(failure).__name__
+        if self.permit is not None:
+            return self.end_record(status=500, error="internal", now=now, detail=error)
+        return self._record(
+            Event.CALL_REFUSED, inbound=self._inbound(), result=ResultFacts(status=500, error="internal"), detail=error
+        )
+
+    def _inbound(self) -> Inbound | None:
+        if self.caller is not None:
+            return Inbound.of(self.caller)
+        return Inbound(unverified=self.unverified) if self.unverified is not None else None
+
+    def _call_facts(self) -> CallFacts:
+        if self.call is None:
+            return CallFacts(id=self.call_id, method=self.http_method)
+        return CallFacts(
+            id=self.call_id,
+            method=self.call.method,
+            name=self.call.name,
+            arguments_mac=self.arguments_mac,
+            revision=self.call.revision,
+        )
+
+    def _record(self, event: Event, **facts: Any) -> Record:
+        lineage: Mapping[str, Any] = {}
+        if self.draft is not None:
+            lineage = {"txn": self.draft.txn, "hop": self.draft.hop, "parent_jti": self.draft.parent_jti}
+        elif self.caller is not None:
+            lineage = {"txn": self.caller.txn, "hop": self.caller.hop}
+        return Record(
+            event=event,
+            call=self._call_facts(),
+            request=self.request,
+            owner=self.resource.owner,
+            tenant=self.resource.tenant,
+            resource=self.resource.name,
+            client=self.caller.client_id if self.caller else None,
+            **lineage,
+            **facts,
+        )
+
+
+def _denied(fact: Refused | Unavailable) -> DecisionFacts | None:
+    """What policy said, where it was asked at all."""
+    if isinstance(fact, PolicyRefused) and fact.policy_version:
+        return DecisionFacts(effect="deny", policies=fact.policies, policy_version=fact.policy_version)
+    return None
+
+
+def _digest_of_token(request: Request) -> str | None:
+    """The digest of what came as a token, good or not; None if none came."""
+    try:
+        return hashlib.sha256(parse_bearer(request.headers).encode()).hexdigest()
+    except PerhopError:
+        values = request.all("authorization")
+        return hashlib.sha256("\n".join(values).encode("latin-1", "replace")).hexdigest() if values else None

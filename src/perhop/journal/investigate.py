@@ -1,0 +1,232 @@
+"""Investigating: the tree of hops that one transaction made. Pure assembly over a JournalReader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from perhop.errors import NotFound
+from perhop.journal.query import Entry, Filter, JournalReader
+from perhop.journal.record import Event
+
+MAX_TOKENS = 10_000
+"""Tokens of one tree; a transaction has a handful, and a bound keeps a mistake from reading the whole journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedCall:
+    """One call that was tried with a token. `outcome`: `ended`, `unfinished` or `refused`."""
+
+    seq: int
+    time: str | None
+    id: str | None
+    method: str | None
+    name: str | None
+    outcome: str
+    reason: str | None
+    status: int | None
+    error: str | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A request for a new token, with this token as the subject, that was refused."""
+
+    seq: int
+    time: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedHop:
+    """One token, and what was done with it. `seq` is the first record that knows it."""
+
+    txn: str | None
+    hop: int
+    aud: str | None
+    sub: str | None
+    act: Any
+    jti: str
+    parent_jti: str | None
+    seq: int
+    calls: tuple[TracedCall, ...]
+    refused: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HopTree:
+    """Every token of one transaction, each parent before its children, and depth first."""
+
+    txn: str | None
+    hops: tuple[TracedHop, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `perhop trace --json` prints."""
+        return {"txn": self.txn, "hops": [asdict(hop) for hop in self.hops]}
+
+
+@dataclass(slots=True)
+class _Token:
+    """What the records read so far say of one token."""
+
+    jti: str
+    seq: int
+    aud: str | None = None
+    sub: str | None = None
+    act: Any = None
+    parent_jti: str | None = None
+    calls: list[TracedCall] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+
+def trace(reader: JournalReader, jti_or_txn: str) -> HopTree:
+    """The hop tree of the transaction with this id, or of the one to which the token with this id belongs.
+
+    Raises: NotFound
+    """
+    entries = list(reader.find(Filter(txn=jti_or_txn)))
+    if entries:
+        return _tree(jti_or_txn, _with_outcomes(reader, entries))
+    entries = list(reader.find(Filter(jti=jti_or_txn)))
+    if not entries:
+        raise NotFound(f"the journal knows no token and no transaction `{jti_or_txn}`")
+    txn = next((each.text("txn") for each in entries if each.text("txn")), None)
+    related = list(reader.find(Filter(txn=txn))) if txn is not None else []
+    # A token that another issuer, or a key taken over, made may stand in records without a `txn`.
+    return _tree(txn, _with_outcomes(reader, _closure(reader, [*entries, *related])))
+
+
+def unfinished(reader: JournalReader, *, since: str | None = None) -> Iterator[Entry]:
+    """Permits whose call has no outcome: it still runs, a crash cut it off, or its outcome could not be written."""
+    return reader.unfinished(since=since)
+
+
+def _closure(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
+    """These records, and those of every token that they lead to."""
+    found = {each.seq: each for each in entries}
+    seen: set[str] = set()
+    waiting = [jti for each in entries for jti in _jtis(each)]
+    while waiting and len(seen) < MAX_TOKENS:
+        jti = waiting.pop()
+        if jti in seen:
+            continue
+        seen.add(jti)
+        for entry in reader.find(Filter(jti=jti)):
+            found[entry.seq] = entry
+            waiting.extend(_jtis(entry))
+    return [found[seq] for seq in sorted(found)]
+
+
+def _with_outcomes(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
+    """These records, and the outcomes of their calls, which need not name the transaction."""
+    found = {each.seq: each for each in entries}
+    for call_id in {_call_id(each) for each in entries if each.fields.get("event") == Event.CALL_PERMITTED.value}:
+        if call_id is not None:
+            found.update((each.seq, each) for each in reader.find(Filter(call_id=call_id)))
+    return [found[seq] for seq in sorted(found)]
+
+
+def _call_id(entry: Entry) -> str | None:
+    call_id = entry.part("call").get("id")
+    return call_id if isinstance(call_id, str) else None
+
+
+def _jtis(entry: Entry) -> Iterator[str]:
+    for jti in (entry.part("in").get("jti"), entry.part("out").get("jti"), entry.text("parent_jti")):
+        if isinstance(jti, str):
+            yield jti
+
+
+def _tree(txn: str | None, entries: Sequence[Entry]) -> HopTree:
+    tokens: dict[str, _Token] = {}
+    ends = {_call_id(each): each for each in entries if each.fields.get("event") == Event.CALL_ENDED.value}
+    ends.pop(None, None)
+    for entry in entries:
+        _read_tokens(entry, tokens)
+        _read_use(entry, ends, tokens)
+    children: dict[str | None, list[_Token]] = {}
+    for token in tokens.values():
+        parent = token.parent_jti if token.parent_jti in tokens else None
+        children.setdefault(parent, []).append(token)
+    hops: list[TracedHop] = []
+    waiting = [(token, 1) for token in reversed(children.get(None, []))]
+    while waiting:
+        token, hop = waiting.pop()
+        hops.append(_hop(txn, token, hop))
+        waiting.extend((child, hop + 1) for child in reversed(children.get(token.jti, [])))
+    return HopTree(txn=txn, hops=tuple(hops))
+
+
+def _read_tokens(entry: Entry, tokens: dict[str, _Token]) -> None:
+    inbound, outbound = entry.part("in"), entry.part("out")
+    source = _token(tokens, inbound, entry)
+    target = _token(tokens, outbound, entry)
+    if target is None:
+        return
+    target.parent_jti = target.parent_jti or entry.text("parent_jti") or (source.jti if source else None)
+    if target.parent_jti == target.jti:
+        target.parent_jti = None
+    target.sub = target.sub or inbound.get("sub") or entry.text("client")
+
+
+def _token(tokens: dict[str, _Token], claims: Mapping[str, Any], entry: Entry) -> _Token | None:
+    jti = claims.get("jti")
+    if not isinstance(jti, str):
+        return None
+    token = tokens.setdefault(jti, _Token(jti, entry.seq))
+    token.aud = token.aud or claims.get("aud")
+    token.sub = token.sub or claims.get("sub")
+    token.act = token.act or claims.get("act")
+    return token
+
+
+def _read_use(entry: Entry, ends: Mapping[str | None, Entry], tokens: Mapping[str, _Token]) -> None:
+    """Note under the token that came in what it was used for."""
+    jti = entry.part("in").get("jti")
+    token = tokens.get(jti) if isinstance(jti, str) else None
+    if token is None:
+        return
+    match entry.fields.get("event"):
+        case Event.CALL_PERMITTED.value:
+            end = ends.get(_call_id(entry))
+            outcome = "unfinished" if end is None else "ended"
+            token.calls.append(_call(entry, outcome, end))
+        case Event.CALL_REFUSED.value | Event.SESSION_REFUSED.value:
+            token.calls.append(_call(entry, "refused", entry))
+        case Event.TOKEN_REFUSED.value:
+            refusal = Refusal(seq=entry.seq, time=entry.text("time"), reason=entry.text("reason"))
+            token.refused.append(refusal)
+
+
+def _call(entry: Entry, outcome: str, end: Entry | None) -> TracedCall:
+    call = entry.part("call")
+    result: Mapping[str, Any] = end.part("result") if end is not None else {}
+    return TracedCall(
+        seq=entry.seq,
+        time=entry.text("time"),
+        id=call.get("id"),
+        method=call.get("method"),
+        name=call.get("name"),
+        outcome=outcome,
+        reason=end.text("reason") if end is not None else None,
+        status=result.get("status"),
+        error=result.get("error"),
+        duration_ms=result.get("duration_ms"),
+    )
+
+
+def _hop(txn: str | None, token: _Token, hop: int) -> TracedHop:
+    return TracedHop(
+        txn=txn,
+        hop=hop,
+        aud=token.aud,
+        sub=token.sub,
+        act=token.act,
+        jti=token.jti,
+        parent_jti=token.parent_jti,
+        seq=token.seq,
+        calls=tuple(token.calls),
+        refused=tuple(token.refused),
+    )

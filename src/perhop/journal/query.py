@@ -1,0 +1,167 @@
+"""Asking the journal: what can be asked, what comes back, and the Protocol of whoever can answer.
+
+The SQL is in `perhop.storage.journal_reader`; a reader never writes, and works while the journal is being written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from perhop.errors import OperatorError
+from perhop.journal.canonical import format_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What is looked for; what is not set does not matter, what is set must all hold.
+
+    `jti` finds the token coming in or going out. `client` is a client id, `resource` a configuration name or a URI.
+    `since` (included) and `until` (excluded) are as `parse_time` gives them. `first` and `last` are seqs, included.
+    """
+
+    first: int | None = None
+    last: int | None = None
+    txn: str | None = None
+    jti: str | None = None
+    event: str | None = None
+    reason: str | None = None
+    client: str | None = None
+    resource: str | None = None
+    call_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as it was found. Nothing here says that it was not changed: see `verify`."""
+
+    seq: int
+    body: str
+    fields: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, seq: int, body: str) -> Entry:
+        """Read the body; one that is no JSON object any more has no fields."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError):
+            fields = {}
+        return cls(seq, body, fields if isinstance(fields, dict) else {})
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """One of the record's objects (`in`, `out`, `call`, ...), empty if it is not there."""
+        found = self.fields.get(name)
+        return found if isinstance(found, dict) else {}
+
+    def text(self, name: str) -> str | None:
+        """One of the record's texts, None if it is not there."""
+        found = self.fields.get(name)
+        return found if isinstance(found, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermittedToken:
+    """A token that the gateway got in process: the permit is its durable record. Times are seconds since the epoch."""
+
+    jti: str
+    parent_jti: str
+    txn: str
+    hop: int
+    audience: str
+    subject: str
+    agent: str
+    client_id: str
+    scope: str
+    issued_at: int
+    expires_at: int
+    tenant: str | None
+    parent_audience: str | None = None
+
+    @classmethod
+    def of(cls, permit: Entry) -> PermittedToken | None:
+        """The token of a permit; None if nothing went out, or the record does not say what it must."""
+        inbound, outbound, fields = permit.part("in"), permit.part("out"), permit.fields
+        act = outbound.get("act")
+        try:
+            return cls(
+                jti=outbound["jti"],
+                parent_jti=inbound["jti"],
+                txn=fields.get("txn", ""),
+                hop=fields.get("hop", 1),
+                audience=outbound["aud"],
+                subject=outbound.get("sub", inbound["sub"]),
+                agent=inbound["agent"],
+                client_id=act["sub"] if isinstance(act, dict) else inbound["client_id"],
+                scope=outbound["scope"],
+                issued_at=int(datetime.fromisoformat(fields["time"]).timestamp()),
+                expires_at=outbound["exp"],
+                tenant=permit.text("tenant"),
+                parent_audience=inbound.get("aud"),
+            )
+        except (KeyError, ValueError, TypeError):
+            return None
+
+
+class JournalReader(Protocol):
+    """Read-only; every verb sees what was committed when it was called. Raises JournalDamaged for a broken file."""
+
+    def size(self) -> int:
+        """The highest `seq`, 0 for an empty journal."""
+        ...
+
+    def find(self, wanted: Filter) -> Iterator[Entry]:
+        """Matching records in the order of `seq`, one at a time."""
+        ...
+
+    def tail(self, count: int) -> Sequence[Entry]:
+        """The last records, in the order of `seq`."""
+        ...
+
+    def record(self, seq: int) -> Entry | None:
+        """One record by its number."""
+        ...
+
+    def permit_by_out_jti(self, jti: str) -> PermittedToken | None:
+        """The token with this id, if the gateway got it in process."""
+        ...
+
+    def children_of(self, jti: str) -> Sequence[PermittedToken]:
+        """Tokens that the gateway got in process for this one."""
+        ...
+
+    def permitted_since(self, since: float) -> Iterator[PermittedToken]:
+        """Every token that the gateway got in process since then (seconds since the epoch)."""
+        ...
+
+    def unfinished(self, *, since: str | None = None) -> Iterator[Entry]:
+        """Permits whose call has no outcome: running, cut off by a crash, or never recorded."""
+        ...
+
+    def leaves(self, start: int, stop: int) -> Iterator[bytes]:
+        """Leaf hashes of this half-open range of leaf numbers (`seq - 1`)."""
+        ...
+
+    def last_checkpoint(self) -> str | None:
+        """The newest signed note in the journal."""
+        ...
+
+
+def parse_time(text: str) -> str:
+    """A date, or a date and time of RFC 3339, as the journal writes it; without a zone it is UTC.
+
+    Raises: OperatorError
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise OperatorError(
+            f"`{text}` is not a time", advice="write it as 2026-01-31 or 2026-01-31T12:00:00Z"
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return format_time(moment.timestamp())

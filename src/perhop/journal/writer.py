@@ -1,0 +1,301 @@
+"""The journal's writer: one thread that commits whatever has piled up, so that `append` is durable when it returns.
+
+There is no fixed window: while one commit runs, the next batch gathers. A commit that fails takes its whole batch
+with it, every waiter is told, and the next attempt opens the file anew and goes on from what is really in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perhop.errors import JournalDamaged, JournalUnavailable
+from perhop.journal.canonical import Draft, draft, format_time
+from perhop.journal.checkpoint import CHECKPOINT_RECORDS, sign_checkpoint
+from perhop.journal.keys import JournalKey
+from perhop.journal.record import Event, Record, RequestFacts
+from perhop.journal.recover import resume
+from perhop.journal.store import JournalStore, Row, SignedTree
+from perhop.journal.suppression import RefusalCounter, Suppressed
+from perhop.journal.tree import Frontier, leaf_hash
+from perhop.rules.canonical_json import canonical_json
+
+MAX_BATCH = 1024
+MAX_WAITING = 16 * 1024
+
+_log = logging.getLogger("perhop.journal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStatus:
+    """How the journal is. `size` is the last durable record, `signed` the size of the last checkpoint."""
+
+    healthy: bool
+    size: int
+    signed: int
+    waiting: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """One record on its way, and who waits for it; nobody waits for a counted record."""
+
+    draft: Draft
+    loop: asyncio.AbstractEventLoop | None = None
+    future: asyncio.Future[int] | None = None
+
+
+class Journal:
+    """The only writer of one journal. Starts its thread; `close` ends it.
+
+    Raises: JournalDamaged, JournalUnavailable
+    """
+
+    def __init__(
+        self,
+        store: JournalStore,
+        *,
+        key: JournalKey,
+        clock: Callable[[], float],
+        checkpoint_seconds: float = 1.0,
+        patience_seconds: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._clock = clock
+        self._checkpoint_seconds = checkpoint_seconds
+        self._patience_seconds = patience_seconds
+        # Guards everything down to the blank line; the rest belongs to the writer thread.
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._refusals = RefusalCounter()
+        self._closing = False
+        self._problem = ""
+        self._size = 0
+        self._signed = 0
+
+        self._counted: list[_Waiting] = []
+        self._frontier: Frontier | None = None
+        self._note = ""
+        self._published = -1
+        self._resume()
+        self._due = time.monotonic() + checkpoint_seconds
+        self._thread = threading.Thread(target=self._run, name="perhop-journal", daemon=True)
+        self._thread.start()
+
+    # --- for everybody -----------------------------------------------------------------------------------------------
+
+    async def append(self, record: Record) -> int:
+        """Record one event; returns its `seq`, and then it is on disk, whatever happens next.
+
+        Cancelling the caller does not take the record back.
+
+        Raises: JournalUnavailable
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        waiting = _Waiting(draft(record, time=self._clock()), loop, future)
+        with self._changed:
+            if self._closing:
+                raise JournalUnavailable("the journal is closed")
+            if len(self._waiting) >= MAX_WAITING:
+                raise JournalUnavailable("too many records wait for the journal")
+            self._waiting.append(waiting)
+            self._changed.notify_all()
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await future
+        except TimeoutError as error:
+            raise JournalUnavailable("the journal did not write in time") from error
+
+    async def append_refusal(self, record: Record, *, address: str) -> int | None:
+        """Record the refusal of a caller whom nobody knows; None if it was only counted, since too many came.
+
+        What was counted becomes one `journal.suppressed` record when the second is over.
+
+        Raises: JournalUnavailable
+        """
+        with self._changed:
+            if self._closing:
+                raise JournalUnavailable("the journal is closed")
+            if not self._refusals.admit(address, record.reason or record.event.value, now=self._clock()):
+                return None
+        return await self.append(record)
+
+    def mac(self, arguments: Mapping[str, Any]) -> str:
+        """HMAC-SHA-256 over the canonical arguments: equal calls show as equal, no value can be read.
+
+        Raises: ParamsMalformed
+        """
+        return self._key.mac(canonical_json(arguments))
+
+    @property
+    def healthy(self) -> bool:
+        """True while the last write succeeded; a journal that failed tries again by itself every second."""
+        return self.status().healthy
+
+    def status(self) -> JournalStatus:
+        """How the journal is, for readiness and metrics."""
+        with self._changed:
+            return JournalStatus(
+                healthy=not self._problem and not self._closing,
+                size=self._size,
+                signed=self._signed,
+                waiting=len(self._waiting),
+                problem=self._problem or ("closed" if self._closing else ""),
+            )
+
+    async def close(self) -> None:
+        """Write what waits, sign a last checkpoint, and let the file go. A second call does nothing more."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        await asyncio.to_thread(self._thread.join)
+
+    # --- the writer thread -------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._turn():
+                pass
+        finally:
+            # Reached by `close`, or by an error of our own, which ends the thread: nobody may wait on it for ever.
+            with self._changed:
+                self._closing = True
+                left, self._waiting = self._waiting, []
+            _tell([(each, "the journal is closed") for each in left])
+            self._store.close()
+
+    def _turn(self) -> bool:
+        """Take what has piled up and write it; True when the journal is closed and nothing is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or bool(self._waiting), self._patience())
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            last = self._closing and not self._waiting
+            is_due = last or time.monotonic() >= self._due
+            if is_due and not self._counted:
+                suppressed = self._refusals.drain(now=None if last else self._clock())
+                self._counted = [_Waiting(self._suppressed(each)) for each in suppressed]
+        if batch or is_due:
+            self._write(batch, sign=is_due)
+        if is_due:
+            self._due = time.monotonic() + self._checkpoint_seconds
+        return last
+
+    def _patience(self) -> float | None:
+        """How long the thread may sleep: for ever while nothing is unsigned, counted or wrong."""
+        is_settled = self._frontier is not None and self._frontier.size == self._signed == self._published
+        if is_settled and self._refusals.is_idle and not self._counted:
+            # A record that comes after a quiet time is signed with its own batch.
+            return None
+        return max(0.0, self._due - time.monotonic())
+
+    def _write(self, batch: Sequence[_Waiting], *, sign: bool) -> None:
+        every = [*self._counted, *batch]
+        try:
+            if self._frontier is None:
+                self._resume()
+            seqs = self._commit(every, sign=sign)
+        except (JournalUnavailable, JournalDamaged) as error:
+            self._failed(batch, error)
+            return
+        except BaseException as error:  # an error of our own: told to the waiters, and then it ends the thread
+            self._failed(batch, error)
+            raise
+        with self._changed:
+            self._problem = ""
+            self._size = self._frontier.size if self._frontier is not None else self._size
+        _tell([(each, seq) for each, seq in zip(every, seqs, strict=True)])
+        self._counted = []
+        if sign:
+            self._publish()
+
+    def _commit(self, every: Sequence[_Waiting], *, sign: bool) -> Sequence[int]:
+        """One transaction; the tree grows only when it has succeeded."""
+        assert self._frontier is not None
+        rows = []
+        for seq, each in enumerate(every, start=self._frontier.size + 1):
+            body = each.draft.body(seq)
+            rows.append(Row(seq, body, leaf_hash(body.encode())))
+        grown = self._frontier.grown(row.leaf for row in rows)
+        unsigned = grown.size - self._signed
+        signed = None
+        # After a failure the checkpoint is written again even if nothing is new: that shows that writing works.
+        if unsigned >= CHECKPOINT_RECORDS or (sign and (unsigned or self._problem)):
+            signed = SignedTree(grown, sign_checkpoint(self._key, grown))
+        if rows or signed is not None:
+            self._store.commit(rows, signed)
+        self._frontier = grown
+        if signed is not None:
+            self._signed = grown.size
+            self._note = signed.note
+        return [row.seq for row in rows]
+
+    def _resume(self) -> None:
+        """Go on from what is in the file, which a failed commit may or may not have reached."""
+        tail = self._store.load()
+        frontier = resume(tail, self._key.verify_key)
+        self._frontier, self._note = frontier, tail.signed.note
+        if tail.published == tail.signed.note:
+            self._published = tail.signed.frontier.size
+        with self._changed:
+            self._size, self._signed = frontier.size, tail.signed.frontier.size
+
+    def _publish(self) -> None:
+        """Put the last checkpoint beside the file. The records are safe without it, so it fails softly."""
+        if self._published == self._signed:
+            return
+        try:
+            self._store.publish(self._note)
+            self._published = self._signed
+        except JournalUnavailable as error:
+            _log.warning("the checkpoint could not be published: %s", error)
+
+    def _failed(self, batch: Sequence[_Waiting], error: BaseException) -> None:
+        self._frontier = None
+        self._due = time.monotonic() + self._checkpoint_seconds
+        with self._changed:
+            was_healthy, self._problem = not self._problem, str(error) or type(error).__name__
+        if was_healthy:
+            _log.error("the journal cannot be written: %s", error)
+        _tell([(each, self._problem) for each in batch])
+
+    def _suppressed(self, counted: Suppressed) -> Draft:
+        record = Record(
+            event=Event.JOURNAL_SUPPRESSED,
+            reason=counted.reason,
+            request=RequestFacts(ip=counted.address),
+            about={"count": counted.count, "first": format_time(counted.first), "last": format_time(counted.last)},
+        )
+        return draft(record, time=self._clock())
+
+
+def _tell(answers: Sequence[tuple[_Waiting, int | str]]) -> None:
+    """Wake the waiters, each in its own event loop, one visit to each loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int | str]]] = {}
+    for waiting, answer in answers:
+        if waiting.loop is not None and waiting.future is not None:
+            loops.setdefault(waiting.loop, []).append((waiting.future, answer))
+    for loop, futures in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, futures)
+        except RuntimeError:
+            # The loop was closed: nobody waits there any more.
+            _log.warning("%d records were written for callers that are gone", len(futures))
+
+
+def _settle(answers: Sequence[tuple[asyncio.Future[int], int | str]]) -> None:
+    for future, answer in answers:
+        if future.done():
+            continue  # the caller was cancelled, or lost patience
+        match answer:
+            case int():
+                future.set_result(answer)
+            case str():
+                future.set_exception(JournalUnavailable(answer))

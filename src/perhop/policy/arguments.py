@@ -1,0 +1,97 @@
+"""Which arguments of a call policy sees, and as what.
+
+Spec: MCP 2025-11-25 server/tools
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perhop.errors import ParamsMalformed
+
+# Cedar's Long.
+LEAST_INTEGER = -(2**63)
+GREATEST_INTEGER = 2**63 - 1
+
+Visible = str | int | bool
+
+_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "boolean": (bool,),
+    "number": (int, float),
+    "array": (list, tuple),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def is_visible(value: object) -> bool:
+    """True for what a policy can read: a string, a boolean, or an integer of 64 bits."""
+    if isinstance(value, int):
+        return LEAST_INTEGER <= value <= GREATEST_INTEGER
+    return isinstance(value, str)
+
+
+def cedar_type(value: object) -> str:
+    """The Cedar type of a visible value."""
+    if isinstance(value, bool):
+        return "Bool"
+    return "Long" if isinstance(value, int) else "String"
+
+
+def type_arguments(input_schema: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> dict[str, Visible | None]:
+    """The top-level arguments as policy sees them; None stands for a value that is there and cannot be read.
+
+    With a schema, an argument can be read if the schema declares it and its value is a string, a boolean or an integer
+    of 64 bits. Without one, every such value can be read. A policy that reads an argument with None is undecidable,
+    hence a refusal: an array where a string was expected must not slip past a `forbid`. JSON null counts as absent.
+    Does not validate the arguments otherwise: that is the server's part.
+
+    Raises: ParamsMalformed
+    """
+    declared = None if input_schema is None else _properties(input_schema)
+    seen: dict[str, Visible | None] = {}
+    for name, value in arguments.items():
+        types = frozenset() if declared is None else _declared_types(declared.get(name))
+        if types and not any(_is_of(value, each) for each in types):
+            raise ParamsMalformed(f"argument `{name}` is not of a type that the tool declares")
+        if value is None:
+            continue
+        can_read = (declared is None or name in declared) and is_visible(value)
+        seen[name] = value if can_read else None
+    return seen
+
+
+def _properties(input_schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = input_schema.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def _declared_types(schema: object) -> frozenset[str]:
+    """The JSON types that a property's schema allows; empty where it does not say so plainly."""
+    if not isinstance(schema, Mapping):
+        return frozenset()
+    declared = schema.get("type")
+    if isinstance(declared, str):
+        return _known({declared})
+    if isinstance(declared, (list, tuple)) and all(isinstance(each, str) for each in declared):
+        return _known(set(declared))
+    branches = schema.get("anyOf", schema.get("oneOf"))
+    if isinstance(branches, (list, tuple)):
+        each_branch = [_declared_types(branch) for branch in branches]
+        return frozenset().union(*each_branch) if all(each_branch) else frozenset()
+    return frozenset()
+
+
+def _known(names: set[str]) -> frozenset[str]:
+    return frozenset(names) if names <= _JSON_TYPES.keys() else frozenset()
+
+
+def _is_of(value: object, type_name: str) -> bool:
+    if isinstance(value, bool):  # Python's bool is an int; JSON's is not
+        return type_name == "boolean"
+    if type_name == "integer" and isinstance(value, float):
+        return value.is_integer()  # JSON Schema counts 3.0 as an integer
+    return isinstance(value, _JSON_TYPES[type_name])

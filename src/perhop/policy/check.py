@@ -1,0 +1,108 @@
+"""Find what is wrong in policy files, all of it at once, and what looks wrong beside the registry.
+
+An error keeps the set from loading. A warning does not: a policy may come before the server that it speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cedarpy import pst
+
+from perhop.core.registry import Registry
+from perhop.policy.finding import Finding, Severity
+from perhop.policy.policy_set import Policy, examine
+from perhop.policy.vocabulary import NEEDS_PERMIT
+
+_ITEM_TYPES = ("Tool", "Prompt", "Resource")
+
+
+def check(sources: Mapping[str, str], registry: Registry | None = None) -> list[Finding]:
+    """Every error and warning of the policy files (name -> text), in the order of files and lines.
+
+    Without a registry, nothing is said of names.
+    """
+    policies, errors = examine(sources)
+    findings = [*errors, *(finding for policy in policies for finding in _warnings(policy, registry))]
+    if not errors and not any(_can_permit(policy) for policy in policies):
+        findings.append(_nothing_permitted(sources))
+    return sorted(findings, key=lambda finding: (finding.file, finding.line))
+
+
+def _warnings(policy: Policy, registry: Registry | None) -> Iterator[Finding]:
+    if policy.effect == "permit" and not _can_permit(policy):
+        yield _warning(
+            policy,
+            "this permit has no effect: list, issue and exchange need none",
+            "write a `forbid` to narrow them; `reaches`, consent and `hops` permit them",
+        )
+    if registry is None:
+        return
+    if policy.owner and policy.owner not in registry.owners:
+        yield _warning(policy, f"`@owner` `{policy.owner}` is not an owner of the configuration", "")
+    for uid in sorted(pst.entity_uids(policy.tree), key=str):
+        yield from _naming_warnings(policy, uid, registry)
+
+
+def _naming_warnings(policy: Policy, uid: pst.EntityUid, registry: Registry) -> Iterator[Finding]:
+    kind = uid.type.basename
+    known: dict[str, set[str]] = {
+        "Agent": set(registry.clients),
+        "Server": set(registry.resources),
+        "Owner": set(registry.owners),
+        "Tenant": {each.tenant for each in registry.resources.values() if each.tenant is not None},
+    }
+    if kind in known and uid.id not in known[kind]:
+        yield _warning(policy, f"`{uid}` is not in the configuration", _did_you_mean(kind, known[kind]))
+    if kind in _ITEM_TYPES:
+        server, slash, name = uid.id.partition("/")
+        if not slash or not name:
+            yield _warning(policy, f"`{uid}` names no server", f'write `MCP::{kind}::"SERVER/NAME"`')
+        elif server not in registry.resources:
+            yield _warning(
+                policy, f"`{uid}`: no server `{server}` in the configuration", _did_you_mean("Server", known["Server"])
+            )
+
+
+def _did_you_mean(kind: str, known: set[str]) -> str:
+    if not known:
+        return f"the configuration has no {kind.lower()}"
+    names = sorted(known)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"the configuration has {', '.join(f'`{name}`' for name in names[:5])}{more}"
+
+
+def _can_permit(policy: Policy) -> bool:
+    """True for a permit whose head admits an action that needs one."""
+    if policy.effect != "permit":
+        return False
+    match policy.tree.action:
+        case pst.ActionEq(entity=entity):
+            named: tuple[pst.EntityUid, ...] = (entity,)
+        case pst.ActionIn(entities=entities):
+            named = entities
+        case _:
+            return True
+    return any(each.id in {action.value for action in NEEDS_PERMIT} for each in named)
+
+
+def _nothing_permitted(sources: Mapping[str, str]) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        file=min(sources, default="policies"),
+        line=1,
+        policy="",
+        message="no policy permits anything: every tool call is refused",
+        advice="write a `permit`, or take the one that `perhop init` writes",
+    )
+
+
+def _warning(policy: Policy, message: str, advice: str) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        file=policy.file,
+        line=policy.line,
+        policy=policy.id,
+        message=f"policy `{policy.id}`: {message}",
+        advice=advice,
+    )

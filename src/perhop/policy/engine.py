@@ -1,0 +1,154 @@
+"""Decide a question by the policies in force.
+
+`call_tool`, `get_prompt` and `read_resource` need a satisfied permit; `list`, `issue` and `exchange` only must not be
+forbidden. Unsure means no: any error in the evaluation is a refusal, though Cedar would skip the policy that failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cedarpy
+
+from perhop.core.call import Action, Target
+from perhop.core.decision import Allow, Decision, Deny, Question
+from perhop.core.registry import Registry
+from perhop.policy.policy_set import PolicySet
+from perhop.policy.slices import Slice, fits, make_slice
+from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, scene, uid_value
+
+_FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
+# A caller chooses the names of tools and URIs: neither their number nor their length may fill our memory.
+_MOST_CASES = 2048
+_MOST_SLICES = 1024
+_LONGEST_NAME = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Cedar's answer: the policies that made its decision, those that failed, and each failure in Cedar's words.
+
+    `messages` may hold values of a call: for the author of a policy, never for the journal.
+    """
+
+    allowed: bool
+    satisfied: tuple[str, ...]
+    failed: tuple[str, ...]
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is the same for every question of one agent about one thing: entities and policies, parsed."""
+
+    scene: Scene
+    entities: cedarpy.Entities
+    slice: Slice
+
+
+class PolicyEngine:
+    """Answers questions by one policy set and one registry; a change of either is a new engine."""
+
+    def __init__(self, policy_set: PolicySet, registry: Registry) -> None:
+        self.policy_set = policy_set
+        self.registry = registry
+        self._policies = {policy.id: policy for policy in policy_set.policies}
+        self._case_of = lru_cache(maxsize=_MOST_CASES)(self._make_case)
+        self._slice_of = lru_cache(maxsize=_MOST_SLICES)(self._make_slice)
+
+    @property
+    def version(self) -> str:
+        """The version of the policies."""
+        return self.policy_set.version
+
+    def decide(self, question: Question) -> Decision:
+        """Allow or Deny; a question that cannot be evaluated is a Deny, not an exception.
+
+        Does not look at scopes, reach, consent or hops.
+        """
+        try:
+            case = self.case(question)
+            undecidable = case.slice.undecidable_for(question.arguments)
+            if undecidable:
+                return self._failed(undecidable, "a policy reads an argument whose value it cannot judge")
+            result = evaluate(case, case.slice.exact, context(question, case.slice.shown(question.arguments)))
+        except Exception as error:  # whatever went wrong, nothing was decided: closed
+            return self._failed((), f"the question could not be put: {type(error).__name__}")
+        if result.messages:
+            return self._failed(result.failed, "a policy could not be evaluated")
+        return self._judge(question.target.action, result)
+
+    def may_permit(self, question: Question) -> bool:
+        """False only if no arguments could make the call permitted; for hiding items of a list.
+
+        The question's own arguments are not looked at.
+        """
+        try:
+            case = self.case(question)
+            result = evaluate(case, case.slice.widened, context(question, {}))
+        except Exception:  # `decide` refuses for the same cause: the item is hidden
+            return False
+        if any(self._is_forbid(each) for each in result.satisfied):
+            return False
+        # Without the arguments, a policy that asks for some may fail where with them it would not.
+        doubtful = [each for each in result.failed if self._policies[each].arguments]
+        if len(doubtful) < len(result.messages):
+            return False
+        hoped_for = [each for each in doubtful if not self._is_forbid(each)]
+        return result.allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT
+
+    def case(self, question: Question) -> Case:
+        """The entities and the policies for a question."""
+        key = (question.agent, question.server, question.target)
+        if len(question.agent) + len(question.server) + len(question.target.name) > _LONGEST_NAME:
+            return self._make_case(*key)
+        return self._case_of(*key)
+
+    def _make_case(self, agent: str, server: str, target: Target) -> Case:
+        asked = scene(agent, server, target, self.registry)
+        ids = tuple(policy.id for policy in self.policy_set.policies if fits(policy.tree, asked))
+        return Case(asked, cedarpy.Entities.from_json_str(json.dumps(asked.entities)), self._slice_of(ids))
+
+    def _make_slice(self, ids: tuple[str, ...]) -> Slice:
+        return make_slice(tuple(self._policies[each] for each in ids))
+
+    def _judge(self, action: Action, result: Evaluation) -> Decision:
+        forbids = tuple(each for each in result.satisfied if self._is_forbid(each))
+        if forbids:
+            return Deny(forbids, self.version)
+        if action not in NEEDS_PERMIT:
+            return Allow((), self.version)
+        if result.allowed:
+            return Allow(result.satisfied, self.version)
+        return Deny((), self.version, detail="no policy permits it")
+
+    def _is_forbid(self, policy_id: str) -> bool:
+        return self._policies[policy_id].effect == "forbid"
+
+    def _failed(self, policies: tuple[str, ...], detail: str) -> Deny:
+        return Deny(policies, self.version, failed=True, detail=detail)
+
+
+def evaluate(case: Case, policies: cedarpy.PolicySet, question_context: dict[str, Any]) -> Evaluation:
+    """Put a question to Cedar. No answer at all is an answer with a message and nothing allowed."""
+    request = {
+        "principal": uid_value(case.scene.principal),
+        "action": uid_value(case.scene.action),
+        "resource": uid_value(case.scene.resource),
+        "context": question_context,
+    }
+    result = cedarpy.is_authorized(request, policies, case.entities)
+    messages = tuple(result.diagnostics.errors)
+    if result.decision is cedarpy.Decision.NoDecision and not messages:
+        messages = ("Cedar made no decision",)
+    failed = (match["id"] for match in map(_FAILED_POLICY.match, messages) if match)
+    return Evaluation(
+        allowed=result.allowed,
+        satisfied=tuple(sorted(result.diagnostics.reasons)),
+        failed=tuple(sorted(failed)),
+        messages=messages,
+    )

@@ -1,0 +1,33 @@
+"""What is wrong, or looks wrong, in a policy file, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """An error keeps the whole policy set from loading; a warning is for people."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One problem, where it is, and the remedy. `policy` is the `@id`, empty where there is none to name."""
+
+    severity: Severity
+    file: str
+    line: int
+    policy: str
+    message: str
+    advice: str = ""
+
+    @property
+    def where(self) -> str:
+        """`FILE:LINE`, the form that editors jump to."""
+        return f"{self.file}:{self.line}"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"

@@ -1,0 +1,104 @@
+"""The policies whose head fits a question: evaluation costs what these cost, whatever else is in the folder.
+
+Leaving out a policy whose head does not fit changes nothing: Cedar looks at the head first, and goes no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import cedarpy
+from cedarpy import pst
+
+from perhop.policy.arguments import Visible, is_visible
+from perhop.policy.policy_set import Policy
+from perhop.policy.vocabulary import Scene
+from perhop.policy.widen import without_arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Parsed handles of some policies: `exact` as written, `widened` with the arguments unknown."""
+
+    policies: Mapping[str, Policy]
+    exact: cedarpy.PolicySet
+    widened: cedarpy.PolicySet
+    arguments: frozenset[str]
+
+    def undecidable_for(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Ids of the policies that ask for an argument and could only misjudge its value."""
+        asked = {name: arguments[name] for name in self.arguments if name in arguments}
+        return tuple(
+            policy_id
+            for policy_id, policy in self.policies.items()
+            if not all(policy.can_decide_on(name, value) for name, value in asked.items())
+        )
+
+    def shown(self, arguments: Mapping[str, Any]) -> dict[str, Visible]:
+        """The arguments that these policies ask for; where only presence is asked, True stands for the value."""
+        return {
+            name: arguments[name] if is_visible(arguments[name]) else True
+            for name in self.arguments
+            if name in arguments
+        }
+
+
+def make_slice(policies: tuple[Policy, ...]) -> Slice:
+    """Hand the policies to Cedar, once."""
+    return Slice(
+        policies={policy.id: policy for policy in policies},
+        exact=handle_of(policy.tree for policy in policies),
+        widened=handle_of(without_arguments(policy.tree) for policy in policies),
+        arguments=frozenset().union(*(policy.arguments for policy in policies)),
+    )
+
+
+def handle_of(trees: Iterable[pst.Template]) -> cedarpy.PolicySet:
+    """Cedar's handle of some policies; its answers name them by the ids of the trees."""
+    policies = {tree.id: tree for tree in trees}
+    return cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=policies, template_links=()))
+
+
+def fits(tree: pst.Template, scene: Scene) -> bool:
+    """True if the head of a policy admits the principal, the action and the resource."""
+    return fits_principal(tree, scene) and fits_call(tree, scene)
+
+
+def fits_principal(tree: pst.Template, scene: Scene) -> bool:
+    """True if the head admits the principal."""
+    return _admits(tree.principal, scene.principal, scene.principal_line)
+
+
+def fits_call(tree: pst.Template, scene: Scene) -> bool:
+    """True if the head admits the action and the resource."""
+    return _admits_action(tree.action, scene.action) and _admits(tree.resource, scene.resource, scene.resource_line)
+
+
+def _admits_action(constraint: pst.ActionConstraint, action: pst.EntityUid) -> bool:
+    match constraint:
+        case pst.ScopeAny():
+            return True
+        case pst.ActionEq(entity=entity):
+            return entity == action
+        case pst.ActionIn(entities=entities):
+            return action in entities
+        case _:
+            assert_never(constraint)
+
+
+def _admits(constraint: Any, uid: pst.EntityUid, line: frozenset[pst.EntityUid]) -> bool:
+    match constraint:
+        case pst.ScopeAny():
+            return True
+        case pst.ScopeEq(entity=entity):
+            return bool(entity == uid)
+        case pst.ScopeIn(entity=entity):
+            return entity in line
+        case pst.ScopeIs(entity_type=entity_type):
+            return bool(entity_type == uid.type)
+        case pst.ScopeIsIn(entity_type=entity_type, entity=entity):
+            return entity_type == uid.type and entity in line
+        case _:
+            return True  # a head of a kind unknown here is left to Cedar

@@ -1,0 +1,157 @@
+"""From a question to Cedar's words: principal, action, resource, their entities, and the context.
+
+Ids are configuration names. Every id travels as a value (`{"type", "id"}`), never as Cedar text, so no name of an
+agent, a tool or a URI can be taken for syntax.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from cedarpy import pst
+
+from perhop.core.call import Action, Target
+from perhop.core.decision import Question
+from perhop.core.registry import Registry
+
+NEEDS_PERMIT = frozenset({Action.CALL_TOOL, Action.GET_PROMPT, Action.READ_RESOURCE})
+"""The others only must not be forbidden."""
+
+Uid = dict[str, str]
+"""An entity id as Cedar's JSON has it: `{"type": ..., "id": ...}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Who asks to do what to what: all of a question that does not change from call to call.
+
+    `principal_line` and `resource_line` hold the principal and the resource themselves, and all that they are `in`.
+    """
+
+    principal: pst.EntityUid
+    action: pst.EntityUid
+    resource: pst.EntityUid
+    principal_line: frozenset[pst.EntityUid]
+    resource_line: frozenset[pst.EntityUid]
+    entities: tuple[Mapping[str, Any], ...]
+
+
+def mcp(type_name: str, name: str) -> pst.EntityUid:
+    """An entity id of our namespace."""
+    return pst.EntityUid(pst.EntityType(type_name, ("MCP",)), name)
+
+
+def uid_value(uid: pst.EntityUid) -> Uid:
+    """The id as a value, for requests and entities."""
+    return {"type": str(uid.type), "id": uid.id}
+
+
+def scene(agent: str, server: str, target: Target, registry: Registry) -> Scene:
+    """The principal, the action and the resource of a question, with what the registry says of them.
+
+    Who or what the registry does not know has no attributes: a policy that asks for one cannot be evaluated.
+    """
+    principal, principal_line, agent_entities = _agent(agent, registry)
+    server_uid, server_line, server_entities = _server(server, registry)
+    resource, item_entities = _item(target, server_uid)
+    return Scene(
+        principal=principal,
+        action=mcp("Action", target.action.value),
+        resource=resource,
+        principal_line=principal_line,
+        resource_line=server_line | {resource},
+        entities=(*agent_entities, *server_entities, *item_entities),
+    )
+
+
+def context(question: Question, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of a question; `arguments` are those that policy may see.
+
+    Raises ValueError for an address that is none: the engine closes on it.
+    """
+    return {
+        **({"subject": {"__entity": uid_value(mcp("User", question.subject))}} if question.subject else {}),
+        **({"actor": question.actors[0]} if question.actors else {}),
+        "actors": list(question.actors),
+        "arguments": dict(arguments),
+        **({"session": question.session} if question.session else {}),
+        "token": _token(question),
+        "request": _request(question),
+    }
+
+
+def _token(question: Question) -> dict[str, Any]:
+    tenant = {"tenant": {"__entity": uid_value(mcp("Tenant", question.tenant))}} if question.tenant else {}
+    return {"scopes": sorted(question.scopes), "client_id": question.client_id, "hop": question.hop, **tenant}
+
+
+def _request(question: Question) -> dict[str, Any]:
+    time = datetime.fromtimestamp(question.now, UTC)
+    ip = {"ip": {"__extn": {"fn": "ip", "arg": _address(question.ip)}}} if question.ip else {}
+    return {
+        "time": question.now,
+        "hour": time.hour,
+        "weekday": time.isoweekday(),
+        "revision": question.revision,
+        **ip,
+    }
+
+
+def _address(text: str) -> str:
+    """The address in the one spelling that ranges compare with: no zone, and IPv4 as IPv4."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def _agent(name: str, registry: Registry) -> tuple[pst.EntityUid, frozenset[pst.EntityUid], list[dict[str, Any]]]:
+    uid = mcp("Agent", name)
+    client = registry.clients.get(name)
+    if client is None:
+        return uid, frozenset({uid}), [_entity(uid)]
+    owner = mcp("Owner", client.owner)
+    return uid, frozenset({uid, owner}), [_entity(uid, owner, owner=owner)]
+
+
+def _server(name: str, registry: Registry) -> tuple[pst.EntityUid, frozenset[pst.EntityUid], list[dict[str, Any]]]:
+    uid = mcp("Server", name)
+    resource = registry.resources.get(name)
+    if resource is None:
+        return uid, frozenset({uid}), [_entity(uid)]
+    attributes: dict[str, Any] = {"owner": mcp("Owner", resource.owner), "risk": resource.risk.value}
+    if resource.tenant is not None:
+        attributes["tenant"] = mcp("Tenant", resource.tenant)
+    parents = [each for each in attributes.values() if isinstance(each, pst.EntityUid)]
+    return uid, frozenset({uid, *parents}), [_entity(uid, *parents, **attributes)]
+
+
+def _item(target: Target, server: pst.EntityUid) -> tuple[pst.EntityUid, list[dict[str, Any]]]:
+    """The tool, prompt or MCP resource, in its server; the server itself for the other actions."""
+    name, full_name = target.name, f"{server.id}/{target.name}"
+    match target.action:
+        case Action.CALL_TOOL:
+            uid = mcp("Tool", full_name)
+            return uid, [_entity(uid, server, name=name, server=server)]
+        case Action.GET_PROMPT:
+            uid = mcp("Prompt", full_name)
+            return uid, [_entity(uid, server, name=name, server=server)]
+        case Action.READ_RESOURCE:
+            uid = mcp("Resource", full_name)
+            return uid, [_entity(uid, server, uri=name, server=server)]
+        case Action.LIST | Action.EXCHANGE | Action.ISSUE:
+            return server, []
+        case _:
+            assert_never(target.action)
+
+
+def _entity(uid: pst.EntityUid, *parents: pst.EntityUid, **attributes: Any) -> dict[str, Any]:
+    attrs = {
+        name: {"__entity": uid_value(value)} if isinstance(value, pst.EntityUid) else value
+        for name, value in attributes.items()
+    }
+    return {"uid": uid_value(uid), "attrs": attrs, "parents": [uid_value(parent) for parent in parents]}

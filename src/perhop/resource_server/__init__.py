@@ -1,0 +1,11 @@
+"""Perhop's resource-server library: the checks of the gateway, once more, inside an MCP server.
+
+guard = Guard(resource="https://mcp.example.com/mcp", issuers=["https://auth.example.com"])
+app = guard.asgi(app)
+"""
+
+from perhop.resource_server.asgi import current_subject_token, current_token
+from perhop.resource_server.guard import Admitted, Guard
+from perhop.resource_server.refusal import Challenge
+
+__all__ = ["Admitted", "Challenge", "Guard", "current_subject_token", "current_token"]

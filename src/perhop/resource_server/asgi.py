@@ -1,0 +1,191 @@
+"""The guard in front of any ASGI application.
+
+A request that is admitted finds its token at `asgi_scope["perhop.token"]`, and everywhere below by `current_token()`.
+WebSockets are refused. The application's own lifespan runs inside the guard's.
+
+Spec: RFC 9728 §3
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, assert_never
+
+from perhop.core.call import Headers
+from perhop.core.secret import Secret
+from perhop.core.token import BoundToken
+from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused
+from perhop.resource_server.refusal import Challenge
+from perhop.rules.challenge import metadata_path
+from perhop.rules.mcp_message import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from perhop.resource_server.guard import Admitted, Guard
+
+AsgiScope = MutableMapping[str, Any]
+AsgiMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
+AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+
+TOKEN_KEY = "perhop.token"
+BODY_SECONDS = 30.0
+METADATA_MAX_AGE = 300
+
+_admitted: ContextVar[Admitted] = ContextVar("perhop_admitted")
+
+
+def current_token() -> BoundToken:
+    """The token for which the request being served was admitted. Raises LookupError outside of such a request."""
+    return _admitted.get().token
+
+
+def current_subject_token() -> Secret:
+    """The same token as it was presented: to exchange it for the next hop, and for nothing else.
+
+    Raises LookupError outside of an admitted request.
+    """
+    return _admitted.get().presented
+
+
+class GuardedApp:
+    """An ASGI application behind a guard. Every path but that of the resource's metadata needs a token."""
+
+    def __init__(self, guard: Guard, app: AsgiApp) -> None:
+        self.guard = guard
+        self._app = app
+        self._metadata_path = metadata_path(guard.resource)
+
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        match asgi_scope["type"]:
+            case "http" if asgi_scope["path"] == self._metadata_path:
+                await serve_metadata(self.guard, asgi_scope, send)
+            case "http":
+                await self._serve(asgi_scope, receive, send)
+            case "lifespan":
+                async with self.guard.running():
+                    await self._app(asgi_scope, receive, send)
+            case "websocket":
+                # MCP has no WebSocket transport, and no guard stands before one here.
+                await send({"type": "websocket.close", "code": 1008})
+            case other:
+                raise RuntimeError(f"nothing of ASGI type `{other}` passes the guard")
+
+    async def _serve(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        outcome = await admit(self.guard, asgi_scope, receive)
+        match outcome:
+            case Passed():
+                with outcome.in_force(asgi_scope):
+                    await self._app(asgi_scope, outcome.receive, send)
+            case Challenge():
+                await send_challenge(outcome, send)
+            case None:
+                pass  # the peer has gone away
+            case _:
+                assert_never(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A request that may go on; `receive` gives its body again."""
+
+    admitted: Admitted
+    receive: Receive
+
+    @contextmanager
+    def in_force(self, asgi_scope: AsgiScope) -> Iterator[None]:
+        """For as long as the request is served, its token is where applications look for it."""
+        asgi_scope[TOKEN_KEY] = self.admitted.token
+        mark = _admitted.set(self.admitted)
+        try:
+            yield
+        finally:
+            _admitted.reset(mark)
+
+
+async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed | Challenge | None:
+    """Token first; the body is read, and checked, only for a token that is good. None: the peer has gone away."""
+    headers = read_headers(asgi_scope)
+    outcome = await guard.check_token(headers)
+    if isinstance(outcome, Challenge):
+        return outcome
+    try:
+        body = await read_body(headers, receive)
+    except RequestRefused as fact:
+        return guard.refuse(fact)
+    if body is None:
+        return None
+    wrong = guard.check_message(method=asgi_scope["method"], path=asgi_scope["path"], headers=headers, body=body)
+    return wrong or Passed(outcome, replay(body, receive))
+
+
+async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> None:
+    """Answer with the resource's own metadata; web pages may read it. Spec: RFC 9728 §3.1."""
+    if asgi_scope["method"] not in ("GET", "HEAD"):
+        await _send(send, 405, (("allow", "GET, HEAD"), ("content-length", "0")), b"")
+        return
+    body = json.dumps(guard.metadata()).encode()
+    headers = (
+        ("content-type", "application/json"),
+        ("content-length", str(len(body))),
+        ("cache-control", f"public, max-age={METADATA_MAX_AGE}"),
+        ("access-control-allow-origin", "*"),
+    )
+    await _send(send, 200, headers, b"" if asgi_scope["method"] == "HEAD" else body)
+
+
+def read_headers(asgi_scope: AsgiScope) -> Headers:
+    """The header fields of a request: names lower case, repeats kept."""
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"])
+
+
+async def read_body(headers: Headers, receive: Receive) -> bytes | None:
+    """The whole body; None when the peer has gone away.
+
+    Raises: BodyTooLarge, BodyTooSlow
+    """
+    declared = next((value for name, value in headers if name == "content-length"), "")
+    if declared.isdecimal() and (len(declared) > 12 or int(declared) > MAX_BODY_BYTES):
+        raise BodyTooLarge(f"{declared[:12]} bytes declared")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > MAX_BODY_BYTES:
+                    raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise BodyTooSlow(f"not within {BODY_SECONDS} s") from None
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives this body first, whole, and then whatever else comes."""
+    left = [body]
+
+    async def again() -> AsgiMessage:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
+async def send_challenge(challenge: Challenge, send: Send) -> None:
+    """Answer with what the guard said."""
+    await _send(send, challenge.status, challenge.headers, challenge.body)
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

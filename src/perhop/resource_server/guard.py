@@ -1,0 +1,237 @@
+"""The guard: headers and body in, Admitted or Challenge out. No framework; adapters are thin.
+
+A token is checked as at the gateway, once more and by the same rules: authenticate -> bind audience -> sender -> call
+-> revocation -> message. Scopes and policy are the application's.
+
+Spec: RFC 6750 §2.1
+Spec: RFC 8707 §2
+Spec: RFC 9068 §4
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+import httpx2
+
+from perhop.client.connections import Connections
+from perhop.client.discovery import parse_issuer
+from perhop.core.call import Headers
+from perhop.core.resource import ResourceUri, Risk
+from perhop.core.secret import Secret
+from perhop.core.token import BoundToken, VerifiedToken
+from perhop.errors import (
+    CallMismatch,
+    Refused,
+    ScopeInsufficient,
+    SenderMismatch,
+    SettingsError,
+    TargetInvalid,
+    TokenKeyUnknown,
+    Unavailable,
+)
+from perhop.resource_server.asgi import AsgiApp, GuardedApp
+from perhop.resource_server.refusal import Challenge, render_refusal
+from perhop.resource_server.revocation_feed import RevocationFeed
+from perhop.resource_server.trusted_issuer import TrustedIssuer
+from perhop.rules.audience import bind_audience
+from perhop.rules.bearer import parse_bearer
+from perhop.rules.challenge import resource_metadata_document
+from perhop.rules.mcp_message import parse_message, rpc_id_of
+from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
+from perhop.tokens.parse import parse_compact
+from perhop.tokens.verify import Leeway, verify
+
+_MESSAGE_METHODS = frozenset({"POST", "GET", "DELETE"})
+_log = logging.getLogger("perhop.resource_server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The request may be served for this token's subject and agent.
+
+    `presented` is the token as it came: for an exchange, and for nothing else.
+    """
+
+    token: BoundToken
+    presented: Secret = field(repr=False)
+
+
+class Guard:
+    """Checks every request to one resource. `resource` is the audience by which this server is addressed.
+
+    `risk` `high` refuses all tokens while an issuer's revocation feed is stale. `scopes` is what metadata and
+    challenges tell clients to ask for. `http` is for connections to the issuers only.
+
+    Raises: SettingsError
+    """
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        issuers: Sequence[str],
+        risk: Risk | str = Risk.MEDIUM,
+        scopes: Sequence[str] = (),
+        http: httpx2.AsyncClient | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.resource, self._path = _parse_resource(resource)
+        self.risk = _parse_risk(risk)
+        self.scopes = tuple(scopes)
+        self._clock = clock
+        self._connections = Connections(http)
+        trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
+        self._issuers = {issuer.issuer: issuer for issuer in trusted}
+        self._feeds = {
+            name: RevocationFeed(issuer, connections=self._connections, clock=clock)
+            for name, issuer in self._issuers.items()
+        }
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The authorization servers that are trusted, as configured."""
+        return tuple(self._issuers)
+
+    async def check(
+        self,
+        *,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        client_certificate: bytes | None = None,
+    ) -> Admitted | Challenge:
+        """Check one request. `headers` keeps repeats; `path` is the decoded path without query.
+
+        A token that is bound to a key is refused, with a certificate or without. Does not look at scopes.
+
+        Spec: RFC 6750 §3
+        Spec: RFC 9068 §4
+        """
+        del client_certificate
+        fields = tuple((name.lower(), value) for name, value in headers)
+        outcome = await self.check_token(fields)
+        if isinstance(outcome, Challenge):
+            return outcome
+        return self.check_message(method=method, path=path, headers=fields, body=body) or outcome
+
+    async def check_token(self, headers: Headers) -> Admitted | Challenge:
+        """The first half of `check`: all that needs no body. Names in `headers` are lower case."""
+        try:
+            raw = parse_bearer(headers)
+            bound = bind_audience(await self._verify(raw), self.resource)
+            _check_sender(bound)
+            _check_call(bound)
+            await self._check_revocation(bound)
+        except (Refused, Unavailable) as fact:
+            return self.refuse(fact)
+        return Admitted(token=bound, presented=Secret(raw))
+
+    def check_message(self, *, method: str, path: str, headers: Headers, body: bytes) -> Challenge | None:
+        """The second half of `check`: an MCP message must be well formed and agree with its headers.
+
+        An MCP message is what comes to the resource's path, and wherever a proxy has moved it, what carries MCP's
+        headers; other requests are the application's own.
+
+        Spec: MCP 2026-07-28 transports
+        """
+        is_at_resource = path == self._path and method in _MESSAGE_METHODS
+        has_mcp_headers = method == "POST" and any(name.startswith("mcp-") for name, _ in headers)
+        if not is_at_resource and not has_mcp_headers:
+            return None
+        try:
+            parse_message(method, headers, body)
+        except Refused as fact:
+            return self.refuse(fact, rpc_id=rpc_id_of(body))
+        return None
+
+    def insufficient_scope(self, scope: str) -> Challenge:
+        """The answer for an application that misses a scope in an admitted token. Spec: RFC 6750 §3.1."""
+        return self.refuse(ScopeInsufficient(scope))
+
+    def metadata(self) -> dict[str, object]:
+        """The resource's own metadata document. Spec: RFC 9728 §2."""
+        return resource_metadata_document(self.resource, authorization_servers=self.issuers, scopes=self.scopes)
+
+    def asgi(self, app: AsgiApp) -> GuardedApp:
+        """The application behind this guard. See `perhop.resource_server.asgi`."""
+        return GuardedApp(self, app)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow the revocation feeds from now on, and close all connections at the end."""
+        for feed in self._feeds.values():
+            feed.start()
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop what runs on this event loop; the next check starts it again."""
+        for feed in self._feeds.values():
+            await feed.aclose()
+        await self._connections.aclose()
+
+    async def _verify(self, raw: str) -> VerifiedToken:
+        """Verify under the keys of the issuer that the token names, if that is one of ours."""
+        # Unverified, and used to choose among our own issuers only: `verify` compares it again.
+        claimed = parse_compact(raw).payload.get("iss")
+        issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
+        keys = {issuer.issuer: await issuer.keys()} if issuer is not None else {}
+        now = int(self._clock())
+        try:
+            return verify(raw, keys=keys, now=now, leeway=Leeway.GUARD)
+        except TokenKeyUnknown:
+            if issuer is None:
+                raise
+        newer = {issuer.issuer: await issuer.newer_keys()}
+        return verify(raw, keys=newer, now=now, leeway=Leeway.GUARD)
+
+    async def _check_revocation(self, bound: BoundToken) -> None:
+        await self._feeds[bound.issuer].check(bound.token, must_be_fresh=self.risk is Risk.HIGH)
+
+    def refuse(self, fact: Refused | Unavailable, *, rpc_id: str | int | None = None) -> Challenge:
+        """The answer that says this fact, and a line in the log: for adapters, which find faults of their own."""
+        # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
+        _log.info("refused: %s: %a", fact.reason, fact.detail)
+        return render_refusal(fact, resource=self.resource, scopes=self.scopes, rpc_id=rpc_id)
+
+
+def _check_sender(bound: BoundToken) -> None:
+    """Raises: SenderMismatch."""
+    if bound.token.sender_bound:
+        raise SenderMismatch("the token is bound to a key, and possession is not proved")
+
+
+def _check_call(bound: BoundToken) -> None:
+    """Raises: CallMismatch."""
+    if bound.token.call_bound:
+        raise CallMismatch("the token is bound to one call, and this is not shown to be that call")
+
+
+def _parse_resource(text: str) -> tuple[ResourceUri, str]:
+    """The audience, and the path at which an ASGI server sees it."""
+    try:
+        return parse_resource_uri(text), unquote(parse_http_uri(text).path) or "/"
+    except TargetInvalid as error:
+        raise SettingsError(f"`{text}` is not a resource URI: {error.detail}") from error
+
+
+def _parse_issuers(issuers: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(issuers, str) or not issuers:
+        raise SettingsError("a guard trusts at least one issuer", advice="give a list of issuer URLs")
+    return tuple(parse_issuer(each) for each in issuers)
+
+
+def _parse_risk(risk: Risk | str) -> Risk:
+    try:
+        return Risk(risk)
+    except ValueError as error:
+        raise SettingsError(f"`{risk}` is not a risk", advice="write low, medium or high") from error

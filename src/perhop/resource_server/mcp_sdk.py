@@ -1,0 +1,63 @@
+"""The guard in a server of the official SDK:
+
+    server = MCPServer("rooms", **sdk_auth(guard))
+    app = guard.asgi(server.streamable_http_app())
+
+The first line makes the SDK take only tokens that the guard takes, however the server is run. The second puts the
+guard's own answers, and its check of the message, before the SDK's. `current_token()` and the SDK's own
+`get_access_token()` both work in tools.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from mcp.server.auth.provider import AccessToken, TokenVerifier
+from mcp.server.auth.settings import AuthSettings
+
+from perhop.errors import KeysUnavailable
+from perhop.resource_server.guard import Admitted, Guard
+
+
+class SdkAuth(TypedDict):
+    """The two arguments by which the SDK's servers take authentication."""
+
+    auth: AuthSettings
+    token_verifier: TokenVerifier
+
+
+def sdk_auth(guard: Guard) -> SdkAuth:
+    """What `MCPServer` and the low-level server's `streamable_http_app` need to take only what the guard takes."""
+    settings = AuthSettings.model_validate(
+        {"issuer_url": guard.issuers[0], "resource_server_url": guard.resource, "validate_token_resource": True}
+    )
+    return SdkAuth(auth=settings, token_verifier=GuardVerifier(guard))
+
+
+class GuardVerifier:
+    """The SDK's token verifier, which asks the guard."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """None for a token that is refused.
+
+        Raises: KeysUnavailable
+        """
+        outcome = await self._guard.check_token((("authorization", f"Bearer {token}"),))
+        if not isinstance(outcome, Admitted):
+            if outcome.status == 503:
+                raise KeysUnavailable("the guard cannot tell whether the token is good")
+            return None
+        bound = outcome.token
+        return AccessToken(
+            token=token,
+            client_id=bound.client_id,
+            scopes=sorted(bound.scopes),
+            # The guard has looked at the expiry, with its leeway; the SDK would look again without.
+            expires_at=None,
+            resource=bound.resource,
+            subject=bound.subject,
+            claims={"iss": bound.issuer, "jti": bound.jti, "agent": bound.agent},
+        )

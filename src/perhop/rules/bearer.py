@@ -1,0 +1,54 @@
+"""The Authorization header: where an access token is read, and the only place where it is read.
+
+A token in the query string or in a form is never looked at.
+
+Spec: RFC 6750 §2.1
+"""
+
+from __future__ import annotations
+
+import re
+
+from perhop.core.call import Headers
+from perhop.errors import TokenMalformed, TokenMissing
+
+MAX_TOKEN_BYTES = 8 * 1024
+
+# RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 §11.4 has one space, and one is all that we take, so
+# that no two parsers on the way can cut the value in different places.
+_CREDENTIALS = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?: (.*))?", re.ASCII | re.DOTALL)
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+
+
+def parse_bearer(headers: Headers) -> str:
+    """Read the one bearer token of a request. Does not look into the token.
+
+    Another scheme is an unsupported way to authenticate, so no token came (RFC 6750 §3.1): the challenge then carries
+    no `error`.
+
+    Spec: RFC 6750 §2.1
+    Spec: RFC 6750 §3.1
+    Raises: TokenMissing, TokenMalformed
+    """
+    values = [value for name, value in headers if name.lower() == "authorization"]
+    if not values:
+        raise TokenMissing("no Authorization header")
+    if len(values) > 1:
+        raise TokenMalformed(f"{len(values)} Authorization headers")
+    credentials = _CREDENTIALS.fullmatch(values[0])
+    if credentials is None:
+        raise TokenMalformed("the Authorization header is not `scheme SP token`")
+    scheme, token = credentials[1], credentials[2]
+    if scheme.lower() != "bearer":
+        raise TokenMissing("the Authorization header uses another scheme")
+    if token is None or not is_b64token(token):
+        raise TokenMalformed(f"what follows `Bearer` is not one token of at most {MAX_TOKEN_BYTES} bytes")
+    return token
+
+
+def is_b64token(text: str) -> bool:
+    """True for a text that may stand as a bearer token, and is not longer than we take.
+
+    Spec: RFC 6750 §2.1
+    """
+    return len(text) <= MAX_TOKEN_BYTES and _B64TOKEN.fullmatch(text) is not None

@@ -1,0 +1,86 @@
+"""What a resource says to a client that it turns away, and the metadata that the challenge points to.
+
+Spec: RFC 6750 §3
+Spec: RFC 9728 §2
+Spec: RFC 9728 §3.1
+Spec: RFC 9728 §5.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from perhop.core.resource import ResourceUri
+from perhop.errors import BearerRefused, ScopeInsufficient, TokenMissing
+
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+
+
+def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str]) -> str:
+    """The value of `WWW-Authenticate` for a refused token.
+
+    `scopes` is what a client should ask for here; a missing scope names itself instead. Says nothing of why a token
+    was refused beyond the code of RFC 6750, so that a stranger learns nothing.
+
+    Spec: RFC 6750 §3
+    Spec: RFC 9728 §5.1
+    """
+    asked = (fact.scope,) if isinstance(fact, ScopeInsufficient) else tuple(scopes)
+    parameters: list[tuple[str, str]] = []
+    if not isinstance(fact, TokenMissing):
+        parameters += [("error", fact.error), ("error_description", fact.description)]
+    if asked:
+        parameters.append(("scope", " ".join(asked)))
+    parameters.append(("resource_metadata", metadata_url))
+    return "Bearer " + ", ".join(f"{name}={_quoted(value)}" for name, value in parameters)
+
+
+def metadata_path(resource: ResourceUri) -> str:
+    """Path at which the resource's own metadata is served: the well-known suffix goes before the resource's path.
+
+    Spec: RFC 9728 §3.1
+    """
+    _, path, _ = _split(resource)
+    return WELL_KNOWN + path
+
+
+def metadata_url(resource: ResourceUri) -> str:
+    """Address of the resource's own metadata; a query of the resource stays at its end.
+
+    Spec: RFC 9728 §3.1
+    """
+    origin, path, query = _split(resource)
+    return origin + WELL_KNOWN + path + query
+
+
+def resource_metadata_document(
+    resource: ResourceUri, *, authorization_servers: Sequence[str], scopes: Sequence[str], name: str | None = None
+) -> dict[str, Any]:
+    """The protected resource metadata: `resource` is the audience to ask for, character for character.
+
+    Spec: RFC 9728 §2
+    """
+    document: dict[str, Any] = {
+        "resource": resource,
+        "authorization_servers": list(authorization_servers),
+        "bearer_methods_supported": ["header"],
+    }
+    if scopes:
+        document["scopes_supported"] = list(scopes)
+    if name is not None:
+        document["resource_name"] = name
+    return document
+
+
+def _split(resource: ResourceUri) -> tuple[str, str, str]:
+    """Origin, path and `?query` of a canonical URI, which has no other parts."""
+    scheme, _, rest = resource.partition("://")
+    before_query, mark, query = rest.partition("?")
+    authority, slash, path = before_query.partition("/")
+    return f"{scheme}://{authority}", slash + path, mark + query
+
+
+def _quoted(value: str) -> str:
+    """A quoted-string. Spec: RFC 9110 §5.6.4."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,280 @@
+"""One message of the MCP endpoint: what it is, which revision it speaks, what it touches.
+
+The body decides; headers must agree with it. Gateway and guard read messages by this one rule, so that they cannot
+differ. Does not look at tokens, sessions, scopes or policy, and compares no argument with a schema.
+
+Spec: MCP 2026-07-28 transports
+Spec: MCP 2025-11-25 transports
+Spec: JSON-RPC 2.0
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from perhop.core.call import CallKind, Headers, Target
+from perhop.errors import (
+    BodyTooLarge,
+    HeaderMismatch,
+    HttpMethodNotAllowed,
+    MediaTypeUnsupported,
+    OnlyPostAllowed,
+    ParamsMalformed,
+    PerhopError,
+    RequestMalformed,
+    RevisionUnsupported,
+)
+from perhop.rules.mcp_headers import VERSION, check_mirrored, mirrored_headers, single_header
+from perhop.rules.mcp_methods import (
+    ASSUMED_REVISION,
+    LEGACY_REVISIONS,
+    MODERN_REVISIONS,
+    Era,
+    MethodRule,
+    method_rule,
+)
+from perhop.rules.strict_json import parse_json
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_ID_LENGTH = 256
+MAX_METHOD_LENGTH = 256
+MAX_SAFE_INTEGER = 2**53 - 1
+"""Beyond it, a peer that reads numbers as doubles takes two ids for one."""
+
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+
+_ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
+_PARAMS = ("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message. `body` is what may go on: written anew from the parsed value, so nobody reads it differently.
+
+    `method` is `response`, `GET` or `DELETE` where there is none. `arguments` is None where the method has none.
+    `mirrored` are the headers that a modern revision wants beside this body.
+    """
+
+    kind: CallKind
+    era: Era
+    revision: str
+    method: str
+    body: bytes
+    rpc_id: str | int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+    arguments: Mapping[str, Any] | None = None
+    mirrored: Headers = ()
+
+
+def parse_message(http_method: str, headers: Headers, body: bytes) -> Message:
+    """Read one message of the MCP endpoint.
+
+    Raises: HttpMethodNotAllowed, MediaTypeUnsupported, BodyTooLarge, JsonUnparsable, RequestMalformed,
+    ParamsMalformed, HeaderMismatch, RevisionUnsupported, MethodUnknown
+    """
+    match http_method:
+        case "POST":
+            return _parse_post(headers, body)
+        case "GET":
+            return _parse_bodyless(CallKind.STREAM, headers)
+        case "DELETE":
+            return _parse_bodyless(CallKind.END, headers)
+        case _:
+            raise HttpMethodNotAllowed(f"method `{http_method[:16]}`")
+
+
+def rpc_id_of(body: bytes) -> str | int | None:
+    """The id of a request body, for an answer that refuses it; None where there is none to be had."""
+    try:
+        value = parse_json(body, max_bytes=MAX_BODY_BYTES)
+        return _parse_id(value["id"]) if isinstance(value, dict) and "method" in value and "id" in value else None
+    except PerhopError:
+        return None
+
+
+def is_notification_body(body: bytes) -> bool:
+    """True for a body that expects no answer at all: what refuses it has nobody to tell."""
+    try:
+        value = parse_json(body, max_bytes=MAX_BODY_BYTES)
+    except PerhopError:
+        return False
+    return isinstance(value, dict) and "method" in value and "id" not in value
+
+
+def render_json(value: Any) -> bytes:
+    """Write a parsed value: no white space, members in the order they came, UTF-8."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:
+    """Streams and session ends exist with handshake revisions only. Spec: MCP 2026-07-28 transports."""
+    version = single_header(headers, VERSION)
+    if version in MODERN_REVISIONS:
+        raise OnlyPostAllowed(f"{kind.value} under `{version}`")
+    revision = _legacy_revision(version)
+    return Message(kind=kind, era=Era.LEGACY, revision=revision, method=kind.value, body=b"")
+
+
+def _parse_post(headers: Headers, body: bytes) -> Message:
+    _check_media_type(headers)
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"{len(body)} bytes")
+    value = parse_json(body, max_bytes=MAX_BODY_BYTES)
+    if not isinstance(value, dict):
+        raise RequestMalformed("a batch, or no object")
+    _check_spelling(value, _ENVELOPE)
+    if value.get("jsonrpc") != "2.0":
+        raise RequestMalformed("`jsonrpc` is not `2.0`")
+    if "method" in value:
+        return _parse_call(headers, value)
+    return _parse_response(headers, value)
+
+
+def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
+    """A request or a notification."""
+    method = value["method"]
+    if not isinstance(method, str) or not 0 < len(method) <= MAX_METHOD_LENGTH:
+        raise RequestMalformed("`method` is not a text of fitting length")
+    if "result" in value or "error" in value:
+        raise RequestMalformed("a request and a response in one")
+    is_request = "id" in value
+    rpc_id = _parse_id(value["id"]) if is_request else None
+    params = value.get("params", {})
+    if not isinstance(params, dict):
+        raise ParamsMalformed("`params` is not an object")
+    _check_spelling(params, _PARAMS)
+    era, revision = _era(headers, method, params, is_request=is_request)
+    if era is Era.MODERN:
+        rule = _check_modern(headers, method, params, is_request=is_request)
+    else:
+        rule = method_rule(method, era=era, is_request=is_request)
+    name = params.get(rule.mirrored) if rule.mirrored else None
+    return Message(
+        kind=CallKind.REQUEST if is_request else CallKind.NOTIFICATION,
+        era=era,
+        revision=revision,
+        method=method,
+        rpc_id=rpc_id,
+        params=params,
+        targets=rule.targets(params),
+        arguments=_parse_arguments(params) if rule.mirrored == "name" else None,
+        body=render_json(value),
+        mirrored=mirrored_headers(revision=revision, method=method, name=name) if era is Era.MODERN else (),
+    )
+
+
+def _parse_response(headers: Headers, value: Mapping[str, Any]) -> Message:
+    """A client's answer to a server's request: handshake revisions only. Spec: MCP 2026-07-28 transports."""
+    if ("result" in value) == ("error" in value) or "id" not in value:
+        raise RequestMalformed("neither a request nor a response")
+    version = single_header(headers, VERSION)
+    if version in MODERN_REVISIONS:
+        raise RequestMalformed("this revision has no responses from clients")
+    return Message(
+        kind=CallKind.RESPONSE,
+        era=Era.LEGACY,
+        revision=_legacy_revision(version),
+        method=CallKind.RESPONSE.value,
+        rpc_id=_parse_id(value["id"]),
+        body=render_json(value),
+    )
+
+
+def _era(headers: Headers, method: str, params: Mapping[str, Any], *, is_request: bool) -> tuple[Era, str]:
+    """Era and revision: the body's own metadata decides, and the header must say the same."""
+    header = single_header(headers, VERSION)
+    meta = params.get("_meta")
+    stated = meta.get(VERSION_KEY) if isinstance(meta, dict) else None
+    if stated is None:
+        if header is None or header in LEGACY_REVISIONS:
+            return Era.LEGACY, _negotiated(params) if method == "initialize" else _legacy_revision(header)
+        if header in MODERN_REVISIONS:
+            if is_request and method != "initialize":
+                raise ParamsMalformed(f"`_meta` lacks `{VERSION_KEY}`")
+            return Era.MODERN, header
+        raise RevisionUnsupported(header[:64])
+    if not isinstance(stated, str):
+        raise ParamsMalformed(f"`{VERSION_KEY}` is not a text")
+    if header != stated:
+        raise HeaderMismatch("`MCP-Protocol-Version` does not match the body")
+    if stated not in MODERN_REVISIONS:
+        raise RevisionUnsupported(stated[:64])
+    return Era.MODERN, stated
+
+
+def _negotiated(params: Mapping[str, Any]) -> str:
+    """What a handshake asks for; the server may answer with another revision."""
+    asked = params.get("protocolVersion")
+    return asked if isinstance(asked, str) and asked in LEGACY_REVISIONS else ASSUMED_REVISION
+
+
+def _legacy_revision(header: str | None) -> str:
+    if header is None:
+        return ASSUMED_REVISION
+    if header not in LEGACY_REVISIONS:
+        raise RevisionUnsupported(header[:64])
+    return header
+
+
+def _check_modern(headers: Headers, method: str, params: Mapping[str, Any], *, is_request: bool) -> MethodRule:
+    """What a modern revision wants of every request: its metadata, and mirrored headers that agree."""
+    rule = method_rule(method, era=Era.MODERN, is_request=is_request)
+    if is_request:
+        meta = params.get("_meta")
+        if not isinstance(meta, dict) or not isinstance(meta.get(CAPABILITIES_KEY), dict):
+            raise ParamsMalformed(f"`_meta` lacks `{CAPABILITIES_KEY}`")
+    name = params.get(rule.mirrored) if rule.mirrored else None
+    if name is not None and not isinstance(name, str):
+        raise ParamsMalformed("the mirrored parameter is not a text")
+    check_mirrored(headers, method=method, name=name, required=is_request)
+    return rule
+
+
+def _parse_arguments(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    arguments = params.get("arguments", {})
+    if not isinstance(arguments, dict):
+        raise ParamsMalformed("`arguments` is not an object")
+    # A server that reads names without regard to case would take the second of two such arguments for the first.
+    if len({_folded(key) for key in arguments}) != len(arguments):
+        raise ParamsMalformed("two arguments differ only in the case of their names")
+    return arguments
+
+
+def _parse_id(value: Any) -> str | int:
+    """An id is a text or an integer, never null. Spec: MCP 2025-11-25 base protocol."""
+    if isinstance(value, str) and len(value) <= MAX_ID_LENGTH:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_SAFE_INTEGER:
+        return value
+    raise RequestMalformed("`id` is neither a text nor an integer of fitting size")
+
+
+def _check_spelling(members: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse members that a reader without regard to case would take for ones that we know."""
+    by_fold = {_folded(name): name for name in known}
+    for member in members:
+        if by_fold.get(_folded(member), member) != member:
+            raise RequestMalformed("a member's name differs from a known one only in its case")
+
+
+def _folded(name: str) -> str:
+    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+
+
+def _check_media_type(headers: Headers) -> None:
+    """The body is JSON, in UTF-8, as it stands. Spec: MCP 2025-11-25 transports."""
+    types = [value for name, value in headers if name == "content-type"]
+    encodings = [value for name, value in headers if name == "content-encoding"]
+    if len(types) != 1 or any(each.strip().lower() != "identity" for each in encodings):
+        raise MediaTypeUnsupported("no content type, several, or a content encoding")
+    media_type, _, parameters = types[0].partition(";")
+    if media_type.strip().lower() != "application/json":
+        raise MediaTypeUnsupported("not application/json")
+    if parameters.strip().lower().replace(" ", "") not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise MediaTypeUnsupported("a charset other than utf-8")

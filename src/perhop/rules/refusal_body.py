@@ -1,0 +1,69 @@
+"""The body of a refusal: fixed text and a dotted reason, as a JSON-RPC error, or no body at all.
+
+Status and challenge are for the edge that answers.
+
+Spec: JSON-RPC 2.0
+Spec: MCP 2026-07-28 base protocol
+Spec: RFC 6750 §3.1
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perhop.errors import (
+    BearerRefused,
+    PolicyRefused,
+    Refused,
+    RequestRefused,
+    RevisionUnsupported,
+    TokenRefused,
+    Unavailable,
+)
+from perhop.rules.mcp_message import render_json
+from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
+
+STREAM_ENDED = -31401
+POLICY_REFUSED = -31403
+UNAVAILABLE = -31503
+
+
+def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, record: str | None) -> bytes:
+    """The body that goes with a refusal; empty where there is none.
+
+    A token that is not good gets no body: the challenge says it all. `record` is the id of the call's record.
+
+    Spec: RFC 6750 §3.1
+    """
+    details: dict[str, Any] = {"reason": fact.reason}
+    if record is not None:
+        details["record"] = record
+    match fact:
+        case BearerRefused():
+            return b""
+        case RevisionUnsupported():
+            details = {"supported": list(SUPPORTED_REVISIONS), "requested": fact.requested, **details}
+            return _error(fact.rpc_code, fact.description, rpc_id, details)
+        case RequestRefused():
+            return _error(fact.rpc_code, fact.description, rpc_id, details)
+        case PolicyRefused() | TokenRefused():
+            return _error(POLICY_REFUSED, fact.description, rpc_id, details)
+        case Unavailable():
+            return _error(UNAVAILABLE, fact.description, rpc_id, details)
+        case _:
+            return b""
+
+
+def stream_end_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, record: str | None) -> bytes:
+    """The last message of a stream that is cut before its answer came."""
+    details: dict[str, Any] = {"reason": fact.reason}
+    if record is not None:
+        details["record"] = record
+    return _error(STREAM_ENDED, fact.description, rpc_id, details)
+
+
+def _error(code: int | None, message: str, rpc_id: str | int | None, details: dict[str, Any]) -> bytes:
+    if code is None:
+        return b""
+    error = {"code": code, "message": message, "data": details}
+    return render_json({"jsonrpc": "2.0", "id": rpc_id, "error": error})

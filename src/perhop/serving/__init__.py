@@ -1,0 +1,1 @@
+"""Serving: sockets, timeouts and health, around what `wiring` has built."""

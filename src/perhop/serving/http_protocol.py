@@ -1,0 +1,90 @@
+"""uvicorn's HTTP protocol with the two bounds that it lacks: the size of the header section, and its time.
+
+Everything else, parsing above all, stays with uvicorn and llhttp.
+"""
+
+from __future__ import annotations
+
+from asyncio import BaseTransport, TimerHandle
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEADER_BYTES = 16 * 1024
+"""Names, values and their four separators; a larger section is answered 431."""
+
+MAX_UNPARSED_BYTES = 2 * MAX_HEADER_BYTES
+"""Bytes of a request line and headers that never end: nothing legal is that long."""
+
+HEADER_SECONDS = 5.0
+"""From the connection, or the first byte of a further request, to the end of its headers."""
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Refuses header sections that are too large or too slow, before any application code runs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._header_timer: TimerHandle | None = None
+        self._unparsed = 0
+        self._in_headers = True
+        self._refused = False
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport, and so is it
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._in_headers:
+            self._unparsed += len(data)
+        super().data_received(data)
+        if self._in_headers and self._unparsed > MAX_UNPARSED_BYTES:
+            self._refuse(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if not self._in_headers:
+            self._unparsed = 0
+            self._await_headers()
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._stop_timer()
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
+            self._refuse(_TOO_LARGE)
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+
+    def _await_headers(self) -> None:
+        self._in_headers = True
+        self._stop_timer()
+        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._refuse, _TOO_SLOW)
+
+    def _stop_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _refuse(self, answer: bytes) -> None:
+        self._refused = True
+        self._stop_timer()
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()

@@ -1,0 +1,92 @@
+"""Listeners: one uvicorn server per address, in one event loop, started and drained together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import uvicorn
+
+from perhop.errors import OperatorError
+from perhop.serving.http_protocol import BoundedHttpProtocol
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+DRAIN_SECONDS = 10
+"""How long calls that run may still take after a stop was asked for."""
+
+MAX_CONNECTIONS = 20_000
+
+
+class _QuietServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to whoever started it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(address: str) -> socket.socket:
+    """A listening TCP socket for `HOST:PORT`, `[V6]:PORT` included; port 0 takes a free one.
+
+    Raises: OperatorError
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_server(
+            (host.strip("[]"), int(port)),
+            family=socket.AF_INET6 if host.startswith("[") else socket.AF_INET,
+            backlog=2048,
+            reuse_port=False,
+        )
+    except OSError as error:
+        raise OperatorError(
+            f"cannot listen on {address}: {error.strerror}", advice="stop what holds the port, or change `listen`"
+        ) from error
+
+
+@contextlib.asynccontextmanager
+async def listening(apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[None]:
+    """Serve each application at its `HOST:PORT` while the block runs; open calls are drained at its end.
+
+    Raises: OperatorError
+    """
+    sockets = [(bind(address), app) for address, app in apps.items()]
+    servers = [_server(app, lifespan) for _, app in sockets]
+    running = [
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, (listener, _) in zip(servers, sockets, strict=True)
+    ]
+    try:
+        while not all(server.started for server in servers):
+            for task in running:
+                if task.done():
+                    task.result()
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _server(app: AsgiApp, lifespan: Literal["on", "off"]) -> _QuietServer:
+    return _QuietServer(
+        uvicorn.Config(
+            app,
+            http=BoundedHttpProtocol,
+            ws="none",
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=True,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            limit_concurrency=MAX_CONNECTIONS,
+        )
+    )

@@ -1,0 +1,50 @@
+"""Serving one installation: its plane, its listeners and its control socket, from start to drained stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from perhop.serving.listeners import listening
+from perhop.serving.ops import ops_app
+from perhop.settings import Settings
+from perhop.wiring.plane import Plane, open_plane
+from perhop.wiring.traffic import Traffic, open_traffic
+
+
+class ControlListener(Protocol):
+    """Opens the control socket of a plane for as long as the returned block runs."""
+
+    def __call__(self, plane: Plane) -> contextlib.AbstractAsyncContextManager[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """An installation that takes traffic."""
+
+    plane: Plane
+    traffic: Traffic
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    settings: Settings, *, clock: Callable[[], float], control: ControlListener
+) -> AsyncIterator[Serving]:
+    """Serve while the block runs. Listeners close first, then the gates, then the journal.
+
+    Raises: OperatorError, StorageUnavailable, JournalUnavailable
+    """
+    async with (
+        open_plane(settings, clock=clock, record_start=True) as plane,
+        open_traffic(plane) as traffic,
+        control(plane),
+        listening(
+            {
+                str(settings.listen.traffic): traffic.app,
+                str(settings.listen.ops): ops_app(plane, traffic),
+            }
+        ),
+    ):
+        yield Serving(plane, traffic)

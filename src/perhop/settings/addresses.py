@@ -1,0 +1,90 @@
+"""Addresses in settings: the issuer, the listeners, proxies, and where the database lies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+from perhop.errors import TargetInvalid
+from perhop.rules.resource_uri import parse_http_uri
+from perhop.settings.model import ListenSection
+from perhop.settings.problems import Findings
+from perhop.settings.values import Address, Listen
+
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
+_DATABASE = re.compile(r"sqlite:///([^?#]+)")
+
+
+def is_loopback(host: str) -> bool:
+    """True for `localhost` and for addresses that do not leave the machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_issuer(issuer: str, findings: Findings) -> None:
+    """The issuer is compared byte for byte, so it must be written as it is.
+
+    Spec: RFC 8414 §2
+    """
+    try:
+        uri = parse_http_uri(issuer)
+    except TargetInvalid as error:
+        findings.add(("issuer",), f"`issuer` is not a canonical URL: {error.detail}")
+        return
+    if uri.query is not None:
+        findings.add(("issuer",), "`issuer` has a query")
+    if uri.path.endswith("/") or str(uri) != issuer:
+        findings.add(("issuer",), "`issuer` is not written as it is compared", f"write `{str(uri).rstrip('/')}`")
+    if uri.scheme == "http" and not is_loopback(uri.host):
+        findings.add(("issuer",), "`issuer` must be https: only a loopback address may be http")
+
+
+def parse_listen(section: ListenSection, findings: Findings) -> Listen | None:
+    """The listeners, no two at one address."""
+    parsed = {name: _parse_address(name, getattr(section, name), findings) for name in ("traffic", "console", "ops")}
+    taken: dict[Address, str] = {}
+    for name, address in parsed.items():
+        if address is not None and address.port and (first := taken.setdefault(address, name)) != name:
+            findings.add(("listen", name), f"`listen.{name}` and `listen.{first}` are the same address")
+    traffic, console, ops = parsed["traffic"], parsed["console"], parsed["ops"]
+    if traffic is None or console is None or ops is None:
+        return None
+    return Listen(traffic=traffic, console=console, ops=ops)
+
+
+def _parse_address(name: str, text: str, findings: Findings) -> Address | None:
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        findings.add(("listen", name), f"`listen.{name}` is not an address", "write HOST:PORT, as 127.0.0.1:8420")
+        return None
+    return Address(match[1] or match[2], int(match[3]))
+
+
+def parse_networks(texts: Sequence[str], findings: Findings) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Single addresses and networks."""
+    parsed = []
+    for index, text in enumerate(texts):
+        try:
+            parsed.append(ip_network(text))
+        except ValueError:
+            findings.add(("forwarded_from", index), f"`{text}` is neither an address nor a network")
+    return tuple(parsed)
+
+
+def parse_database(text: str, folder: Path, findings: Findings) -> Path | None:
+    """Where the database lies; a relative path counts from the folder of the file."""
+    match = _DATABASE.fullmatch(text)
+    if match is None:
+        findings.add(("database",), "`database` is not one that is served", "write `sqlite:///perhop.db`")
+        return None
+    path = folder / match[1]
+    if path.name in ("journal.db", "perhop.sock"):
+        findings.add(("database",), f"`{path.name}` beside the database is not the database")
+        return None
+    return path

@@ -1,0 +1,120 @@
+"""`load`: file and environment in, Settings out, or one error that tells every problem."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from perhop.core.registry import Registry
+from perhop.core.secret import Secret
+from perhop.settings.addresses import check_issuer, parse_database, parse_listen, parse_networks
+from perhop.settings.agreement import check_agreement
+from perhop.settings.build import build_hops, build_owners, build_resources
+from perhop.settings.clients import build_clients
+from perhop.settings.environment import overlay
+from perhop.settings.model import File
+from perhop.settings.problems import Findings, Problem, in_order, settings_error
+from perhop.settings.shape import parse_shape
+from perhop.settings.sources import read_file
+from perhop.settings.values import Settings
+
+REDACTED = "(redacted)"
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the file and what the environment overrides. Makes nothing, and looks at no key and no policy.
+
+    Raises: SettingsError
+    """
+    findings, settings = _load(path, environ)
+    if settings is None:
+        raise settings_error(findings.problems)
+    return settings
+
+
+def check(path: Path, environ: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Every problem of the file; empty if it loads. A file that is not readable YAML is an error all the same.
+
+    Raises: SettingsError
+    """
+    return tuple(in_order(_load(path, environ)[0].problems))
+
+
+def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration as it is understood, with every default, and no secret.
+
+    Raises: SettingsError
+    """
+    findings = overlay(Findings(read_file(path)), environ)
+    file = parse_shape(findings)
+    if file is None or findings.problems:
+        raise settings_error(findings.problems)
+    shown = file.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for client in shown["clients"].values():
+        if "secret" in client["authentication"]:
+            client["authentication"]["secret"] = REDACTED
+    for resource in shown["resources"].values():
+        if "upstream" in resource:
+            # A key that a server wants in its query is a secret to us as well.
+            url, mark, _ = resource["upstream"]["url"].partition("?")
+            resource["upstream"]["url"] = url + (mark and f"{mark}{REDACTED}")
+    return shown
+
+
+def _load(path: Path, environ: Mapping[str, str]) -> tuple[Findings, Settings | None]:
+    findings = overlay(Findings(read_file(path)), environ)
+    file = parse_shape(findings)
+    if file is None:
+        return findings, None
+    return findings, _settings(path, file, findings)
+
+
+def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
+    folder = path.absolute().parent
+    check_issuer(file.issuer, findings)
+    listen = parse_listen(file.listen, findings)
+    database_path = parse_database(file.database, folder, findings)
+    networks = parse_networks(file.forwarded_from, findings)
+    owners = build_owners(file.owners, findings)
+    resources = build_resources(file.resources, findings)
+    clients = build_clients(file.clients, folder, findings)
+    hops = build_hops(file.hops)
+    check_agreement(file, resources, findings)
+    if findings.problems or listen is None or database_path is None:
+        return None
+    definitions = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
+    return Settings(
+        file=path.absolute(),
+        folder=folder,
+        issuer=file.issuer,
+        listen=listen,
+        database_path=database_path,
+        policies_dir=folder / file.policies,
+        max_call=file.max_call,
+        forwarded_from=networks,
+        registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
+    )
+
+
+def _digest(definitions: Mapping[str, Any]) -> str:
+    """A short name for exactly these definitions: any change of one changes it, a comment or their order does not."""
+    text = json.dumps(_plain(definitions), ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return hashlib.sha256(value.reveal().encode()).hexdigest()
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return [[key, _plain(each)] for key, each in value.items()]
+    if isinstance(value, frozenset):
+        return sorted(_plain(each) for each in value)
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)

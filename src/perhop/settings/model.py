@@ -1,0 +1,197 @@
+"""The shape of `perhop.yaml`: which keys there are, of what type, and what each means.
+
+The descriptions are the reference documentation. Values are looked at in `perhop.settings.build`; whether names agree
+with each other in `perhop.settings.agreement`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from perhop.core.resource import CredentialKind, Risk
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Names of owners, resources and tenants: they stand in policies and as `RESOURCE/TOOL`, so they hold no `/`."""
+
+
+def _date(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is not a day of the calendar") from None
+    raise ValueError("must be a day, as 2027-01-31")
+
+
+Text = Annotated[str, Field(min_length=1, max_length=2048)]
+Name = Annotated[str, Field(pattern=NAME)]
+Day = Annotated[date, BeforeValidator(_date, json_schema_input_type=str)]
+
+
+class Section(BaseModel):
+    """A strict section: no unknown keys, no guessing of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: Any) -> Any:
+        """A key with nothing behind it, as a section whose every line is a comment, is a key that is not there."""
+        if not isinstance(values, dict):
+            return values
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: value for key, value in values.items() if value is not None or key not in known}
+
+
+class ListenSection(Section):
+    """Where Perhop listens."""
+
+    traffic: Text = Field(default="127.0.0.1:8420", description="authorization server and gateway: what clients reach")
+    console: Text = Field(default="127.0.0.1:8421", description="the pages for people")
+    ops: Text = Field(default="127.0.0.1:8422", description="`/livez` and `/readyz`; for your own network only")
+
+
+class OwnerSection(Section):
+    """A team that answers for resources and clients."""
+
+    contact: Text = Field(description="where to reach the team")
+    members: list[Text] = Field(default=[], description="e-mail addresses of its people")
+    deputies: list[Text] = Field(default=[], description="e-mail addresses of those who act when no member does")
+
+
+class ScopeSection(Section):
+    """One scope of one resource."""
+
+    says: Text = Field(description="what it allows, in the words that a person reads when asked for consent")
+    tools: list[Text] = Field(
+        default=[],
+        description="tools that need this scope, by name or with `*`; once any scope of a resource lists tools, a tool "
+        "that no scope lists cannot be called",
+    )
+    default: bool = Field(
+        default=False, description="named to clients that do not know what to ask for; if none is: all"
+    )
+
+
+class CredentialSection(Section):
+    """What the gateway presents to the upstream."""
+
+    kind: CredentialKind = Field(
+        strict=False,
+        description="`exchange`: a token of its own for each caller, good for this upstream only; `none`: nothing, for "
+        "a server on this machine that checks nothing",
+    )
+
+
+class UpstreamSection(Section):
+    """The real MCP server behind the gateway."""
+
+    url: Text = Field(description="where the gateway sends calls")
+    resource: Text | None = Field(
+        default=None, description="the audience of the tokens that the gateway presents; required unless `kind: none`"
+    )
+    credential: CredentialSection = Field(description="what the gateway presents to the upstream")
+    unsafe_open_upstream: bool = Field(
+        default=False,
+        description="forward although the self-test does not show that the upstream refuses tokens of others, and "
+        "allow `kind: none` for an upstream that is not on this machine: whoever reaches it may call it past Perhop",
+    )
+
+
+class ResourceSection(Section):
+    """An MCP server that tokens are good for."""
+
+    uri: Text = Field(description="what clients call and ask for: the audience of their tokens")
+    owner: Text = Field(description="who answers for it: a name under `owners`")
+    tenant: Name | None = Field(default=None, description="the tenant that its tokens carry")
+    risk: Risk = Field(
+        default=Risk.MEDIUM, strict=False, description="caps the lifetime of tokens: 300 s, and 60 s where it is `high`"
+    )
+    scopes: dict[str, ScopeSection] = Field(
+        min_length=1, description="its scopes by name; a refused call is told the first of the file that lists the tool"
+    )
+    upstream: UpstreamSection | None = Field(
+        default=None,
+        description="the server behind the gateway; absent: no gateway, the server itself is at `uri`",
+    )
+
+
+class AuthenticationSection(Section):
+    """How a client proves who it is."""
+
+    method: Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"] = Field(
+        description="`none` is for public clients: applications that people run and that can keep no secret"
+    )
+    secret: Text | None = Field(default=None, description="the secret, 32 characters or more")
+    secret_file: Text | None = Field(
+        default=None, description="a file that holds it; one newline at its end is dropped"
+    )
+    jwks: dict[str, Any] | None = Field(default=None, description="the client's public keys, as a JWK set")
+    jwks_file: Text | None = Field(default=None, description="a file that holds the JWK set")
+
+
+class ClientSection(Section):
+    """An agent, an application, or a server that calls on."""
+
+    owner: Text = Field(description="who answers for it: a name under `owners`")
+    purpose: Text = Field(description="what it is for, in words")
+    expires: Day = Field(description="the last day, UTC, on which it is given tokens")
+    authentication: AuthenticationSection = Field(description="how it proves who it is")
+    grants: (
+        list[
+            Literal[
+                "authorization_code",
+                "client_credentials",
+                "token_exchange",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ]
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="narrows what it may use; default: `authorization_code` with `redirect_uris`, `client_credentials` "
+        "with `reaches` and a method other than `none`, `token_exchange` with `serves`",
+    )
+    redirect_uris: list[Text] = Field(default=[], description="where browsers are sent back to, compared exactly")
+    reaches: dict[str, list[Text]] = Field(default={}, description="the resources that it may ask for, with the scopes")
+    serves: list[Text] = Field(default=[], description="the resources whose server it is; it may exchange their tokens")
+    default_resource: Text | None = Field(
+        default=None, description="the resource meant when a request names none; never for token exchange"
+    )
+
+
+class HopSection(Section):
+    """A step from the server of one resource to another resource."""
+
+    source: Text = Field(alias="from", description="the resource whose server calls on")
+    target: Text = Field(alias="to", description="the resource that it may call")
+    scopes: dict[str, list[Text]] = Field(
+        min_length=1, description="for each scope of the token that came in, the scopes that it gives at the target"
+    )
+
+
+class File(Section):
+    """The whole file."""
+
+    issuer: Text = Field(description="the URL that names this Perhop in every token; https except on this machine")
+    listen: ListenSection = Field(
+        default=ListenSection(),
+        description="the addresses, HOST:PORT, where Perhop listens",
+    )
+    database: Text = Field(
+        default="sqlite:///perhop.db", description="the database; the journal lies beside it in `journal.db`"
+    )
+    policies: Text = Field(default="policies/", description="the folder of the Cedar policies, `*.cedar`")
+    max_call: int = Field(default=600, ge=1, le=86400, description="seconds after which an unfinished answer is cut")
+    forwarded_from: list[Text] = Field(
+        default=[],
+        description="addresses or networks of proxies whose `X-Forwarded-*` headers are believed",
+    )
+    owners: dict[str, OwnerSection] = Field(default={}, description="the teams, by name")
+    resources: dict[str, ResourceSection] = Field(default={}, description="the MCP servers, by name")
+    clients: dict[str, ClientSection] = Field(default={}, description="agents, applications and servers, by id")
+    hops: list[HopSection] = Field(default=[], description="which server may call on to which resource")

@@ -1,0 +1,67 @@
+"""What loading gives: frozen values with every path absolute and every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from perhop.core.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """The listeners: `traffic` for clients and agents, `console` for people, `ops` for probes and metrics."""
+
+    traffic: Address
+    console: Address
+    ops: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed."""
+
+    file: Path
+    folder: Path
+    issuer: str
+    listen: Listen
+    database_path: Path
+    policies_dir: Path
+    max_call: int
+    forwarded_from: tuple[IPv4Network | IPv6Network, ...]
+    registry: Registry
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal lies beside the database."""
+        return self.database_path.with_name("journal.db")
+
+    @property
+    def socket_path(self) -> Path:
+        """The control socket lies beside the database."""
+        return self.database_path.with_name("perhop.sock")
+
+    @property
+    def keys_dir(self) -> Path:
+        """Signing keys and the journal's keys."""
+        return self.folder / "keys"
+
+    def unsafe(self) -> tuple[str, ...]:
+        """The setting of every switch that weakens something and is on: told at every start."""
+        return tuple(
+            f"resources.{resource.name}.upstream.unsafe_open_upstream"
+            for resource in self.registry.resources.values()
+            if resource.upstream is not None and resource.upstream.unsafe_open_upstream
+        )

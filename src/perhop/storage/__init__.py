@@ -1,0 +1,1 @@
+"""Storage: the SQLite files, and one file for each Protocol that a product or the journal declares."""

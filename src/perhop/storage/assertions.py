@@ -1,0 +1,32 @@
+"""Client assertions: each id is good once.
+
+Spec: RFC 7523 §3
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import literal
+from sqlalchemy.dialects.sqlite import insert
+
+from perhop.storage.engine import Database
+from perhop.storage.schema import assertion
+
+
+class SqlAssertions:
+    """Spent assertion ids in `perhop.db`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def spend(self, client_id: str, jti: str, *, expires_at: int) -> bool:
+        """True for the first use of this client's assertion id, False for every other one.
+
+        Raises: StorageUnavailable
+        """
+        spend = (
+            insert(assertion)
+            .values(client_id=client_id, jti=jti, expires_at=expires_at)
+            .on_conflict_do_nothing()
+            .returning(literal(1))
+        )
+        return bool(await self._database.apply(spend))

@@ -1,0 +1,78 @@
+"""Authorization codes: each is redeemed once.
+
+Spec: RFC 6749 §4.1.2
+Spec: RFC 9700 §2.1.1
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
+from perhop.storage.engine import Database
+from perhop.storage.schema import authorization_code, token_record
+from perhop.storage.scope_text import join_scopes, split_scopes
+
+
+class SqlAuthorizationCodes:
+    """Codes in `perhop.db`, by their SHA-256."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, code: AuthorizationCode) -> None:
+        """Durable when it returns.
+
+        Raises: StorageUnavailable
+        """
+        await self._database.apply(
+            insert(authorization_code).values(
+                code_hash=code.code_hash,
+                client_id=code.client_id,
+                subject=code.subject,
+                redirect_uri=code.redirect_uri,
+                code_challenge=code.code_challenge,
+                resource=code.resource,
+                scope=join_scopes(code.scopes),
+                expires_at=code.expires_at,
+            )
+        )
+
+    async def consume(self, code_hash: str) -> Consumed | Replayed | None:
+        """Consumed for the first caller, Replayed for every later one, None if never issued.
+
+        Does not look at the expiry. The count of uses is the whole decision, made by one statement.
+
+        Raises: StorageUnavailable
+        """
+        count = (
+            update(authorization_code)
+            .where(authorization_code.c.code_hash == code_hash)
+            .values(uses=authorization_code.c.uses + 1)
+            .returning(authorization_code)
+        )
+        tokens = select(token_record.c.jti).where(token_record.c.code_hash == code_hash)
+
+        async def work(connection: AsyncConnection) -> Consumed | Replayed | None:
+            row = (await connection.execute(count)).one_or_none()
+            if row is None:
+                return None
+            return Consumed(_code(row)) if row.uses == 1 else Replayed(tuple(await connection.scalars(tokens)))
+
+        return await self._database.write(work)
+
+
+def _code(row: Row[Any]) -> AuthorizationCode:
+    return AuthorizationCode(
+        code_hash=row.code_hash,
+        client_id=row.client_id,
+        subject=row.subject,
+        redirect_uri=row.redirect_uri,
+        code_challenge=row.code_challenge,
+        resource=row.resource,
+        scopes=split_scopes(row.scope),
+        expires_at=row.expires_at,
+    )

@@ -1,0 +1,210 @@
+"""The journal's file, for its one writer: SQLite in WAL mode, every commit on disk before it returns.
+
+Nobody else in the process that writes may open `journal.db` other than through SQLite: closing such a file would
+drop SQLite's own locks. That is why the writer's lock is a file of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from perhop.errors import JournalDamaged, JournalUnavailable, NotFound, OperatorError
+from perhop.journal.checkpoint import sign_checkpoint
+from perhop.journal.keys import JournalKey
+from perhop.journal.store import Row, SignedTree, Tail
+from perhop.journal.tree import Frontier
+from perhop.journal.writer import Journal
+from perhop.storage.journal_schema import TABLES, check_header, fault
+
+CHECKED_AT_START = 256
+"""So many of the last records are read and compared with their leaves before anything is added."""
+
+BUSY_SECONDS = 5.0
+
+_FAULTS = (sqlite3.Error, OSError)
+
+
+def lock_path(path: Path) -> Path:
+    """The file whose lock the writer holds."""
+    return path.with_name(f"{path.name}.lock")
+
+
+def checkpoint_path(path: Path) -> Path:
+    """Where the last checkpoint is published, to be copied to a place out of reach of whoever reaches the journal."""
+    return path.with_suffix(".checkpoint")
+
+
+def create_journal(path: Path, *, key: JournalKey) -> None:
+    """Make an empty journal with its first checkpoint, readable for the owner alone.
+
+    Raises: OperatorError
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise OperatorError(f"the journal `{path}` is there already", advice="a journal is never made anew") from None
+    except OSError as error:
+        raise OperatorError(f"cannot make the journal `{path}`: {error.strerror}") from error
+    tree = Frontier()
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in TABLES:
+                connection.execute(statement)
+            _store_signed(connection, SignedTree(tree, sign_checkpoint(key, tree)))
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        _fsync_folder(path.parent)
+    except _FAULTS as error:
+        path.unlink()  # ours, and empty
+        raise OperatorError(f"cannot make the journal `{path}`: {error}") from error
+
+
+def open_journal(path: Path, *, key: JournalKey, clock: Callable[[], float]) -> Journal:
+    """Go on with a journal that is there, as its only writer.
+
+    Raises: NotFound, OperatorError, JournalDamaged, JournalUnavailable
+    """
+    store = JournalDatabase(path)
+    try:
+        return Journal(store, key=key, clock=clock)
+    except BaseException:  # whatever it is, the lock must not stay behind
+        store.close()
+        raise
+
+
+class JournalDatabase:
+    """A JournalStore. Holds the writer's lock from its making until `close`.
+
+    Raises: NotFound, OperatorError
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        if not path.is_file():
+            raise NotFound(f"there is no journal `{path}`", advice="run `perhop init`, or check the path")
+        try:
+            self._lock = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OperatorError(f"cannot lock the journal `{path}`: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise OperatorError(
+                f"another process writes the journal `{path}`", advice="a journal has one writer; stop the other one"
+            ) from error
+
+    def load(self) -> Tail:
+        """Open the file anew, and read its end; see JournalStore."""
+        self._disconnect()
+        try:
+            # mode=rw: a file that vanished is an error, never a fresh journal
+            uri = f"{self._path.absolute().as_uri()}?mode=rw"
+            connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+            )
+            self._connection = connection
+            check_header(connection, self._path)
+            connection.execute("PRAGMA synchronous = FULL")
+            return _read_tail(connection, checkpoint_path(self._path))
+        except sqlite3.Error as error:
+            raise fault(error, self._path) from error
+        except OSError as error:
+            raise JournalUnavailable(f"the journal cannot be opened: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise JournalDamaged(f"the journal `{self._path}` cannot be read: {error}") from error
+
+    def commit(self, rows: Sequence[Row], signed: SignedTree | None) -> None:
+        """One transaction; see JournalStore."""
+        connection = self._connection
+        if connection is None:
+            raise JournalUnavailable("the journal is not open")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "INSERT INTO record (seq, body) VALUES (?, ?)", [(row.seq, row.body) for row in rows]
+            )
+            connection.executemany("INSERT INTO leaf (seq, hash) VALUES (?, ?)", [(row.seq, row.leaf) for row in rows])
+            if signed is not None:
+                _store_signed(connection, signed)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # Whether the commit reached the file is not known now: closing rolls back, `load` reads what is there.
+            self._disconnect()
+            raise JournalUnavailable(f"the journal cannot be written: {error}") from error
+
+    def publish(self, note: str) -> None:
+        """Replace the checkpoint file in one step; see JournalStore."""
+        target = checkpoint_path(self._path)
+        draft = target.with_name(f"{target.name}.new")
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except OSError as error:
+            raise JournalUnavailable(f"cannot write `{target}`: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let file and lock go; see JournalStore. Afterwards, the one file holds everything, even beside readers."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # it is safe in the log, too; this is for those who copy the one file
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._disconnect()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):  # whoever opens the file next tidies what is left
+                connection.close()
+
+
+def _store_signed(connection: sqlite3.Connection, signed: SignedTree) -> None:
+    size = signed.frontier.size
+    connection.execute("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?, ?)", (size, signed.note))
+    connection.execute(
+        "INSERT OR REPLACE INTO frontier (one, size, hashes) VALUES (1, ?, ?)", (size, signed.frontier.to_bytes())
+    )
+
+
+def _read_tail(connection: sqlite3.Connection, published: Path) -> Tail:
+    stored = connection.execute("SELECT size, hashes FROM frontier").fetchone()
+    note = connection.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+    if stored is None or note is None:
+        raise ValueError("it has no checkpoint")
+    frontier = Frontier.of_bytes(*stored)
+    size = connection.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()[0]
+    rows = connection.execute(
+        "SELECT record.seq, CAST(body AS BLOB), hash FROM record LEFT JOIN leaf ON leaf.seq = record.seq"
+        " WHERE record.seq > ? ORDER BY record.seq",
+        (min(frontier.size, size - CHECKED_AT_START),),
+    ).fetchall()
+    try:
+        copy = published.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        copy = None
+    return Tail(size=size, signed=SignedTree(frontier, note[0]), rows=rows, published=copy)
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make the name of a new file durable, too."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,168 @@
+"""Lineage: tokens and their parents, wherever their records lie.
+
+A token that left through the token endpoint has a row in `perhop.db`; one that the gateway got in process has the
+journal's permit. A chain goes through both, so every step looks into both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sqlalchemy import ColumnElement, or_, select
+
+from perhop.authorization_server.store import TokenRecord
+from perhop.errors import JournalDamaged, JournalUnavailable
+from perhop.journal.query import PermittedToken
+from perhop.rules.lifetime import HOP_LIFETIME, MAX_SKEW
+from perhop.storage.engine import Database
+from perhop.storage.schema import token_record
+from perhop.storage.token_records import RECORD_COLUMNS, read_token_record
+
+_T = TypeVar("_T")
+
+_AT_ONCE = 500
+"""Ids in one query; far below what a statement of SQLite can carry."""
+
+
+class Permits(Protocol):
+    """What is asked of the journal's reader; its verbs block, and may be called from any thread."""
+
+    def permit_by_out_jti(self, jti: str) -> PermittedToken | None: ...
+
+    def children_of(self, jti: str) -> Sequence[PermittedToken]: ...
+
+    def permitted_since(self, since: float) -> Iterator[PermittedToken]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SqlLineage:
+    """Lineage over the database and the journal's permits alike."""
+
+    database: Database
+    permits: Permits
+
+    async def audiences(self, jti: str) -> frozenset[str]:
+        """Every audience from this token up to the first of its chain; empty for a token without a record.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        audiences: set[str] = set()
+        seen: set[str] = set()
+        next_jti: str | None = jti
+        while next_jti is not None and next_jti not in seen:
+            seen.add(next_jti)
+            record = await self._record(next_jti)
+            if record is None:
+                break
+            audiences.add(record.audience)
+            if record.parent_audience is not None:
+                audiences.add(record.parent_audience)
+            next_jti = record.parent_jti
+        return frozenset(audiences)
+
+    async def descendants(self, jti: str, *, now: int) -> Sequence[TokenRecord]:
+        """Every unexpired token that came from this one, at any depth, without this one.
+
+        Expired ones are looked through: nothing but our own rule says that a child does not outlive its parent.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        found: dict[str, TokenRecord] = {}
+        level = [jti]
+        while level:
+            children = await self._children(level)
+            level = [each.jti for each in children if each.jti not in found and each.jti != jti]
+            found |= {each.jti: each for each in children if each.jti != jti}
+        return [record for record in found.values() if record.expires_at > now]
+
+    async def live(self, kind: str, value: str, *, now: int) -> Sequence[TokenRecord]:
+        """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family) is `value`.
+
+        As in the revocation rule, a client's name covers the tokens of its chains and those that it presented.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        if kind not in _COLUMNS:
+            return []
+        statement = select(*RECORD_COLUMNS).where(_COLUMNS[kind](value), token_record.c.expires_at > now)
+        found = {row.jti: read_token_record(row) for row in await self.database.rows(statement)}
+        for permitted in await self._read(lambda: self._live_permits(now)):
+            record = _record(permitted)
+            if _is_named(record, kind, value):
+                found.setdefault(record.jti, record)
+        return list(found.values())
+
+    async def _record(self, jti: str) -> TokenRecord | None:
+        rows = await self.database.rows(select(*RECORD_COLUMNS).where(token_record.c.jti == jti))
+        if rows:
+            return read_token_record(rows[0])
+        permitted = await self._read(lambda: self.permits.permit_by_out_jti(jti))
+        return None if permitted is None else _record(permitted)
+
+    async def _children(self, parents: Sequence[str]) -> list[TokenRecord]:
+        children: list[TokenRecord] = []
+        for start in range(0, len(parents), _AT_ONCE):
+            some = parents[start : start + _AT_ONCE]
+            rows = await self.database.rows(select(*RECORD_COLUMNS).where(token_record.c.parent_jti.in_(some)))
+            children.extend(read_token_record(row) for row in rows)
+        permitted = await self._read(lambda: [each for jti in parents for each in self.permits.children_of(jti)])
+        return children + [_record(each) for each in permitted]
+
+    def _live_permits(self, now: int) -> list[PermittedToken]:
+        since = now - HOP_LIFETIME - MAX_SKEW
+        return [each for each in self.permits.permitted_since(since) if each.expires_at > now]
+
+    async def _read(self, ask: Callable[[], _T]) -> _T:
+        try:
+            return await asyncio.to_thread(ask)
+        except (JournalDamaged, sqlite3.Error, OSError) as error:
+            raise JournalUnavailable(f"the journal cannot be read: {error}") from error
+
+
+_COLUMNS: dict[str, Callable[[str], ColumnElement[bool]]] = {
+    "jti": lambda value: token_record.c.jti == value,
+    "sub": lambda value: token_record.c.subject == value,
+    "agent": lambda value: or_(token_record.c.agent == value, token_record.c.client_id == value),
+    "aud": lambda value: token_record.c.audience == value,
+    "tenant": lambda value: token_record.c.tenant == value,
+    "family": lambda value: token_record.c.family == value,
+}
+
+
+def _is_named(record: TokenRecord, kind: str, value: str) -> bool:
+    """The same rows as `_COLUMNS`, for a record that is not a row."""
+    match kind:
+        case "agent":
+            return value in (record.agent, record.client_id)
+        case "jti":
+            return record.jti == value
+        case "sub":
+            return record.subject == value
+        case "aud":
+            return record.audience == value
+        case "tenant":
+            return record.tenant == value
+        case _:
+            return False
+
+
+def _record(permitted: PermittedToken) -> TokenRecord:
+    return TokenRecord(
+        jti=permitted.jti,
+        parent_jti=permitted.parent_jti,
+        txn=permitted.txn,
+        hop=permitted.hop,
+        audience=permitted.audience,
+        subject=permitted.subject,
+        agent=permitted.agent,
+        client_id=permitted.client_id,
+        scope=permitted.scope,
+        issued_at=permitted.issued_at,
+        expires_at=permitted.expires_at,
+        tenant=permitted.tenant,
+        parent_audience=permitted.parent_audience,
+    )

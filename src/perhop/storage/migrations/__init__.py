@@ -1,0 +1,1 @@
+"""Migrations of `perhop.db`, run by `perhop init`."""

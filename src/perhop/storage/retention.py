@@ -1,0 +1,34 @@
+"""Forgetting rows that can matter no more. What happened stays in the journal."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perhop.storage.engine import Database
+from perhop.storage.schema import assertion, authorization_code, revocation, sign_in, token_record
+
+TOKEN_LIFETIME_CAP = 900
+"""No token lives longer, so a code's replay can revoke none after this."""
+
+KEPT_AFTER_EXPIRY = 24 * 3600
+"""How long the record of an expired token stays, for a look at what just happened."""
+
+
+async def forget_expired(database: Database, *, now: int) -> int:
+    """Drop what expired; returns how many rows. A live token's ancestors outlive it, so lineage stays whole.
+
+    Raises: StorageUnavailable
+    """
+    dead = (
+        delete(assertion).where(assertion.c.expires_at <= now),
+        delete(sign_in).where(sign_in.c.expires_at <= now),
+        delete(revocation).where(revocation.c.expires_at <= now),
+        delete(authorization_code).where(authorization_code.c.expires_at <= now - TOKEN_LIFETIME_CAP),
+        delete(token_record).where(token_record.c.expires_at <= now - KEPT_AFTER_EXPIRY),
+    )
+
+    async def work(connection: AsyncConnection) -> int:
+        return sum([(await connection.execute(statement)).rowcount for statement in dead])
+
+    return await database.write(work)

@@ -1,0 +1,138 @@
+"""The tables of `perhop.db`, as SQLAlchemy Core.
+
+The migrations make them; a test holds that both say the same. Times are seconds since the epoch. What must not be
+read back from a stolen file (codes, cookies) is kept as its SHA-256.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    false,
+)
+
+metadata = MetaData()
+
+token_record = Table(
+    "token_record",
+    metadata,
+    Column("jti", Text, primary_key=True),
+    Column("parent_jti", Text),
+    Column("parent_audience", Text),
+    Column("txn", Text, nullable=False),
+    Column("hop", Integer, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("issued_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("tenant", Text),
+    Column("family", Text),
+    Column("code_hash", Text),
+    Index("token_record_parent", "parent_jti"),
+    Index("token_record_code", "code_hash"),
+    Index("token_record_expires", "expires_at"),
+)
+
+authorization_code = Table(
+    "authorization_code",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("redirect_uri", Text, nullable=False),
+    Column("code_challenge", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("uses", Integer, nullable=False, server_default="0"),
+    Index("authorization_code_expires", "expires_at"),
+)
+
+assertion = Table(
+    "assertion",
+    metadata,
+    Column("client_id", Text, nullable=False),
+    Column("jti", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    PrimaryKeyConstraint("client_id", "jti"),
+    Index("assertion_expires", "expires_at"),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("email", Text, primary_key=True),
+    Column("subject", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("console_only", Boolean, nullable=False, server_default=false()),
+)
+
+sign_in = Table(
+    "sign_in",
+    metadata,
+    Column("id_hash", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("signed_in_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Index("sign_in_subject", "subject"),
+    Index("sign_in_expires", "expires_at"),
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("subject", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("granted_at", Integer, nullable=False),
+    PrimaryKeyConstraint("subject", "client_id", "resource"),
+)
+
+# `seq` is what a feed's reader has seen last, so a number is never given twice, even after rows are forgotten.
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("not_before", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Index("revocation_expires", "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+standing = Table(
+    "standing",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("defined", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("since", Integer, nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
+    CheckConstraint("kind IN ('client', 'resource', 'owner')", name="standing_kind"),
+)
+
+key_state = Table(
+    "key_state",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("since", Integer, nullable=False),
+    CheckConstraint("state IN ('prepared', 'active', 'retired', 'revoked')", name="key_state_state"),
+)

@@ -1,0 +1,50 @@
+"""Sign-ins: browsers' sessions at the authorization server."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, false, insert, select
+
+from perhop.authorization_server.store import SignIn
+from perhop.storage.engine import Database
+from perhop.storage.schema import account, sign_in
+
+
+class SqlSignIns:
+    """Sign-ins in `perhop.db`, by the SHA-256 of the cookie's value."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, added: SignIn) -> None:
+        """Durable when it returns.
+
+        Raises: StorageUnavailable
+        """
+        await self._database.apply(
+            insert(sign_in).values(
+                id_hash=added.id_hash,
+                subject=added.subject,
+                signed_in_at=added.signed_in_at,
+                expires_at=added.expires_at,
+            )
+        )
+
+    async def get(self, id_hash: str, *, now: int) -> SignIn | None:
+        """None once expired, ended, or the account disabled or gone.
+
+        Raises: StorageUnavailable
+        """
+        statement = (
+            select(sign_in)
+            .join(account, account.c.subject == sign_in.c.subject)
+            .where(sign_in.c.id_hash == id_hash, sign_in.c.expires_at > now, account.c.disabled == false())
+        )
+        rows = await self._database.rows(statement)
+        return SignIn(**rows[0]._mapping) if rows else None
+
+    async def end(self, id_hash: str) -> None:
+        """Sign out; ending what has ended is no error.
+
+        Raises: StorageUnavailable
+        """
+        await self._database.apply(delete(sign_in).where(sign_in.c.id_hash == id_hash))

@@ -1,0 +1,43 @@
+"""Every store of one open database, for wiring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perhop.authorization_server import issuer
+from perhop.authorization_server.store import KeyStates, Standings
+from perhop.storage.accounts import SqlAccounts
+from perhop.storage.assertions import SqlAssertions
+from perhop.storage.authorization_codes import SqlAuthorizationCodes
+from perhop.storage.consents import SqlConsents
+from perhop.storage.engine import Database
+from perhop.storage.key_states import SqlKeyStates
+from perhop.storage.lineage import Permits, SqlLineage
+from perhop.storage.revocations import SqlRevocationRows
+from perhop.storage.sign_ins import SqlSignIns
+from perhop.storage.standings import SqlStandings
+from perhop.storage.token_records import SqlTokenRecords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores(issuer.Stores):
+    """What the issuer asks of the database, and what wiring and the commands ask besides."""
+
+    standings: Standings
+    key_states: KeyStates
+
+
+def open_stores(database: Database, permits: Permits) -> Stores:
+    """Every Protocol of the authorization server over one database; `permits` is the journal's reader."""
+    return Stores(
+        token_records=SqlTokenRecords(database),
+        lineage=SqlLineage(database, permits),
+        codes=SqlAuthorizationCodes(database),
+        assertions=SqlAssertions(database),
+        accounts=SqlAccounts(database),
+        sign_ins=SqlSignIns(database),
+        consents=SqlConsents(database),
+        revocation_rows=SqlRevocationRows(database),
+        standings=SqlStandings(database),
+        key_states=SqlKeyStates(database),
+    )

@@ -1,0 +1,204 @@
+"""The claims of an access token: all required ones there, each of its one type, none too large.
+
+Looks at no time and at no audience beyond its type; whether a claim is true is the signature's matter.
+
+Spec: RFC 9068 §2.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perhop.core.actor import Actor, MayAct
+from perhop.errors import AudienceMissing, AudienceMultiple, ScopeInvalid, TokenMalformed
+from perhop.rules.scope import parse_scope
+
+MAX_NAME_LENGTH = 2048
+"""Client ids may be URLs, and subjects of foreign issuers are their affair: as long as a resource URI may be."""
+MAX_ID_LENGTH = 256
+MAX_ACTORS = 16
+"""Deeper chains are not read at all; how deep an exchange may go is a rule of its own, and less."""
+MAX_HOP = 64
+MAX_MAY_ACT_SUBJECTS = 64
+_MAX_TIME = 253402300799  # the end of the year 9999
+
+_Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """The claims of an access token but for `iss` and `aud`, typed. Spec: RFC 9068 §2.2."""
+
+    jti: str
+    subject: str
+    client_id: str
+    agent: str
+    scopes: frozenset[str]
+    issued_at: int
+    not_before: int | None
+    expires_at: int
+    actor: Actor | None
+    may_act: MayAct | None
+    txn: str | None
+    hop: int
+    tenant: str | None
+    task: str | None
+    call_bound: bool
+    sender_bound: bool
+
+
+def parse_claims(payload: _Object) -> Claims:
+    """Read the claims of an access token; unknown ones are ignored, as RFC 7519 §4 has it.
+
+    Spec: RFC 9068 §2.2
+    Spec: RFC 8693 §4
+    Spec: RFC 9396 §9.1
+    Raises: TokenMalformed
+    """
+    if not isinstance(payload.get("aud"), str | list | None):
+        raise TokenMalformed("`aud` is neither a string nor a list")
+    client_id = parse_name(payload, "client_id")
+    task, call_bound = _parse_details(payload)
+    claims = Claims(
+        jti=parse_name(payload, "jti", MAX_ID_LENGTH),
+        subject=parse_name(payload, "sub"),
+        client_id=client_id,
+        agent=_parse_optional_name(payload, "agent") or client_id,
+        scopes=_parse_scopes(payload),
+        issued_at=parse_time(payload, "iat"),
+        not_before=parse_time(payload, "nbf") if "nbf" in payload else None,
+        expires_at=parse_time(payload, "exp"),
+        actor=_parse_actor(payload["act"]) if "act" in payload else None,
+        may_act=_parse_may_act(payload["may_act"]) if "may_act" in payload else None,
+        txn=_parse_optional_name(payload, "txn", MAX_ID_LENGTH),
+        hop=_parse_hop(payload),
+        tenant=_parse_optional_name(payload, "tenant"),
+        task=task,
+        call_bound=call_bound,
+        sender_bound=_is_sender_bound(payload),
+    )
+    if claims.expires_at <= claims.issued_at:
+        raise TokenMalformed("`exp` is not after `iat`")
+    return claims
+
+
+def parse_audience(payload: _Object) -> str:
+    """The one audience, as received.
+
+    Spec: RFC 9068 §2.2
+    Raises: AudienceMissing, AudienceMultiple, TokenMalformed
+    """
+    audience = payload.get("aud")
+    # DEVIATES: RFC 7519 §4.1.3 lets `aud` be a list; a token for one resource has one audience, so even a list of
+    # one is refused: two forms of the same claim are two ways to be read.
+    if isinstance(audience, list):
+        raise AudienceMultiple("`aud` is a list")
+    if audience is None or audience == "":
+        raise AudienceMissing("`aud` is missing or empty")
+    return parse_name(payload, "aud")
+
+
+def parse_name(payload: _Object, claim: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    """A required text claim: not empty, not too long, no control or invisible characters.
+
+    Raises: TokenMalformed
+    """
+    return _check_name(payload.get(claim), claim, max_length)
+
+
+def _parse_optional_name(payload: _Object, claim: str, max_length: int = MAX_NAME_LENGTH) -> str | None:
+    return _check_name(payload[claim], claim, max_length) if claim in payload else None
+
+
+def _check_name(value: object, claim: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= max_length or not value.isprintable():
+        raise TokenMalformed(f"`{claim}` is missing or not a printable text of 1 to {max_length} characters")
+    return value
+
+
+def parse_time(payload: _Object, claim: str) -> int:
+    """A required NumericDate.
+
+    Spec: RFC 7519 §2
+    Raises: TokenMalformed
+    """
+    # DEVIATES: RFC 7519 §2 lets a NumericDate have a fraction; whole seconds only, so that no rounding is needed.
+    value = payload.get(claim)
+    if type(value) is not int or not 0 <= value <= _MAX_TIME:
+        raise TokenMalformed(f"`{claim}` is missing or not a whole number of seconds")
+    return value
+
+
+def _parse_scopes(payload: _Object) -> frozenset[str]:
+    scope = payload.get("scope", "")
+    if not isinstance(scope, str):
+        raise TokenMalformed("`scope` is not a string")
+    try:
+        return parse_scope(scope)
+    except ScopeInvalid as error:
+        raise TokenMalformed(f"`scope`: {error.detail}") from None
+
+
+def _parse_hop(payload: _Object) -> int:
+    hop = payload.get("hop", 1)
+    if type(hop) is not int or not 1 <= hop <= MAX_HOP:
+        raise TokenMalformed(f"`hop` is not a whole number from 1 to {MAX_HOP}")
+    return hop
+
+
+def _parse_actor(value: object) -> Actor:
+    """The `act` chain. Spec: RFC 8693 §4.1."""
+    subjects: list[str] = []
+    while True:
+        if not isinstance(value, dict) or len(subjects) == MAX_ACTORS:
+            raise TokenMalformed(f"`act` is not a chain of at most {MAX_ACTORS} objects")
+        subjects.append(_check_name(value.get("sub"), "act.sub"))
+        if "act" not in value:
+            break
+        value = value["act"]
+    actor = Actor(subjects.pop())
+    for subject in reversed(subjects):
+        actor = Actor(subject, actor)
+    return actor
+
+
+def _parse_may_act(value: object) -> MayAct:
+    """Whom the token lets become its actor; a member that we cannot honour refuses. Spec: RFC 8693 §4.4."""
+    if not isinstance(value, dict) or not value.keys() <= {"sub", "iss"}:
+        raise TokenMalformed("`may_act` is not an object of `sub` and `iss`")
+    listed = value.get("sub")
+    subjects = listed if isinstance(listed, list) else [listed]
+    if not 0 < len(subjects) <= MAX_MAY_ACT_SUBJECTS:
+        raise TokenMalformed("`may_act.sub` names nobody, or too many")
+    return MayAct(
+        subjects=frozenset(_check_name(subject, "may_act.sub") for subject in subjects),
+        issuer=_check_name(value["iss"], "may_act.iss") if "iss" in value else None,
+    )
+
+
+def _parse_details(payload: _Object) -> tuple[str | None, bool]:
+    """The task that the token is for, if any, and whether it is for one call only. Spec: RFC 9396 §2."""
+    details = payload.get("authorization_details", [])
+    if not isinstance(details, list) or not all(isinstance(each, dict) for each in details):
+        raise TokenMalformed("`authorization_details` is not a list of objects")
+    task, call_bound = None, False
+    for detail in details:
+        match detail.get("type"):
+            case "agent_task" if task is None:
+                task = _check_name(detail.get("id"), "authorization_details.id", MAX_ID_LENGTH)
+            case "mcp_call":
+                call_bound = True
+            case _:
+                raise TokenMalformed("`authorization_details` has an unknown type, or two tasks")
+    return task, call_bound
+
+
+def _is_sender_bound(payload: _Object) -> bool:
+    """True for a token with `cnf`, whatever it confirms. Spec: RFC 7800 §3.1."""
+    if "cnf" not in payload:
+        return False
+    if not isinstance(payload["cnf"], dict) or not payload["cnf"]:
+        raise TokenMalformed("`cnf` is not an object that confirms a key")
+    return True

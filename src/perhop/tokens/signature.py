@@ -1,0 +1,67 @@
+"""Signing and checking compact JWS: one key by its name, one algorithm by the key.
+
+Spec: RFC 7515 §5
+Spec: RFC 8725 §3.1
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from perhop.errors import TokenKeyUnknown, TokenSignatureInvalid
+from perhop.tokens import base64url
+from perhop.tokens.keys import SigningKey, VerifyKey
+from perhop.tokens.parse import CompactJws
+from perhop.tokens.public_key import Algorithm
+
+
+def sign_compact(payload: Mapping[str, Any], *, media_type: str, key: SigningKey) -> str:
+    """A compact JWS of this type over a JSON object.
+
+    Spec: RFC 7515 §7.1
+    """
+    header = {"alg": key.algorithm.value, "kid": key.kid, "typ": media_type}
+    signed = ".".join(base64url.encode(_text(part)) for part in (header, payload))
+    return f"{signed}.{base64url.encode(key.sign(signed.encode('ascii')))}"
+
+
+def _text(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def parse_algorithm(jws: CompactJws) -> Algorithm:
+    """The algorithm that the header names, if it is one of ours: by exact name, so not `none` and not `es256`.
+
+    Spec: RFC 8725 §3.1
+    Raises: TokenSignatureInvalid
+    """
+    try:
+        return Algorithm(jws.algorithm)
+    except ValueError:
+        raise TokenSignatureInvalid("the algorithm is not one that we accept") from None
+
+
+def check_signature(jws: CompactJws, algorithm: Algorithm, keys: Mapping[str, VerifyKey]) -> None:
+    """Refuse a signature that does not hold under the key that the header names, among these keys only.
+
+    Spec: RFC 7515 §5.2
+    Raises: TokenKeyUnknown, TokenSignatureInvalid
+    """
+    key = keys.get(jws.key_id) if jws.key_id is not None else None
+    if key is None:
+        raise TokenKeyUnknown("the header names no key that we hold")
+    check_signature_under(jws, algorithm, key)
+
+
+def check_signature_under(jws: CompactJws, algorithm: Algorithm, key: VerifyKey) -> None:
+    """Refuse a signature that does not hold under this key.
+
+    Spec: RFC 7515 §5.2
+    Raises: TokenSignatureInvalid
+    """
+    if algorithm not in key.algorithms:
+        raise TokenSignatureInvalid("the key is not for this algorithm")
+    if not key.is_signature(algorithm, jws.signature, over=jws.signed):
+        raise TokenSignatureInvalid("the signature does not hold")

@@ -1,0 +1,117 @@
+"""The signing keys of an installation: files for the keys, the database for their states.
+
+A new key is published before it signs, so that no verifier meets a signature of a key that it has not heard of.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from perhop.authorization_server.store import KeyStates
+from perhop.errors import KeyUnusable
+from perhop.tokens.keys import Algorithm, Keyring, KeyState, SigningKey
+
+PREPARED_SECONDS = 660
+"""From publishing to signing: twice the JWKS' `max-age` of 300 s, and a minute for clocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """A new signing key; `signs_from` is when it becomes active, seconds since the epoch."""
+
+    kid: str
+    algorithm: Algorithm
+    state: KeyState
+    signs_from: int
+
+
+class SigningKeys:
+    """The keys in `keys/signing-KID.pem` and their states."""
+
+    def __init__(self, folder: Path, states: KeyStates, *, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._states = states
+        self._clock = clock
+
+    async def load(self) -> Keyring:
+        """Read every key file. A key without a state is prepared, unless it is the only one.
+
+        Raises: KeyUnusable, StorageUnavailable
+        """
+        keys = [load_signing_key(file) for file in sorted(self._folder.glob("signing-*.pem"))]
+        if not keys:
+            raise KeyUnusable(f"there is no signing key in `{self._folder}`", advice="run `perhop init`")
+        states = {kid: KeyState(state) for kid, (state, _) in (await self._states.all()).items()}
+        fresh = KeyState.PREPARED if states else KeyState.ACTIVE
+        missing = {key.kid: fresh for key in keys if key.kid not in states}
+        if missing:
+            await self._states.set({kid: state.value for kid, state in missing.items()}, now=self._now())
+        return Keyring(tuple((key, (states | missing)[key.kid]) for key in keys))
+
+    async def rotate(self, keyring: Keyring, algorithm: Algorithm | None, *, at_once: bool) -> tuple[Keyring, Rotated]:
+        """Make a key, of the active one's algorithm unless named; prepared, or active at once.
+
+        Raises: KeyUnusable, StorageUnavailable
+        """
+        key = SigningKey.generate(algorithm or keyring.active.algorithm)
+        write_signing_key(self._folder, key)
+        state = KeyState.ACTIVE if at_once else KeyState.PREPARED
+        entries = Keyring((*keyring.entries, (key, KeyState.PREPARED)))
+        if at_once:
+            entries = await self._activate(entries, key.kid)
+        else:
+            await self._states.set({key.kid: state.value}, now=self._now())
+        signs_from = self._now() + (0 if at_once else PREPARED_SECONDS)
+        return entries, Rotated(kid=key.kid, algorithm=key.algorithm, state=state, signs_from=signs_from)
+
+    async def advance(self, keyring: Keyring) -> Keyring | None:
+        """Activate the prepared key whose time has come; None if there is none.
+
+        Raises: StorageUnavailable
+        """
+        since = await self._states.all()
+        due = [
+            key.kid
+            for key, state in keyring.entries
+            if state is KeyState.PREPARED and since[key.kid][1] + PREPARED_SECONDS <= self._now()
+        ]
+        return await self._activate(keyring, due[-1]) if due else None
+
+    async def _activate(self, keyring: Keyring, kid: str) -> Keyring:
+        states = {keyring.active.kid: KeyState.RETIRED, kid: KeyState.ACTIVE}
+        await self._states.set({name: state.value for name, state in states.items()}, now=self._now())
+        return keyring.with_states(states)
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+
+def load_signing_key(file: Path) -> SigningKey:
+    """Read one private key, and refuse a file that others may read.
+
+    Raises: KeyUnusable
+    """
+    try:
+        if file.stat().st_mode & 0o077:
+            raise KeyUnusable(f"others may read `{file}`", advice=f"run `chmod 600 {file}`")
+        return SigningKey.from_pem(file.read_bytes())
+    except OSError as error:
+        raise KeyUnusable(f"cannot read `{file}`: {error.strerror}", advice="run `perhop init`") from error
+
+
+def write_signing_key(folder: Path, key: SigningKey) -> Path:
+    """Write `signing-KID.pem`, mode 0600, which must not exist.
+
+    Raises: KeyUnusable
+    """
+    file = folder / f"signing-{key.kid}.pem"
+    try:
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise KeyUnusable(f"cannot write `{file}`: {error.strerror}") from error
+    with os.fdopen(opened, "w", encoding="ascii") as written:
+        written.write(key.as_pem().reveal())
+    return file

@@ -1,0 +1,195 @@
+"""The plane: the running parts of one installation, without its listeners.
+
+`perhop serve` puts listeners around it; a command that changes something while nothing serves opens it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
+from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.pages import Pages
+from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.revocation import RevokedObject, Revoker
+from perhop.authorization_server.standing import Standing
+from perhop.core.registry import Registry
+from perhop.core.secret import Secret
+from perhop.core.token import VerifiedToken
+from perhop.journal.canonical import format_time
+from perhop.journal.keys import JournalKey, load_journal_key
+from perhop.journal.query import Filter
+from perhop.journal.record import Event, Record
+from perhop.journal.writer import Journal
+from perhop.policy.engine import PolicyEngine
+from perhop.policy.policy_set import load_policies
+from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
+from perhop.rules.revocation import Revocations
+from perhop.settings import Settings
+from perhop.storage.engine import open_database
+from perhop.storage.journal_db import open_journal
+from perhop.storage.journal_reader import JournalQueries
+from perhop.storage.stores import Stores, open_stores
+from perhop.tokens.keys import Algorithm
+from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.keys import Rotated, SigningKeys
+
+Clock = Callable[[], float]
+
+
+@dataclass(kw_only=True)
+class Plane:
+    """What one installation consists of while it is open. `issuer` is replaced whole when a key changes."""
+
+    settings: Settings
+    journal: Journal
+    journal_key: JournalKey
+    reader: JournalQueries
+    stores: Stores
+    signing_keys: SigningKeys
+    policy: PolicyEngine
+    issuer: Issuer
+
+    @property
+    def registry(self) -> Registry:
+        return self.settings.registry
+
+    def current_issuer(self) -> Issuer:
+        """The issuer in force: a request keeps the one that it began with."""
+        return self.issuer
+
+    def verify_here(self, raw: str) -> VerifiedToken:
+        """Verify a token of our own, without leeway.
+
+        Raises: BearerRefused
+        """
+        issuer = self.issuer
+        keys = {issuer.url: issuer.keyring.verify_keys()}
+        return verify(raw, keys=keys, now=issuer.now(), leeway=Leeway.NONE)
+
+    async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool) -> Rotated:
+        """Make the next signing key and put the new keyring in force."""
+        keyring, rotated = await self.signing_keys.rotate(self.issuer.keyring, algorithm, at_once=at_once)
+        self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
+        return rotated
+
+    async def advance_keys(self) -> None:
+        """Let a prepared key sign whose time has come."""
+        keyring = await self.signing_keys.advance(self.issuer.keyring)
+        if keyring is None:
+            return
+        self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
+        await self.journal.append(
+            Record(event=Event.KEY_CHANGED, about={"kid": keyring.active.kid, "change": "active", "by": "perhop"})
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) -> AsyncIterator[Plane]:
+    """Open every part; the journal's lock makes this the only writer. Refuses to make what `init` should have made.
+
+    Raises: OperatorError, StorageUnavailable, JournalUnavailable
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        journal_key = load_journal_key(settings.keys_dir)
+        policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
+        journal = open_journal(settings.journal_path, key=journal_key, clock=clock)
+        stack.push_async_callback(journal.close)
+        reader = JournalQueries(settings.journal_path)
+        stack.callback(reader.close)
+        database = open_database(settings.database_path)
+        stack.push_async_callback(database.close)
+        stores = open_stores(database, reader)
+        plane = await _assemble(settings, journal, journal_key, reader, stores, policy, clock=clock)
+        await _reconcile(plane, record_start=record_start)
+        yield plane
+
+
+async def _assemble(
+    settings: Settings,
+    journal: Journal,
+    journal_key: JournalKey,
+    reader: JournalQueries,
+    stores: Stores,
+    policy: PolicyEngine,
+    *,
+    clock: Clock,
+) -> Plane:
+    signing_keys = SigningKeys(settings.keys_dir, stores.key_states, clock=clock)
+    revocations = Revocations()
+    revoker = Revoker(
+        rows=stores.revocation_rows,
+        lineage=stores.lineage,
+        journal=journal,
+        revocations=revocations,
+        registry=lambda: settings.registry,
+        clock=clock,
+    )
+    await revoker.load()
+    issuer = Issuer(
+        url=settings.issuer,
+        registry=settings.registry,
+        client_keys=load_client_keys(settings.registry),
+        keyring=await signing_keys.load(),
+        policy=policy,
+        stores=stores,
+        journal=journal,
+        revocations=revocations,
+        revoker=revoker,
+        standing=Standing(stores.standings),
+        passwords=Passwords(),
+        form_seal=FormSeal(Secret(secrets.token_hex(32))),
+        pages=Pages(),
+        clock=clock,
+        randomness=os.urandom,
+    )
+    return Plane(
+        settings=settings,
+        journal=journal,
+        journal_key=journal_key,
+        reader=reader,
+        stores=stores,
+        signing_keys=signing_keys,
+        policy=policy,
+        issuer=issuer,
+    )
+
+
+async def _reconcile(plane: Plane, *, record_start: bool) -> None:
+    """Hold the file against what stood before: what was removed is disabled and its tokens are revoked."""
+    issuer = plane.issuer
+    removed = await issuer.standing.reconcile(plane.registry, now=issuer.now())
+    for kind, name in sorted(removed):
+        why = f"{kind} removed from the configuration"
+        if kind == "client":
+            await issuer.revoker.revoke(RevokedObject.AGENT, name, why=why, by="perhop")
+        if kind == "resource":
+            for audience in await asyncio.to_thread(_recent_audiences, plane, name):
+                await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
+    if record_start or removed:
+        await plane.journal.append(
+            Record(
+                event=Event.CONFIG_LOADED,
+                about={
+                    "version": plane.registry.version,
+                    "policy_version": plane.policy.version,
+                    "unsafe": list(plane.settings.unsafe()),
+                    "removed": sorted(f"{kind} {name}" for kind, name in removed),
+                },
+            )
+        )
+
+
+def _recent_audiences(plane: Plane, resource: str) -> list[str]:
+    """The audiences of a removed resource, as the journal last issued tokens for them: the file no longer says."""
+    since = format_time(plane.issuer.clock() - MAX_LIFETIME - MAX_SKEW)
+    issued = list(plane.reader.find(Filter(resource=resource, since=since)))
+    found = {entry.part("out").get("aud") for entry in issued} | {entry.part("in").get("aud") for entry in issued}
+    return sorted(each for each in found if isinstance(each, str))

@@ -1,0 +1,141 @@
+"""Traffic: what a plane puts on its traffic listener, the authorization server and a gate before each upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import aiohttp
+
+from perhop.authorization_server.app import build_app
+from perhop.authorization_server.hop import HopExchanger
+from perhop.authorization_server.issuer import Issuer
+from perhop.core.resource import CredentialKind, Resource
+from perhop.core.token import BoundToken
+from perhop.errors import PerhopError
+from perhop.gateway.app import GatewayApp, gates_by_path
+from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.gate import Gate, Limits
+from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.revocation_watch import RevocationWatch
+from perhop.gateway.self_test import SelfTest
+from perhop.gateway.sessions import SessionSealer
+from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.wiring.plane import Plane
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_log = logging.getLogger("perhop")
+
+KEY_CHECK_SECONDS = 5.0
+SESSION_SEAL_PURPOSE = b"perhop session seal"
+
+
+@dataclass(frozen=True, slots=True)
+class StandingNow:
+    """The authorization server's standing, as the gateway asks for it."""
+
+    plane: Plane
+
+    def check(self, bound: BoundToken, resource: Resource) -> None:
+        """Raises: AgentDisabled, AgentExpired, TokenRevoked, OwnerMissing"""
+        issuer: Issuer = self.plane.issuer
+        issuer.standing.check_token(bound.token, resource, issuer.registry, now=issuer.now())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The traffic of an open plane: one ASGI application, and how each gate stands."""
+
+    app: AsgiApp
+    gates: tuple[Gate, ...]
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """What the self-test has shown of every upstream that is given tokens."""
+        return {
+            gate.resource.name: gate.readiness.verdict
+            for gate in self.gates
+            if gate.resource.upstream is not None and gate.resource.upstream.credential is CredentialKind.EXCHANGE
+        }
+
+
+@contextlib.asynccontextmanager
+async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
+    """Build the gates, keep testing their upstreams, and let keys advance, while the block runs."""
+    async with contextlib.AsyncExitStack() as stack:
+        session = open_session()
+        stack.push_async_callback(session.close)
+        watch = RevocationWatch(plane.issuer.revocations)
+        stack.callback(plane.issuer.revoker.subscribe(lambda _: watch.notify()))
+        gates = tuple(
+            _gate(plane, resource, session, watch)
+            for resource in plane.registry.resources.values()
+            if resource.upstream is not None
+        )
+        gateway = GatewayApp(gates_by_path(gates))
+        authorization_server = build_app(plane.issuer.url, plane.current_issuer)
+
+        async def app(asgi_scope: Any, receive: Any, send: Any) -> None:
+            chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
+            await chosen(asgi_scope, receive, send)
+
+        for work in (*(_self_test(plane, gate).keep_running() for gate in gates), _advance(plane)):
+            stack.push_async_callback(_cancel, asyncio.create_task(work))
+        yield Traffic(app=app, gates=gates)
+
+
+def _gate(plane: Plane, resource: Resource, session: aiohttp.ClientSession, watch: RevocationWatch) -> Gate:
+    assert resource.upstream is not None
+    return Gate(
+        resource=resource,
+        issuer=plane.issuer.url,
+        verify=plane.verify_here,
+        revoked=watch,
+        standing=StandingNow(plane),
+        policy=plane.policy,
+        exchanger=HopExchanger(plane.current_issuer),
+        journal=plane.journal,
+        upstream=HttpUpstream(resource.upstream.url, session),
+        readiness=Readiness(resource.upstream),
+        sealer=SessionSealer(
+            (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
+        ),
+        open_requests=OpenRequests(),
+        catalogue=Catalogue(),
+        clock=plane.issuer.clock,
+        new_call_id=lambda: secrets.token_hex(8),
+        limits=Limits(max_call_seconds=plane.settings.max_call),
+    )
+
+
+def _self_test(plane: Plane, gate: Gate) -> SelfTest:
+    return SelfTest(
+        resource=gate.resource,
+        tokens=HopExchanger(plane.current_issuer),
+        upstream=gate.upstream,
+        readiness=gate.readiness,
+        catalogue=gate.catalogue,
+    )
+
+
+async def _advance(plane: Plane) -> NoReturn:
+    """Look now and then whether a prepared key's time has come."""
+    while True:
+        await asyncio.sleep(KEY_CHECK_SECONDS)
+        try:
+            await plane.advance_keys()
+        except PerhopError as error:
+            _log.error("the signing keys could not be advanced: %s", error)
+
+
+async def _cancel(task: asyncio.Task[NoReturn]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

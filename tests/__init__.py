@@ -1,0 +1,1 @@
+"""The tests of Perhop; CONTRIBUTING.md says which folder holds what."""

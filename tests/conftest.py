@@ -1,0 +1,42 @@
+"""What holds for every test: in CI a skipped test is a failure, and property tests are the same on each run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+# On two shared cores a deadline measures the neighbours; in CI a failure must come again with the same examples.
+settings.register_profile("perhop", deadline=None, max_examples=100)
+settings.register_profile("perhop-ci", deadline=None, max_examples=100, derandomize=True)
+settings.load_profile("perhop-ci" if IN_CI else "perhop")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> Iterator[None]:
+    """The developer's own PERHOP_ variables configure no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PERHOP_")]:
+            patch.delenv(name)
+        yield
+
+
+def _skipped(session: pytest.Session) -> int:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    return len(reporter.stats.get("skipped", [])) if reporter is not None else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Spoil the exit status of a CI run that skipped something: a test nobody ran proves nothing."""
+    if IN_CI and exitstatus == pytest.ExitCode.OK and _skipped(session):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if IN_CI and (skipped := len(terminalreporter.stats.get("skipped", []))):
+        terminalreporter.write_line(f"in CI a skipped test is a failure: {skipped} skipped", red=True)

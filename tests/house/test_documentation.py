@@ -1,0 +1,67 @@
+"""What the documentation says is what the code does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from perhop.journal.record import Event
+from scripts.generate_docs import PAGES, is_current
+from scripts.pages import commands, reasons
+from scripts.spec_lines import SpecLineMalformed, references_of, spec_lines
+from tests.support.sources import ROOT, place, python_files
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_generated_page_is_current(path: str) -> None:
+    """The page is what `make docs` writes from the code as it is now."""
+    assert is_current(path), "run `make docs`"
+
+
+def test_every_reason_is_documented() -> None:
+    """The page of reasons has a row for every dotted reason of the errors."""
+    rows = set(re.findall(r"^\| `([a-z.]+)` \|", (ROOT / "docs/reference/reasons.md").read_text("utf-8"), re.M))
+    assert rows == set(reasons.reasons())
+
+
+def test_every_event_is_documented() -> None:
+    """The page on the journal names every event."""
+    page = (ROOT / "docs/journal-format.md").read_text(encoding="utf-8")
+    assert [event.value for event in Event if f"`{event.value}`" not in page] == []
+
+
+def test_every_command_is_documented() -> None:
+    """The page of commands has a section for every command."""
+    page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    assert [name for name in commands.names() if f"## `{name}`" not in page] == []
+
+
+def test_spec_lines_follow_the_grammar() -> None:
+    """Every `Spec:` line, in docstring or comment, ends with references that can be looked up."""
+    wrong = []
+    for file in python_files("src"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                references_of(line)
+            except SpecLineMalformed as malformed:
+                wrong.append(f"{place(file)}: {malformed}")
+    assert wrong == []
+    assert spec_lines(), "the code cites no specification at all"
+
+
+@pytest.mark.parametrize("line", ["Spec: RFC 8707 section 2", "Spec: the standard", "Spec: RFC 8707 §2, more or less"])
+def test_a_loose_citation_is_refused(line: str) -> None:
+    """A citation that names no section by the grammar does not pass."""
+    with pytest.raises(SpecLineMalformed):
+        references_of(line)
+
+
+def test_links_inside_the_documentation_lead_somewhere() -> None:
+    """Every relative link of a page of ours names a file that exists."""
+    broken = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")):
+            if not (page.parent / target).exists():
+                broken.append(f"{place(page)}: {target}")
+    assert broken == []

@@ -1,0 +1,316 @@
+"""A gateway on loopback with everything of ours real: keys, policies, journal; only the exchange is a plain mint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import httpx2
+
+from perhop.core.decision import Permit
+from perhop.core.owner import Owner
+from perhop.core.registry import Registry
+from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream
+from perhop.core.token import BoundToken, HopToken, TokenDraft
+from perhop.errors import AgentDisabled
+from perhop.gateway.app import GatewayApp, gates_by_path
+from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.gate import Gate, Limits
+from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.revocation_watch import RevocationWatch
+from perhop.gateway.sessions import SessionSealer
+from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.journal.record import Record
+from perhop.journal.writer import Journal
+from perhop.policy.engine import PolicyEngine
+from perhop.policy.policy_set import parse_policies
+from perhop.rules.resource_uri import parse_resource_uri
+from perhop.rules.revocation import Revocation, RevocationKind, Revocations, revocation_digest
+from perhop.tokens.keys import SigningKey
+from perhop.tokens.mint import mint
+from perhop.tokens.verify import Leeway, verify
+from tests.support.asgi_server import serving
+from tests.support.forge import good_claims, sign
+from tests.support.journals import JournalFolder, make_journal
+from tests.support.upstreams import RecordingUpstream, recording_upstream
+
+T = TypeVar("T")
+
+PERMIT_ALL = '@id("all") permit (principal, action, resource);\n'
+
+
+class MintingExchanger:
+    """Exchanges by minting: same claims, the upstream's audience."""
+
+    def __init__(self, key: SigningKey, issuer: str, clock: Callable[[], float]) -> None:
+        self.key, self.issuer, self.clock = key, issuer, clock
+        self.permits: list[Permit] = []
+
+    async def exchange(self, permit: Permit) -> HopToken:
+        self.permits.append(permit)
+        parent = permit.bound.token
+        assert permit.resource.upstream is not None
+        assert permit.resource.upstream.resource is not None
+        draft = self._draft(permit.resource, permit.resource.upstream.resource)
+        draft = replace(
+            draft, subject=parent.subject, agent=parent.agent, txn=parent.txn or "txn", parent_jti=parent.jti
+        )
+        return HopToken(mint(replace(draft, hop=parent.hop + 1), self.key))
+
+    def canary(self) -> ResourceUri:
+        return parse_resource_uri(f"{self.issuer}/canary/{secrets.token_hex(8)}")
+
+    async def self_test_token(self, resource: Resource, audience: ResourceUri) -> HopToken:
+        return HopToken(mint(self._draft(resource, audience), self.key))
+
+    def _draft(self, resource: Resource, audience: ResourceUri) -> TokenDraft:
+        now = int(self.clock())
+        presenter = f"gateway:{resource.name}"
+        return TokenDraft(
+            issuer=self.issuer,
+            jti=secrets.token_hex(8),
+            subject=presenter,
+            client_id=presenter,
+            audience=audience,
+            scopes=frozenset(resource.scopes),
+            issued_at=now,
+            expires_at=now + 60,
+            txn="txn-self-test",
+        )
+
+
+class WatchedJournal:
+    """The real journal, and a way to wait until it holds so many records."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._grown = asyncio.Condition()
+        self.size = 0
+
+    async def append(self, record: Record) -> int:
+        return await self._noting(self._journal.append(record))
+
+    async def append_refusal(self, record: Record, *, address: str) -> int | None:
+        return await self._noting(self._journal.append_refusal(record, address=address))
+
+    def mac(self, arguments: Mapping[str, Any]) -> str:
+        return self._journal.mac(arguments)
+
+    async def holds(self, count: int) -> None:
+        """Return when the journal has taken this many records."""
+        async with asyncio.timeout(5), self._grown:
+            await self._grown.wait_for(lambda: self.size >= count)
+
+    async def _noting(self, appending: Awaitable[T]) -> T:
+        written = await appending
+        async with self._grown:
+            self.size += 1
+            self._grown.notify_all()
+        return written
+
+
+class ListedStanding:
+    """Refuses the agents that are on its list."""
+
+    def __init__(self) -> None:
+        self.disabled: set[str] = set()
+
+    def check(self, bound: BoundToken, resource: Resource) -> None:
+        if bound.agent in self.disabled:
+            raise AgentDisabled(bound.agent)
+
+
+@dataclass
+class TestClock:
+    """Time that goes on by itself, and can be moved."""
+
+    __test__ = False
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@dataclass(kw_only=True)
+class World:
+    """One gateway, its upstream, and the means to make tokens for it."""
+
+    url: str
+    issuer: str
+    gate: Gate
+    app: GatewayApp
+    journal: WatchedJournal
+    exchanger: MintingExchanger
+    standing: ListedStanding
+    revocations: Revocations
+    key: SigningKey
+    clock: TestClock
+    upstream: RecordingUpstream = field(init=False)
+    journal_folder: JournalFolder = field(init=False)
+    http: httpx2.AsyncClient = field(init=False)
+
+    def token(self, **claims: Any) -> str:
+        """A token for the resource, but for these claims."""
+        scope = claims.pop("scope", "calendar:read calendar:write")
+        usual = good_claims(issuer=self.issuer, audience=self.gate.resource.uri, now=int(self.clock()), scope=scope)
+        return sign(usual | claims, self.key)
+
+    def bearer(self, **claims: Any) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(**claims)}"}
+
+    async def send(
+        self, request: tuple[Mapping[str, str], bytes], *, token: str | None = None, **headers: str
+    ) -> httpx2.Response:
+        """POST a message with a good token, or this one."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        authorization = {"authorization": f"Bearer {token or self.token()}"}
+        return await self.http.post(self.url, headers={**request[0], **authorization, **named}, content=request[1])
+
+    def revoke(self, kind: RevocationKind, value: str) -> None:
+        now = int(self.clock())
+        self.revocations.add(Revocation(self.revocations.seq + 1, kind, revocation_digest(value), now, now + 900))
+        self.gate.revoked.notify()
+
+    async def records(self, count: int) -> list[dict[str, Any]]:
+        """Every record of the journal, oldest first, once there are this many."""
+        await self.journal.holds(count)
+        with sqlite3.connect(self.journal_folder.path) as db:
+            return [json.loads(body) for (body,) in db.execute("SELECT body FROM record ORDER BY seq")]
+
+    def replace_gate(self, **changes: Any) -> None:
+        """Go on with a gate that differs in this."""
+        self.gate = replace(self.gate, **changes)
+        self.app.take(gates_by_path([self.gate]))
+
+
+SCOPES = {
+    "calendar:read": Scope(name="calendar:read", says="read", tools=("list_*", "get_event", "echo"), default=True),
+    "calendar:write": Scope(name="calendar:write", says="write", tools=("create_event", "add", "count", "fail")),
+}
+
+
+def a_resource(url: str, upstream_url: str, *, kind: CredentialKind = CredentialKind.EXCHANGE) -> Resource:
+    """The calendar, at this gateway, in front of this upstream."""
+    audience = parse_resource_uri(upstream_url) if kind is CredentialKind.EXCHANGE else None
+    return Resource(
+        name="calendar",
+        uri=parse_resource_uri(f"{url}/mcp/calendar"),
+        owner="travel-team",
+        tenant="acme",
+        scopes=SCOPES,
+        upstream=Upstream(url=upstream_url, resource=audience, credential=kind),
+    )
+
+
+def an_engine(resource: Resource, *texts: str) -> PolicyEngine:
+    """A policy engine over these policies."""
+    registry = Registry(
+        owners={"travel-team": Owner(name="travel-team", contact="travel@example.com")},
+        resources={resource.name: resource},
+        clients={},
+        hops=(),
+        version="1",
+    )
+    return PolicyEngine(parse_policies({f"p{index}.cedar": text for index, text in enumerate(texts)}), registry)
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path,
+    *,
+    policies: tuple[str, ...] = (PERMIT_ALL,),
+    upstream_url: str | None = None,
+    kind: CredentialKind = CredentialKind.EXCHANGE,
+    verdict: Verdict = Verdict.ENFORCES,
+    limits: Limits | None = None,
+) -> AsyncIterator[World]:
+    """A gateway in front of a recording upstream, or of the one at this URL."""
+    clock = TestClock()
+    journal_folder = make_journal(folder)
+    worlds: list[World] = []
+    async with (
+        recording_upstream() as (recording_url, recording),
+        journal_folder.writing(clock) as journal,
+        open_session() as session,
+    ):
+
+        def make_app(url: str) -> Any:
+            watched = WatchedJournal(journal)
+            resource = a_resource(url, upstream_url or recording_url, kind=kind)
+            world = _world(url, resource, an_engine(resource, *policies), watched, session, clock, limits or Limits())
+            world.gate.readiness.verdict = verdict
+            world.upstream, world.journal_folder = recording, journal_folder
+            worlds.append(world)
+            return _with_lifespan(world.app)
+
+        async with serving(make_app), httpx2.AsyncClient(timeout=10) as http:
+            worlds[0].http = http
+            yield worlds[0]
+
+
+def _with_lifespan(app: GatewayApp) -> Any:
+    async def answer(asgi_scope: Any, receive: Any, send: Any) -> None:
+        while asgi_scope["type"] == "lifespan":
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+        await app(asgi_scope, receive, send)
+
+    return answer
+
+
+def _world(
+    issuer: str,
+    resource: Resource,
+    policy: PolicyEngine,
+    journal: WatchedJournal,
+    session: aiohttp.ClientSession,
+    clock: TestClock,
+    limits: Limits,
+) -> World:
+    key = SigningKey.generate()
+    keys = {issuer: {key.kid: key.public()}}
+    revocations, standing, exchanger = Revocations(), ListedStanding(), MintingExchanger(key, issuer, clock)
+    assert resource.upstream is not None
+    gate = Gate(
+        resource=resource,
+        issuer=issuer,
+        verify=lambda raw: verify(raw, keys=keys, now=int(clock()), leeway=Leeway.NONE),
+        revoked=RevocationWatch(revocations),
+        standing=standing,
+        policy=policy,
+        exchanger=exchanger,
+        journal=journal,
+        upstream=HttpUpstream(resource.upstream.url, session),
+        readiness=Readiness(resource.upstream),
+        sealer=SessionSealer([b"k" * 32], clock=clock, random_bytes=os.urandom),
+        open_requests=OpenRequests(),
+        catalogue=Catalogue(),
+        clock=clock,
+        new_call_id=lambda: secrets.token_hex(8),
+        limits=limits,
+    )
+    return World(
+        url=resource.uri,
+        issuer=issuer,
+        gate=gate,
+        app=GatewayApp(gates_by_path([gate])),
+        journal=journal,
+        exchanger=exchanger,
+        standing=standing,
+        revocations=revocations,
+        key=key,
+        clock=clock,
+    )

@@ -1,0 +1,162 @@
+"""Real processes for tests: started on free loopback ports, awaited, and ended with everything they started.
+
+A process runs in a session of its own, so that ending it ends its children too. Its output goes to a file, whose tail
+is in the error when it does not come up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+_PAUSE = 0.02
+_GRACE = 5.0
+_TAIL = 4000
+
+
+class ProcessFailed(AssertionError):
+    """A process did not come up, or ended while it was needed; the message holds the tail of its output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A process that answers on its ports."""
+
+    command: tuple[str, ...]
+    ports: tuple[int, ...]
+    pid: int
+    log: Path
+
+    def output(self) -> str:
+        """What it has printed so far, stdout and stderr together."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Distinct free loopback ports."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return tuple(probe.getsockname()[1] for probe in probes)
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def answers(port: int) -> bool:
+    """True if something accepts connections on this loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+@contextmanager
+def started(
+    command: Sequence[str | Path],
+    *,
+    ports: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    within: float = 30.0,
+) -> Iterator[Running]:
+    """Run a command until the block ends; inside the block it answers on all its ports.
+
+    `environment` is added to ours. Raises: ProcessFailed when it ends early or does not answer in time.
+    """
+    words = tuple(str(word) for word in command)
+    with tempfile.TemporaryDirectory(prefix="perhop-process-") as scratch:
+        log = Path(scratch) / "output.log"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                start_new_session=True,
+            )
+        try:
+            _await_ports(process, words, ports, log, within)
+            yield Running(command=words, ports=tuple(ports), pid=process.pid, log=log)
+        finally:
+            end_group(process)
+            _await_silence(ports)
+
+
+@asynccontextmanager
+async def started_beside(
+    command: Sequence[str | Path],
+    *,
+    ports: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    within: float = 30.0,
+) -> AsyncIterator[Running]:
+    """As `started`, for async tests: the event loop stays free while the process comes up and goes down."""
+    lifetime = started(command, ports=ports, environment=environment, folder=folder, within=within)
+    running = await asyncio.to_thread(lifetime.__enter__)
+    try:
+        yield running
+    finally:
+        await asyncio.to_thread(lifetime.__exit__, None, None, None)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process and its children to end, and after a grace period make them."""
+    _signal_group(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_GRACE)
+    # A leader that ended politely may leave children in its group: SIGKILL takes whoever is left.
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _await_ports(
+    process: subprocess.Popen[bytes], words: tuple[str, ...], ports: Sequence[int], log: Path, within: float
+) -> None:
+    deadline = time.monotonic() + within
+    waiting = list(ports)
+    while waiting:
+        if process.poll() is not None:
+            raise ProcessFailed(f"`{words[0]}` ended with {process.returncode} before it answered\n{_tail(log)}")
+        waiting = [port for port in waiting if not answers(port)]
+        if waiting and time.monotonic() > deadline:
+            raise ProcessFailed(f"`{words[0]}` did not answer on {waiting} within {within:g} s\n{_tail(log)}")
+        if waiting:
+            time.sleep(_PAUSE)
+
+
+def _await_silence(ports: Sequence[int]) -> None:
+    # A child that was not ours to wait for may take a moment to die; whoever comes next wants its port.
+    deadline = time.monotonic() + _GRACE
+    while any(answers(port) for port in ports) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]

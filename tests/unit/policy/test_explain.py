@@ -1,0 +1,89 @@
+"""Explanations: what decided, and what a refused call lacks."""
+
+from __future__ import annotations
+
+from perhop.core.call import Action
+from perhop.policy.explain import explain
+from tests.support.policies import PERMIT_ALL, a_question, an_engine
+
+PAY = """
+@id("pay")
+@reason("small sums")
+@owner("finance")
+permit (principal == MCP::Agent::"clerk", action == MCP::Action::"call_tool", resource == MCP::Tool::"bank/pay")
+when { context.token.hop == 1 && context.arguments has amount && context.arguments.amount <= 500 }
+unless { context.request.hour < 6 || context.arguments has note && context.arguments.note like "*(x)*" };
+"""
+
+
+def test_a_permit_is_explained_by_the_policies_that_permit() -> None:
+    """Name, reason, owner and place of each come along."""
+    explanation = explain(
+        an_engine(PAY), a_question(name="pay", server="bank", agent="clerk", arguments={"amount": 500})
+    )
+    assert (explanation.allowed, explanation.failed, explanation.summary) == (True, False, "permitted by `pay`")
+    (fired,) = explanation.fired
+    assert (fired.id, fired.effect, fired.reason, fired.owner) == ("pay", "permit", "small sums", "finance")
+    assert (fired.file, fired.line) == ("p0.cedar", 2)
+
+
+def test_a_denial_by_default_names_what_the_nearest_permit_needs() -> None:
+    """Only the conditions that do not hold are told, as their author would write them."""
+    question = a_question(
+        name="pay", server="bank", agent="trip-planner", hop=2, arguments={"amount": 501, "note": "(x)"}
+    )
+    explanation = explain(
+        an_engine(
+            '@id("bank") permit (principal == MCP::Agent::"clerk", action, resource in MCP::Server::"bank");', PAY
+        ),
+        question,
+    )
+    assert (explanation.allowed, explanation.summary) == (False, "refused: no policy permits it")
+    assert [(each.id, each.needs) for each in explanation.near] == [
+        ("bank", ('principal == MCP::Agent::"clerk"',)),
+        (
+            "pay",
+            (
+                'principal == MCP::Agent::"clerk"',
+                "context.token.hop == 1",
+                "context.arguments.amount <= 500",
+                '!((context.arguments has note) && (context.arguments.note like "*(x)*"))',
+            ),
+        ),
+    ]
+
+
+def test_a_permit_for_another_thing_is_not_near() -> None:
+    """A permit for another tool is no help."""
+    assert explain(an_engine(PAY), a_question(name="pay", server="rooms")).near == ()
+
+
+def test_a_forbid_is_explained_by_itself() -> None:
+    """What forbids is named, and near permits are not."""
+    explanation = explain(
+        an_engine(PERMIT_ALL, '@id("no") @reason("closed") forbid (principal, action, resource);'), a_question()
+    )
+    assert (explanation.summary, explanation.fired[0].reason) == ("forbidden by `no`", "closed")
+    assert explanation.near == ()
+
+
+def test_a_failure_is_explained_in_the_words_of_who_failed() -> None:
+    """The policy that could not be evaluated is named, with what was wrong."""
+    by_owner = '@id("by-owner") forbid (principal, action, resource) when { principal.owner == MCP::Owner::"x" };'
+    explanation = explain(an_engine(PERMIT_ALL, by_owner), a_question(agent="stranger"))
+    assert (explanation.allowed, explanation.failed) == (False, True)
+    assert [each.id for each in explanation.fired] == ["by-owner"]
+    assert "owner" in explanation.errors[0]
+    question = a_question(name="pay", server="bank", agent="clerk", arguments={"amount": "5"})
+    explanation = explain(an_engine(PAY), question)
+    assert explanation.errors == ("policy `pay` reads argument `amount`, whose value here it cannot judge",)
+    explanation = explain(an_engine(PERMIT_ALL), a_question(ip="nowhere"))
+    assert explanation.failed
+    assert "nowhere" in explanation.errors[0]
+
+
+def test_what_needs_no_permit_is_explained_so() -> None:
+    """For listing, no policy is named."""
+    explanation = explain(an_engine(PERMIT_ALL), a_question(Action.LIST))
+    assert (explanation.allowed, explanation.fired) == (True, ())
+    assert "needs no permit" in explanation.summary
