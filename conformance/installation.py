@@ -6,12 +6,15 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+
+import httpx2
 
 from tests.support.processes import Running, free_ports, started
 
@@ -27,16 +30,20 @@ class Installation:
     folder: Path
     gateway: Running
 
-    def refused_tokens(self) -> list[dict[str, Any]]:
-        """Records of the journal that say a token was refused: a scenario must not pass on a 401."""
-        asked = ["journal", "query", "--json"]
-        records = [json.loads(line) for line in _perhop(self.folder, *asked).splitlines() if line]
-        return [record for record in records if str(record.get("reason", "")).startswith(_REFUSED_TOKEN)]
+    def records(self) -> list[dict[str, Any]]:
+        """Every record of the journal."""
+        printed = _perhop(self.folder, "journal", "query", "--json")
+        return [json.loads(line) for line in printed.splitlines() if line]
 
-    def permitted_calls(self) -> int:
-        """How many calls the gateway has let through."""
-        asked = ["journal", "query", "--event", "call.permitted", "--json"]
-        return sum(bool(line) for line in _perhop(self.folder, *asked).splitlines())
+
+def refused_tokens(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records that say a token was refused: a scenario must not pass on a 401."""
+    return [record for record in records if str(record.get("reason", "")).startswith(_REFUSED_TOKEN)]
+
+
+def permitted_calls(records: Iterable[dict[str, Any]]) -> int:
+    """How many calls the gateway has let through."""
+    return sum(record["event"] == "call.permitted" for record in records)
 
 
 @contextmanager
@@ -57,12 +64,10 @@ def guarded_installation(folder: Path) -> Iterator[Installation]:
     _write_configuration(folder, issuer, (traffic, console, ops), server, secret)
     _perhop(folder, "init", str(folder))
     with ExitStack() as lifetimes:
-        gateway = lifetimes.enter_context(
-            started([*_PERHOP, "serve"], ports=[traffic, ops], folder=folder),
-        )
-        lifetimes.enter_context(
-            started(_everything(upstream, "--issuer", issuer, "--resource", server), ports=[upstream], folder=_HERE)
-        )
+        guarded = _everything(upstream, "--issuer", issuer, "--resource", server)
+        lifetimes.enter_context(started(guarded, ports=[upstream], folder=_HERE))
+        gateway = lifetimes.enter_context(started([*_PERHOP, "serve"], ports=[traffic, ops], folder=folder))
+        _await_enforcing(ops, gateway)
         words = ["--to", f"127.0.0.1:{traffic}", "--token-endpoint", f"{issuer}/token", "--resource", resource]
         words += ["--client", f"{CLIENT}:{secret}", "--port", str(shim)]
         lifetimes.enter_context(started([sys.executable, "-m", "conformance.shim", *words], ports=[shim], folder=_HERE))
@@ -70,7 +75,20 @@ def guarded_installation(folder: Path) -> Iterator[Installation]:
 
 
 _PERHOP = (str(Path(sys.executable).with_name("perhop")),)
+_SELF_TEST_S = 60.0
+_PAUSE_S = 0.05
 _HERE = Path(__file__).resolve().parent.parent
+
+
+def _await_enforcing(ops: int, gateway: Running) -> None:
+    """The gateway lets nothing pass until its self-test has seen the server refuse a token for somebody else."""
+    deadline = time.monotonic() + _SELF_TEST_S
+    verdict = ""
+    while verdict != "enforces":
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the self-test says `{verdict}` after {_SELF_TEST_S:g} s\n{gateway.output()}")
+        verdict = httpx2.get(f"http://127.0.0.1:{ops}/readyz").json()["upstreams"]["everything"]
+        time.sleep(_PAUSE_S)
 
 
 def _everything(port: int, *options: str) -> list[str]:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from conformance.installation import bare_server, guarded_installation
+from conformance.installation import bare_server, guarded_installation, permitted_calls, refused_tokens
 from conformance.suite import REVISIONS, Outcome, SuiteRun, run_suite, scored_scenarios
 
 _NONE = Outcome(0, 0, ("the scenario did not run",))
@@ -61,9 +61,10 @@ def _run(folder: Path, *, bare_only: bool) -> tuple[list[str], str]:
         return problems, "\n\n".join(table(revision, bare[revision], None) for revision in REVISIONS)
     with guarded_installation(folder) as installation:
         guarded = {revision: run_suite(installation.url, revision, "gateway") for revision in REVISIONS}
-        problems.extend(f"a token was refused: {record}" for record in installation.refused_tokens())
-        if not installation.permitted_calls():
-            problems.append("no call went through the gateway")
+        records = installation.records()
+    problems.extend(f"a token was refused: {record}" for record in refused_tokens(records))
+    if not permitted_calls(records):
+        problems.append("no call went through the gateway")
     for revision in REVISIONS:
         problems.extend(losses(revision, bare[revision], guarded[revision]))
     return problems, "\n\n".join(table(revision, bare[revision], guarded[revision]) for revision in REVISIONS)

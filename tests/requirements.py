@@ -1,8 +1,8 @@
 """What the specifications ask of Perhop, sentence by sentence, and which test shows it.
 
-Every entry says in our words what must be so, where that is written, and for which MCP revisions it matters (none named:
-for all, or the document is not MCP's). It is shown by tests, as `path::function`, or it is a gap, and the gap says what
-is missing: data, never a skipped test. docs/spec-coverage.md is made from this table.
+Every entry says in our words what must be so, where that is written, and for which MCP revisions it matters (none
+named: for all, or the document is not MCP's). It is shown by tests, as `path::function`, or it is a gap, and the gap
+says what is missing: data, never a skipped test. docs/spec-coverage.md is made from this table.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 LEGACY = ("2025-06-18", "2025-11-25")
 MODERN = ("2026-07-28",)
+EVERY = (*LEGACY, *MODERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,4 +25,370 @@ class Requirement:
     gap: str | None = None
 
 
-REQUIREMENTS: dict[str, Requirement] = {}
+def shown(spec: str, says: str, *tests: str, revisions: tuple[str, ...] = ()) -> Requirement:
+    """A requirement that tests show; a path counts for the tests after it: `"a.py", "test_x", "test_y"`."""
+    named, path = [], ""
+    for word in tests:
+        if word.endswith(".py"):
+            path = f"tests/{word}"
+        else:
+            named.append(f"{path}::{word}")
+    return Requirement(says=says, spec=spec, revisions=revisions, tests=tuple(named))
+
+
+def gap(spec: str, says: str, missing: str, revisions: tuple[str, ...] = ()) -> Requirement:
+    """A requirement that nothing shows yet, and why."""
+    return Requirement(says=says, spec=spec, revisions=revisions, gap=missing)
+
+
+_EXCHANGE = "spec/rfc8693/test_token_exchange.py"
+_VERIFY = "unit/tokens/test_verify.py"
+_GUARD = "unit/resource_server/test_guard.py"
+_ASGI = "unit/resource_server/test_asgi.py"
+_GATEWAY = "flows/test_gateway.py"
+_STREAMS = "flows/test_gateway_streams.py"
+_TOKENS = "flows/test_token_endpoint.py"
+_AUTHENTICATION = "spec/rfc6749/test_client_authentication.py"
+
+OAUTH: dict[str, Requirement] = {
+    "token.post-only": shown(
+        "RFC 6749 §3.2",
+        "Tokens are got by POST; parameters in the query count for nothing.",
+        _AUTHENTICATION,
+        "test_a_token_is_got_by_post_only",
+        "test_parameters_in_the_query_are_not_read",
+    ),
+    "token.no-repeats": shown(
+        "RFC 6749 §3.2",
+        "A parameter that comes twice spoils the request.",
+        _AUTHENTICATION,
+        "test_a_repeated_parameter_is_refused",
+    ),
+    "client.one-method": shown(
+        "RFC 6749 §2.3",
+        "A client authenticates in one way, the one it is registered with.",
+        _AUTHENTICATION,
+        "test_two_methods_at_once_are_refused",
+        "test_each_client_has_one_method",
+    ),
+    "client.basic-encoding": shown(
+        "RFC 6749 §2.3.1",
+        "Name and secret are form-encoded inside the Basic header.",
+        _AUTHENTICATION,
+        "test_a_secret_is_form_encoded_inside_the_header",
+    ),
+    "client.failure": shown(
+        "RFC 6749 §5.2",
+        "Failed client authentication is 401 `invalid_client`, and says no more.",
+        _AUTHENTICATION,
+        "test_a_wrong_secret_is_refused",
+        _TOKENS,
+        "test_refusals_say_nothing_to_the_peer",
+    ),
+    "scope.syntax": shown(
+        "RFC 6749 §3.3",
+        "A scope is a list of printable words; one beyond what is allowed is `invalid_scope`.",
+        "unit/rules/test_scope.py",
+        "test_malformed_scope_is_refused",
+        "test_asking_beyond_is_refused",
+    ),
+    "code.single-use": shown(
+        "RFC 6749 §4.1.2",
+        "A code is redeemed once; a second try revokes what the first one got.",
+        "storage/test_tokens.py",
+        "test_one_of_fifty_redeemers_wins",
+        "test_a_replay_names_every_token_of_the_code",
+    ),
+    "redirect.exact": shown(
+        "RFC 9700 §2.1",
+        "A redirect URI is matched exactly.",
+        "unit/rules/test_redirect_uri.py",
+        "test_registered_address_is_matched_exactly",
+    ),
+    "redirect.loopback-port": shown(
+        "RFC 8252 §7.3",
+        "Only the port of a loopback redirect URI is free.",
+        "unit/rules/test_redirect_uri.py",
+        "test_loopback_port_is_free",
+        "test_only_the_port_is_free",
+    ),
+    "pkce.example": shown(
+        "RFC 7636 §4.6",
+        "The verifier must hash to the challenge.",
+        "unit/rules/test_pkce.py",
+        "test_rfc_7636_example",
+        "test_wrong_verifier_is_refused",
+    ),
+    "pkce.s256-only": shown(
+        "RFC 7636 §4.3",
+        "`S256` is the only method.",
+        "unit/rules/test_pkce.py",
+        "test_other_methods_are_refused",
+    ),
+    "bearer.header-only": shown(
+        "RFC 6750 §2.1",
+        "A token is read from one well-formed Authorization header.",
+        "unit/rules/test_bearer.py",
+        "test_one_bearer_token_is_read",
+        "test_anything_but_scheme_space_token_is_malformed",
+        "test_two_headers_are_malformed",
+    ),
+    "bearer.no-query": shown(
+        "RFC 6750 §2.3",
+        "A token in the query is not read.",
+        _GATEWAY,
+        "test_a_token_in_the_query_is_not_read",
+        _ASGI,
+        "test_a_token_in_the_query_is_not_seen",
+    ),
+    "bearer.challenge": shown(
+        "RFC 6750 §3",
+        "A request without a token gets a challenge without an error code.",
+        _GATEWAY,
+        "test_no_token_is_a_challenge_without_an_error",
+        _GUARD,
+        "test_no_token_gets_a_challenge_without_error",
+    ),
+    "bearer.insufficient-scope": shown(
+        "RFC 6750 §3.1",
+        "A missing scope is 403 `insufficient_scope` and names the scope.",
+        _GATEWAY,
+        "test_a_tool_outside_the_scopes_is_a_challenge_that_names_the_scope",
+    ),
+    "assertion.audience": shown(
+        "RFC 7523 §3",
+        "A client assertion is addressed to the issuer, signed by the client's key, and good once.",
+        "spec/rfc7523/test_private_key_jwt.py",
+        "test_an_assertion_for_anything_else_is_refused",
+        "test_an_assertion_under_another_key_is_refused",
+        "test_an_assertion_is_good_once",
+    ),
+    "exchange.errors": shown(
+        "RFC 8693 §2.2.2",
+        "A subject token that is not good is `invalid_request`, a target that is not `invalid_target`.",
+        _EXCHANGE,
+        "test_a_bad_subject_token_is_an_invalid_request",
+        "test_only_a_hop_leads_on",
+        "test_two_targets_are_refused",
+    ),
+    "exchange.act": shown(
+        "RFC 8693 §4.1",
+        "The child says who acts for whom, with the parent's chain inside.",
+        _EXCHANGE,
+        "test_the_child_says_who_acts_for_whom",
+        "test_the_parents_chain_goes_inside",
+    ),
+    "exchange.may-act": shown(
+        "RFC 8693 §4.4",
+        "Only the presenter that `may_act` names may exchange.",
+        _EXCHANGE,
+        "test_may_act_lets_the_named_presenter_pass",
+        "unit/rules/test_delegation.py",
+        "test_other_presenter_may_not_act",
+    ),
+    "exchange.presenter": shown(
+        "RFC 8693 §2.1",
+        "Only whom a token addresses may exchange it, and only narrower tokens come out.",
+        _EXCHANGE,
+        "test_only_the_server_itself_presents",
+        "test_scopes_map_through_the_hop_and_only_shrink",
+        "test_a_child_does_not_outlive_its_parent",
+    ),
+    "resource.one": shown(
+        "RFC 8707 §2",
+        "A token request names one resource; two, none or an unknown one are `invalid_target`.",
+        "unit/rules/test_resource_indicators.py",
+        "test_two_resources_are_refused",
+        "test_missing_resource_is_refused",
+        _TOKENS,
+        "test_only_a_reached_resource_may_be_asked_for",
+    ),
+    "resource.uri": shown(
+        "RFC 8707 §2",
+        "A resource is an absolute URI without a fragment.",
+        "spec/rfc8707/test_resource_parameter.py",
+        "test_resource_is_an_absolute_uri",
+        "test_resource_has_no_fragment",
+    ),
+    "resource.refresh": gap(
+        "RFC 8707 §2.2",
+        "A refresh token stays with its resource.",
+        "refresh tokens are not built",
+    ),
+    "jwt.claims": shown(
+        "RFC 9068 §2.2",
+        "Tokens have every required claim, and are refused without.",
+        "spec/rfc9068/test_access_token.py",
+        "test_tokens_have_every_required_claim",
+        "test_required_claims_are_demanded_of_every_issuer",
+    ),
+    "jwt.validation": shown(
+        "RFC 9068 §4",
+        "Type, issuer, audience, signature and expiry are checked, each refused for its own reason.",
+        "spec/rfc9068/test_access_token.py",
+        "test_validation_of_the_type",
+        "test_validation_of_the_issuer",
+        "test_validation_of_the_audience",
+        "test_validation_of_the_signature",
+        "test_validation_of_the_expiry",
+    ),
+    "jwt.algorithms": shown(
+        "RFC 8725 §3.1",
+        "The key decides the algorithm; `none` and a public key used as a secret are refused.",
+        _VERIFY,
+        "test_unsigned_and_foreign_algorithms_are_refused",
+        "test_public_key_is_no_secret",
+    ),
+    "jwt.type": shown(
+        "RFC 8725 §3.11",
+        "A token of another kind does not pass for an access token.",
+        _VERIFY,
+        "test_other_kinds_of_token_are_refused",
+        "test_both_spellings_of_the_type",
+    ),
+    "jws.examples": shown(
+        "RFC 7515 Appendix A",
+        "The examples of the standard hold, and do not once altered.",
+        "spec/rfc7515/test_examples.py",
+        "test_signature_of_the_example_holds",
+        "test_altered_example_does_not_hold",
+    ),
+    "jwk.thumbprint": shown(
+        "RFC 7638 §3.1",
+        "A key is named by its thumbprint.",
+        "spec/rfc7638/test_thumbprint.py",
+        "test_thumbprint_of_the_example",
+    ),
+    "jcs.samples": shown(
+        "RFC 8785 §3.2",
+        "Canonical JSON is that of the standard; integers of any size are plain decimals.",
+        "unit/rules/test_canonical_json.py",
+        "test_rfc_8785_sample",
+        "test_rfc_8785_numbers",
+        "test_integers_of_any_size_are_plain_decimal",
+    ),
+    "prm.path": shown(
+        "RFC 9728 §3.1",
+        "Metadata lies at the path form, and repeats the resource.",
+        "unit/rules/test_challenge.py",
+        "test_the_metadata_goes_between_host_and_path",
+        "test_the_document_repeats_the_resource",
+    ),
+    "log.proofs": shown(
+        "RFC 9162 §2.1",
+        "Roots, inclusion and consistency proofs are those of the standard.",
+        "spec/rfc9162/test_merkle_tree.py",
+        "test_root_of_the_first_leaves",
+        "test_inclusion_proof",
+        "test_consistency_proof",
+    ),
+    "log.notes": shown(
+        "C2SP signed-note §Signatures",
+        "A checkpoint is a signed note; any change to it is noticed.",
+        "unit/journal/test_checkpoint.py",
+        "test_the_reference_key_signs_the_reference_note",
+        "test_every_changed_character_is_noticed",
+    ),
+    "discovery.issuer": shown(
+        "RFC 8414 §3.3",
+        "A metadata document counts only for the issuer that it names.",
+        "unit/client/test_discovery.py",
+        "test_a_document_of_another_issuer_ends_the_search",
+    ),
+}
+
+MCP: dict[str, Requirement] = {
+    "mcp.audience": shown(
+        "MCP 2026-07-28 authorization",
+        "A server takes only tokens that were issued for it, and checks before it acts.",
+        _GUARD,
+        "test_only_the_one_audience_is_taken",
+        "test_a_wrong_token_comes_before_a_wrong_body",
+        _GATEWAY,
+        "test_a_token_that_is_not_good_here_is_refused",
+        revisions=EVERY,
+    ),
+    "mcp.no-passthrough": shown(
+        "MCP 2026-07-28 security best practices",
+        "The caller's token never reaches the upstream.",
+        _GATEWAY,
+        "test_a_permitted_call_reaches_the_upstream_with_another_token",
+        "test_an_upstream_without_credential_gets_no_token",
+        revisions=EVERY,
+    ),
+    "mcp.upstream-token": shown(
+        "MCP 2026-07-28 authorization",
+        "The token that goes upstream is a separate one, addressed to the upstream.",
+        "flows/test_exchange_hop.py",
+        "test_a_hop_token_is_for_the_upstream_alone",
+        revisions=EVERY,
+    ),
+    "mcp.client-audience": shown(
+        "MCP 2026-07-28 authorization",
+        "A client sends a token to its own resource and nowhere else.",
+        "unit/client/test_auth.py",
+        "test_the_token_goes_to_its_resource",
+        "test_the_token_goes_nowhere_else",
+        "test_a_redirect_to_another_origin_does_not_carry_the_token",
+        revisions=EVERY,
+    ),
+    "mcp.client-resource": shown(
+        "MCP 2026-07-28 authorization",
+        "A client names the resource in every token request.",
+        "unit/client/test_token_source.py",
+        "test_a_token_is_asked_for_its_resource_and_kept",
+        revisions=EVERY,
+    ),
+    "mcp.discovery-order": shown(
+        "MCP 2026-07-28 authorization",
+        "A client looks for metadata at the three places, in order.",
+        "unit/client/test_discovery.py",
+        "test_the_metadata_is_looked_for_at_three_places",
+        revisions=EVERY,
+    ),
+    "mcp.body-decides": shown(
+        "MCP 2026-07-28 transports",
+        "What is forwarded is what was decided on, and headers agree with the body.",
+        _GATEWAY,
+        "test_what_is_forwarded_is_what_was_decided_on",
+        _GUARD,
+        "test_headers_must_agree_with_the_body",
+        revisions=MODERN,
+    ),
+    "mcp.stream-unbuffered": shown(
+        "MCP 2026-07-28 transports",
+        "Events are forwarded whole, as they come.",
+        _STREAMS,
+        "test_events_are_forwarded_before_the_stream_ends",
+        "test_an_event_in_pieces_is_forwarded_whole",
+        revisions=EVERY,
+    ),
+    "mcp.disconnect-cancels": shown(
+        "MCP 2026-07-28 transports",
+        "A client that leaves its stream takes the upstream's along.",
+        _STREAMS,
+        "test_a_client_that_leaves_its_stream_takes_the_upstream_along",
+        revisions=MODERN,
+    ),
+    "mcp.responses": shown(
+        "MCP 2025-11-25 transports",
+        "A client's response goes only to an open request of its own session.",
+        _STREAMS,
+        "test_a_response_goes_only_to_an_open_request_of_its_session",
+        revisions=LEGACY,
+    ),
+    "mcp.cimd": gap(
+        "MCP 2026-07-28 authorization",
+        "A client may be named by the URL of its metadata document.",
+        "client id metadata documents are not built",
+        EVERY,
+    ),
+    "mcp.refresh-rotation": gap(
+        "MCP 2026-07-28 authorization",
+        "Refresh tokens of public clients are rotated.",
+        "refresh tokens are not built",
+        EVERY,
+    ),
+}
+
+REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **MCP}

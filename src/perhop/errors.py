@@ -175,9 +175,10 @@ class RevisionUnsupported(RequestRefused):
     rpc_code = -32022
     description = "the protocol version is not supported"
 
-    def __init__(self, requested: str, detail: str = "") -> None:
+    def __init__(self, requested: str, detail: str = "", *, supported: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.requested = requested
+        self.supported = supported
 
 
 class MethodUnknown(RequestRefused):

@@ -12,7 +12,8 @@ HOMES = {
     "sqlalchemy": ("storage",),
     "aiosqlite": ("storage",),
     "alembic": ("storage",),
-    "sqlite3": ("storage",),
+    # The demo's attacker changes the journal's file behind our back, so not through our storage.
+    "sqlite3": ("storage", "demo/attacks.py"),
     "pydantic": ("settings",),
     "pydantic_core": ("settings",),
     "pydantic_settings": ("settings",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -28,12 +29,20 @@ class Opened:
     journal: JournalFolder
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of SQLite, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "perhop.db"
+    migrate(path)
+    return path
+
+
 @pytest.fixture(params=["sqlite"])
-async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
+async def opened(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> AsyncIterator[Opened]:
     """A fresh database of each engine."""
     assert request.param == "sqlite"
     path = tmp_path / "perhop.db"
-    migrate(path)
+    shutil.copy(migrated, path)
     journal = make_journal(tmp_path)
     async with AsyncExitStack() as stack:
         queries = stack.enter_context(journal.queries())

@@ -18,9 +18,7 @@ from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.keys import JournalKey
 from perhop.journal.proof import check_proof, make_proof
 from perhop.journal.tree import Frontier, leaf_hash, root_of
-from perhop.journal.verify import verify_journal
 from perhop.storage.journal_db import checkpoint_path, create_journal
-from perhop.storage.journal_reader import JournalSnapshot
 from tests.support.journals import ORIGIN, JournalFolder, a_permit, make_journal
 
 SIZE = 150
@@ -291,15 +289,6 @@ def test_an_extra_record(copied: JournalFolder) -> None:
     """A record in front of the first one is bad."""
     _change(copied, "INSERT INTO record (seq, body) VALUES (0, '{\"seq\":0}')")
     assert copied.verify().first_bad == 0
-
-
-def test_progress_is_told(copied: JournalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long verification says how far it is."""
-    monkeypatch.setattr("perhop.journal.verify.PROGRESS_EVERY", 50)
-    seen: list[int] = []
-    with JournalSnapshot(copied.path) as stored:
-        assert verify_journal(stored, copied.key.verify_key, progress=seen.append).ok
-    assert seen == [50, 100, 150]
 
 
 def test_a_copy_with_its_write_ahead_log(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import asdict
 
 import pytest
+from sqlalchemy import insert
 
 from perhop.authorization_server.store import TokenRecord
 from perhop.errors import JournalUnavailable
+from perhop.storage.schema import token_record
 from tests.storage.conftest import NOW, Opened
 from tests.support.journals import a_permit
 from tests.support.token_records import a_token_record
@@ -81,10 +83,10 @@ async def test_a_chain_that_bites_its_tail_ends(opened: Opened) -> None:
 
 async def test_a_broad_tree_is_found_whole(opened: Opened) -> None:
     """More children than one statement names are all found, and theirs."""
-    add = opened.stores.token_records.add
     children = [f"child-{number}" for number in range(600)]
-    await asyncio.gather(*(add(a_token_record(jti, parent_jti="root")) for jti in children))
-    await add(a_token_record("grandchild", parent_jti="child-599"))
+    rows = [asdict(a_token_record(jti, parent_jti="root")) for jti in children]
+    await opened.database.write(lambda connection: connection.execute(insert(token_record), rows))
+    await opened.stores.token_records.add(a_token_record("grandchild", parent_jti="child-599"))
     assert _jtis(await opened.stores.lineage.descendants("root", now=NOW)) == sorted([*children, "grandchild"])
 
 

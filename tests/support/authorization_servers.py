@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -43,7 +45,7 @@ from perhop.policy.policy_set import parse_policies
 from perhop.rules.audience import bind_audience
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.revocation import Revocations
-from perhop.storage.engine import open_database
+from perhop.storage.engine import Database, open_database
 from perhop.storage.journal_reader import JournalQueries
 from perhop.storage.migrate import migrate
 from perhop.storage.stores import Stores, open_stores
@@ -177,6 +179,7 @@ class RunningServer:
     issuer: Issuer
     keys: Keys
     clock: Clock
+    database: Database
     stores: Stores
     queries: JournalQueries
     http: httpx2.AsyncClient
@@ -223,7 +226,7 @@ class RunningServer:
         usual = {"grant_type": "client_credentials", "resource": CALENDAR, **self.proof("trip-planner")}
         return await self.ask(**(usual | changes))
 
-    async def exchange(self, subject_token: str, *, by: str = "calendar-server", **changes: str) -> httpx2.Response:
+    async def exchange(self, subject_token: str, /, *, by: str = "calendar-server", **changes: str) -> httpx2.Response:
         """A server calls on, with a token that it was called with."""
         usual = {
             "grant_type": EXCHANGE,
@@ -297,11 +300,20 @@ def assert_refused(answer: httpx2.Response, error: str, *, status: int = 400) ->
     assert answer.headers["cache-control"] == "no-store"
 
 
+@cache
+def _migrated() -> bytes:
+    """An empty database of this version's schema; made once."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "perhop.db"
+        migrate(path)
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIterator[RunningServer]:
     """Run an authorization server with its files in this folder."""
     clock, keys = Clock(), Keys.generate()
-    migrate(folder / "perhop.db")
+    (folder / "perhop.db").write_bytes(_migrated())
     database = open_database(folder / "perhop.db")
     made = make_journal(folder)
     try:
@@ -311,7 +323,9 @@ async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIter
             issuer = await _assemble(issuer_url, keys, clock, stores, journal)
             app = build_app(issuer_url, lambda: server.issuer)
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=issuer_url) as http:
-                server = RunningServer(issuer=issuer, keys=keys, clock=clock, stores=stores, queries=queries, http=http)
+                server = RunningServer(
+                    issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
+                )
                 yield server
             queries.close()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,8 +22,7 @@ def python_files(*folders: str) -> list[Path]:
     )
 
 
-def text_files() -> Iterator[Path]:
-    """Every text file of the repository that a person wrote or that is committed."""
+def _text_files() -> Iterator[Path]:
     hidden_but_ours = {".ci", ".gitignore"}
     for entry in sorted(ROOT.iterdir()):
         if entry.name.startswith(".") and entry.name not in hidden_but_ours:
@@ -33,11 +33,18 @@ def text_files() -> Iterator[Path]:
                 yield file
 
 
+@cache
+def texts() -> dict[str, str]:
+    """The text of every file of the repository that a person wrote or that is committed, by its path."""
+    return {place(file): file.read_text(encoding="utf-8") for file in _text_files()}
+
+
 def place(file: Path) -> str:
     """The file's path inside the repository, as messages show it."""
     return file.relative_to(ROOT).as_posix()
 
 
+@cache
 def tree(file: Path) -> ast.Module:
     """The parsed file."""
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))

@@ -70,6 +70,10 @@ def event(message: Any, *, event_id: str | None = None) -> bytes:
     return f"{prefix}data: {json.dumps(message)}\n\n".encode()
 
 
+class BreakOff(Exception):
+    """Raised by a script's chunks: the upstream drops the connection in the middle of its answer."""
+
+
 Script = Callable[[Received], Awaitable[Scripted] | Scripted]
 
 
@@ -88,10 +92,12 @@ class RecordingUpstream:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         headers = tuple((name.lower(), value) for name, value in request.headers.items())
         self.received.append(Received(request.method, request.raw_path, headers, await request.read()))
+        response = web.StreamResponse()
         try:
             scripted = self.script(self.last)
             answer = await scripted if isinstance(scripted, Awaitable) else scripted
-            response = web.StreamResponse(status=answer.status, headers=answer.headers)
+            response.set_status(answer.status)
+            response.headers.update(answer.headers)
             await response.prepare(request)
             if isinstance(answer.chunks, tuple):
                 for chunk in answer.chunks:
@@ -100,6 +106,9 @@ class RecordingUpstream:
                 async for chunk in answer.chunks:
                     await response.write(chunk)
             await response.write_eof()
+        except BreakOff:
+            assert request.transport is not None
+            request.transport.abort()
         except (asyncio.CancelledError, ConnectionError):
             self.gone.set()
             raise

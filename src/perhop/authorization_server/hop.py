@@ -14,6 +14,7 @@ from typing import assert_never
 from perhop.authorization_server.drafts import draft_child, draft_first
 from perhop.authorization_server.issue import Authorized, issue, question_of
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
+from perhop.authorization_server.kept_hop_tokens import HopKey, KeptHopTokens
 from perhop.core.call import Action
 from perhop.core.decision import Allow, Deny, Permit
 from perhop.core.resource import Resource, ResourceUri
@@ -30,9 +31,14 @@ class HopExchanger:
 
     def __init__(self, issuer: CurrentIssuer) -> None:
         self._issuer = issuer
+        self._kept = KeptHopTokens()
+
+    def forget(self) -> None:
+        """Hand out no token again: something was revoked, and it may be one of these."""
+        self._kept = KeptHopTokens()
 
     async def exchange(self, permit: Permit) -> HopToken:
-        """A token of 60 s for the upstream of the permitted call's resource, with the same scopes.
+        """A token of at most 60 s for the upstream of the permitted call's resource, with the same scopes.
 
         Does not look at sender, revocation or standing: a permit is proof that the gateway has. INVARIANT: no cycle can
         close here. An `upstream.resource` is reached from its own `uri` only, and a `uri` only once in a chain.
@@ -57,7 +63,11 @@ class HopExchanger:
             now=issuer.now(),
         )
         _check_exchange(issuer, draft, resource)
-        return HopToken(mint(draft, issuer.keyring.active))
+        signing_key = issuer.keyring.active
+        key = HopKey.of(
+            parent, draft, kid=signing_key.kid, policy=issuer.policy.version, configuration=issuer.registry.version
+        )
+        return self._kept.get_or_make(key, lambda: HopToken(mint(draft, signing_key)), now=draft.issued_at)
 
     def canary(self) -> ResourceUri:
         """A fresh audience that is registered nowhere, so that a token for it is good nowhere."""

@@ -38,6 +38,9 @@ SECRET_BYTES = 32
 class Policy(Protocol):
     """What the authorization server asks of policy: only a `forbid` matters here."""
 
+    @property
+    def version(self) -> str: ...
+
     def decide(self, question: Question) -> Decision: ...
 
 

@@ -35,6 +35,10 @@ class KeptToken:
                 return held
             raise
 
+    async def aclose(self) -> None:
+        """End a request that is under way on this event loop."""
+        await self._obtaining.aclose()
+
     async def _replace(self, obtain: Callable[[], Coroutine[Any, Any, AccessToken]]) -> AccessToken:
         self._held = await obtain()
         return self._held

@@ -18,10 +18,9 @@ class SingleFlight(Generic[Result]):
 
     def launch(self) -> asyncio.Task[Result]:
         """The work under way on this event loop, begun now if there is none."""
-        loop = asyncio.get_running_loop()
-        task = self._task
-        if task is None or task.done() or task.get_loop() is not loop:
-            task = self._task = loop.create_task(self._start())
+        task = self._under_way()
+        if task is None:
+            task = self._task = asyncio.get_running_loop().create_task(self._start())
             # An outcome that nobody waits for any more is not an error to report.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
@@ -32,6 +31,19 @@ class SingleFlight(Generic[Result]):
 
     async def settle(self) -> None:
         """Wait for the work under way, if there is any; its result is not looked at."""
-        task = self._task
-        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+        task = self._under_way()
+        if task is not None:
             await asyncio.wait([task])
+
+    async def aclose(self) -> None:
+        """End the work under way on this event loop; whoever waits for it is cancelled too."""
+        task = self._under_way()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _under_way(self) -> asyncio.Task[Result] | None:
+        task = self._task
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+            return None
+        return task

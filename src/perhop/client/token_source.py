@@ -97,7 +97,10 @@ class TokenSource:
         return TokenAuth(uri, kept.get)
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
+        """End what is under way on the running event loop, and close its connections."""
+        for kept in self._kept.values():
+            await kept.aclose()
+        await self._discovering.aclose()
         await self._connections.aclose()
 
     async def __aenter__(self) -> Self:

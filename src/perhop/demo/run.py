@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,17 +79,12 @@ async def staged(folder: Path) -> AsyncIterator[Scene]:
     tokens = TokenSource(issuer=addresses.issuer, client_id="calendar-server", private_key=keys["calendar-server"])
     calendar, rooms = CalendarServer(addresses, tokens), RoomsServer(addresses)
     async with contextlib.AsyncExitStack() as stack:
+        guard_log = stack.enter_context(_guard_log())
         stack.push_async_callback(tokens.aclose)
-        running = await stack.enter_async_context(serving(settings, clock=time.time, control=control_socket))
         servers = {addresses.calendar: calendar.app, addresses.rooms: rooms.app}
         await stack.enter_async_context(listening(servers, lifespan="on"))
+        running = await stack.enter_async_context(serving(settings, clock=time.time, control=control_socket))
         await _until_ready(running)
-        guard_log = GuardLog()
-        logger = logging.getLogger("perhop.resource_server")
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(guard_log)
-        stack.callback(logger.removeHandler, guard_log)
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30))
         reader = stack.enter_context(JournalQueries(settings.journal_path))
         scene = Scene(
@@ -107,16 +102,31 @@ async def staged(folder: Path) -> AsyncIterator[Scene]:
             await source.aclose()
 
 
+@contextlib.contextmanager
+def _guard_log() -> Iterator[GuardLog]:
+    """What the guards log goes to the demo, and not to the terminal."""
+    guard_log = GuardLog()
+    logger = logging.getLogger("perhop.resource_server")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(guard_log)
+    try:
+        yield guard_log
+    finally:
+        logger.removeHandler(guard_log)
+        logger.propagate = True
+
+
 async def _until_ready(running: Serving) -> None:
     """Wait until the self-test has shown that both servers refuse a token that is good nowhere."""
     async with asyncio.timeout(READY_SECONDS):
-        while any(verdict is not Verdict.ENFORCES for verdict in running.traffic.verdicts().values()):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - the verdict is looked at as an operator would
+        while any(each is not Verdict.ENFORCES for each in running.traffic.verdicts().values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
     """The agent's job, then the attacks, then the journal."""
-    steps, txn = await _job(scene, tell)
+    steps, hops = await _job(scene, tell)
     attacks = []
     for attack in ATTACKS:
         tell(f"trying {attack.id}")
@@ -124,10 +134,10 @@ async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
     tell("verifying the journal")
     with JournalSnapshot(scene.settings.journal_path) as snapshot:
         verification = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))
-    return Report(steps=steps, attacks=(*attacks, *missing()), hops=trace(scene.reader, txn), journal=verification)
+    return Report(steps=steps, attacks=(*attacks, *missing()), hops=hops, journal=verification)
 
 
-async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome, ...], str]:
+async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome, ...], HopTree]:
     tell("the agent gets a token for the calendar, and plans a meeting")
     calendar = scene.addresses.resource("calendar")
     mark = scene.reader.size()
@@ -139,7 +149,7 @@ async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome
     )
     issued = scene.reader.find(Filter(first=mark + 1, event="token.issued", client="trip-planner"))
     txn = next(entry.text("txn") or "" for entry in issued)
-    hops = trace(scene.reader, txn).hops
+    found = trace(scene.reader, txn)
     expected = "review on monday in room Ada (monday)"
     steps = [
         Outcome(
@@ -158,11 +168,11 @@ async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome
         ("exchange-for-rooms", "the calendar server's, for rooms at the gateway", scene.addresses.resource("rooms")),
         ("hop-to-rooms-server", "the gateway's, for the rooms server", scene.addresses.rooms_server),
     )
-    audiences = {hop.hop: hop.aud for hop in hops}
+    audiences = {hop.hop: hop.aud for hop in found.hops}
     for number, (name, title, audience) in enumerate(wanted, start=1):
         seen = audiences.get(number) or "none"
         at = "sts" if number % 2 else "gateway"
         steps.append(
             Outcome(id=name, title=title, at=at, expected=audience, observed=seen, reason=None, ok=seen == audience)
         )
-    return tuple(steps), txn
+    return tuple(steps), found

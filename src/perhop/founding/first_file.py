@@ -54,8 +54,15 @@ def write_first_file(issuer: str, upstream: FirstUpstream | None, *, expires: st
     example = upstream or FirstUpstream.of("http://127.0.0.1:9001/calendar/mcp")
     resource, client = _resource(issuer, example), _client(example, expires)
     if upstream is None:
-        resource, client = indent(resource, "# ", lambda _: True), indent(client, "# ", lambda _: True)
+        resource = _as_comment(f"# Take the `#` away from the lines below, and put in your server.\n{resource}")
+        client = _as_comment(f"# Its secret: `openssl rand -hex 32 > {SECRET_FILE}`\n{client}")
     return "\n".join((_head(issuer), resource, client))
+
+
+def _as_comment(block: str) -> str:
+    # Without a space, so that one sees which lines are meant to be used.
+    lines = (line if not line or line.startswith("#") else f"#{line}" for line in block.splitlines())
+    return "\n".join((*lines, ""))
 
 
 def _head(issuer: str) -> str:
@@ -136,6 +143,5 @@ clients:
       {upstream.name}: ["{upstream.name}:use"]
 
 # Steps from the server of one resource to another resource, for a client that `serves` the first.
-# hops:
-#   - {{from: {upstream.name}, to: OTHER, scopes: {{"{upstream.name}:use": ["OTHER:use"]}}}}
+# hops: [{{from: {upstream.name}, to: OTHER, scopes: {{"{upstream.name}:use": ["OTHER:use"]}}}}]
 """

@@ -59,23 +59,25 @@ async def found(
     environ: Mapping[str, str],
     clock: Callable[[], float],
     randomness: Callable[[int], bytes] = secrets.token_bytes,
+    passwords: Passwords | None = None,
 ) -> Founded:
     """Make the folder's settings, policies, keys, database, journal and first account, where they are missing.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     taken_over = _take_over(signing_key_pem)
+    upstream = None if upstream_url is None else FirstUpstream.of(upstream_url)
     made: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made += _make_settings(folder, upstream_url, issuer=issuer, now=clock(), randomness=randomness)
+        made += _make_settings(folder, upstream, issuer=issuer, now=clock(), randomness=randomness)
         settings = load(folder / SETTINGS_FILE, environ)
         made += _make_policies(settings)
         made += _make_keys(settings, taken_over)
         made += _make_databases(settings)
     except OSError as error:
         raise OperatorError(f"`{error.filename or folder}` cannot be made: {error.strerror}") from error
-    password = await _make_standing(settings, clock=clock, randomness=randomness)
+    password = await _make_standing(settings, passwords, clock=clock, randomness=randomness)
     return Founded(folder=folder, made=tuple(made), admin_password=password, next_command=_next_command(folder))
 
 
@@ -89,16 +91,15 @@ def _take_over(pem: Path | None) -> SigningKey | None:
 
 
 def _make_settings(
-    folder: Path, upstream_url: str | None, *, issuer: str, now: float, randomness: Callable[[int], bytes]
+    folder: Path, upstream: FirstUpstream | None, *, issuer: str, now: float, randomness: Callable[[int], bytes]
 ) -> list[str]:
     file = folder / SETTINGS_FILE
     if file.exists():
-        if upstream_url is not None:
+        if upstream is not None:
             raise OperatorError(
                 f"`{file}` is there, and is kept", advice="write the resource into it, or begin elsewhere"
             )
         return []
-    upstream = None if upstream_url is None else FirstUpstream.of(upstream_url)
     expires = datetime.fromtimestamp(now, UTC) + timedelta(days=_FIRST_CLIENT_DAYS)
     made = []
     if upstream is not None and not (folder / SECRET_FILE).exists():
@@ -156,7 +157,11 @@ def _make_databases(settings: Settings) -> list[str]:
 
 
 async def _make_standing(
-    settings: Settings, *, clock: Callable[[], float], randomness: Callable[[int], bytes]
+    settings: Settings,
+    passwords: Passwords | None,
+    *,
+    clock: Callable[[], float],
+    randomness: Callable[[int], bytes],
 ) -> Secret | None:
     """Name the active signing key and add the first account, each recorded before it is done."""
     database = open_database(settings.database_path)
@@ -171,19 +176,21 @@ async def _make_standing(
             if kid is not None:
                 await journal.append(_changed(Event.KEY_CHANGED, kid=kid, state=KeyState.ACTIVE.value))
                 await key_states.set({kid: KeyState.ACTIVE.value}, now=int(clock()))
-            return await _add_admin(accounts, journal, randomness) if is_new else None
+            return await _add_admin(accounts, journal, passwords or Passwords(), randomness) if is_new else None
         finally:
             await journal.close()
     finally:
         await database.close()
 
 
-async def _add_admin(accounts: SqlAccounts, journal: Journal, randomness: Callable[[int], bytes]) -> Secret:
+async def _add_admin(
+    accounts: SqlAccounts, journal: Journal, passwords: Passwords, randomness: Callable[[int], bytes]
+) -> Secret:
     password = _secret(randomness, 18)
     account = Account(
         email=ADMIN,
         subject=f"user:{_secret(randomness, 16).reveal()}",
-        password_hash=Passwords().hash(password.reveal()),
+        password_hash=passwords.hash(password.reveal()),
         console_only=True,
     )
     await journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="added"))

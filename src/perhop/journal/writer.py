@@ -94,7 +94,7 @@ class Journal:
     async def append(self, record: Record) -> int:
         """Record one event; returns its `seq`, and then it is on disk, whatever happens next.
 
-        Cancelling the caller does not take the record back.
+        Cancelling the caller does not take the record back; one that was not written in time may yet be written.
 
         Raises: JournalUnavailable
         """

@@ -42,7 +42,7 @@ from perhop.resource_server.trusted_issuer import TrustedIssuer
 from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_bearer
 from perhop.rules.challenge import resource_metadata_document
-from perhop.rules.mcp_message import parse_message, rpc_id_of
+from perhop.rules.mcp_message import parse_message
 from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.parse import parse_compact
 from perhop.tokens.verify import Leeway, verify
@@ -148,7 +148,7 @@ class Guard:
         try:
             parse_message(method, headers, body)
         except Refused as fact:
-            return self.refuse(fact, rpc_id=rpc_id_of(body))
+            return self.refuse(fact, request_body=body)
         return None
 
     def insufficient_scope(self, scope: str) -> Challenge:
@@ -177,6 +177,8 @@ class Guard:
         """Stop what runs on this event loop; the next check starts it again."""
         for feed in self._feeds.values():
             await feed.aclose()
+        for issuer in self._issuers.values():
+            await issuer.aclose()
         await self._connections.aclose()
 
     async def _verify(self, raw: str) -> VerifiedToken:
@@ -197,11 +199,11 @@ class Guard:
     async def _check_revocation(self, bound: BoundToken) -> None:
         await self._feeds[bound.issuer].check(bound.token, must_be_fresh=self.risk is Risk.HIGH)
 
-    def refuse(self, fact: Refused | Unavailable, *, rpc_id: str | int | None = None) -> Challenge:
+    def refuse(self, fact: Refused | Unavailable, *, request_body: bytes = b"") -> Challenge:
         """The answer that says this fact, and a line in the log: for adapters, which find faults of their own."""
         # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
         _log.info("refused: %s: %a", fact.reason, fact.detail)
-        return render_refusal(fact, resource=self.resource, scopes=self.scopes, rpc_id=rpc_id)
+        return render_refusal(fact, resource=self.resource, scopes=self.scopes, request_body=request_body)
 
 
 def _check_sender(bound: BoundToken) -> None:

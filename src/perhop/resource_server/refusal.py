@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from perhop.core.resource import ResourceUri
 from perhop.errors import BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
 from perhop.rules.challenge import metadata_url, render_challenge
+from perhop.rules.mcp_message import is_notification_body, rpc_id_of
 from perhop.rules.refusal_body import refusal_body
 
 
@@ -29,13 +30,14 @@ class Challenge:
 
 
 def render_refusal(
-    fact: Refused | Unavailable, *, resource: ResourceUri, scopes: Sequence[str], rpc_id: str | int | None
+    fact: Refused | Unavailable, *, resource: ResourceUri, scopes: Sequence[str], request_body: bytes
 ) -> Challenge:
-    """Render a refusal: status, challenge and body, with fixed text only.
+    """Render a refusal: status, challenge and body, with fixed text only; a notification gets no body.
 
     Spec: RFC 6750 §3
     """
-    body = refusal_body(fact, rpc_id=rpc_id, record=None)
+    is_silent = is_notification_body(request_body)
+    body = b"" if is_silent else refusal_body(fact, rpc_id=rpc_id_of(request_body), record=None)
     headers = [("content-length", str(len(body))), ("cache-control", "no-store")]
     if body:
         headers.append(("content-type", "application/json"))

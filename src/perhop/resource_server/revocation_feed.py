@@ -66,6 +66,7 @@ class RevocationFeed:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        await self._loading.aclose()
 
     async def check(self, token: VerifiedToken, *, must_be_fresh: bool) -> None:
         """Refuse a token that is revoked; with `must_be_fresh`, any token while the feed is stale.

@@ -99,6 +99,11 @@ class TrustedIssuer:
             return self._metadata[0]
         return await self._discovering.join()
 
+    async def aclose(self) -> None:
+        """End what is under way on this event loop."""
+        await self._fetching.aclose()
+        await self._discovering.aclose()
+
     async def _discover(self) -> IssuerMetadata:
         metadata = await discover(self._connections.http(), self.issuer)
         self._metadata = metadata, self._clock() + METADATA_LIFETIME

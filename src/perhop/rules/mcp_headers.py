@@ -22,6 +22,7 @@ PARAM_PREFIX = "mcp-param-"
 SESSION = "mcp-session-id"
 LAST_EVENT = "last-event-id"
 
+_MIRRORED = (VERSION, METHOD, NAME, PARAM_PREFIX)
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _LOOKS_LIKE_SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL | re.IGNORECASE)
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -71,11 +72,8 @@ def encode_mirrored(text: str) -> str:
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
 
-def check_mirrored(headers: Headers, *, method: str, name: str | None, required: bool) -> None:
-    """Compare `Mcp-Method` and `Mcp-Name` with the body's own values.
-
-    `name` is None for a method whose name is not mirrored. Where `required` is False (a notification) an absent
-    header is fine, a wrong one is not.
+def check_method_header(headers: Headers, method: str, *, required: bool) -> None:
+    """Compare `Mcp-Method` with the body's method; where it is not required it may be absent, but not wrong.
 
     Spec: MCP 2026-07-28 transports
     Raises: HeaderMismatch
@@ -83,11 +81,28 @@ def check_mirrored(headers: Headers, *, method: str, name: str | None, required:
     written = single_header(headers, METHOD)
     if (written is not None or required) and written != method:
         raise HeaderMismatch("`Mcp-Method` does not match the body")
+
+
+def check_name_header(headers: Headers, name: str) -> None:
+    """Compare `Mcp-Name` with what the body names.
+
+    Spec: MCP 2026-07-28 transports
+    Raises: HeaderMismatch
+    """
     mirrored = single_header(headers, NAME)
-    if name is None:
-        return
     if mirrored is None or decode_mirrored(mirrored) != name:
         raise HeaderMismatch("`Mcp-Name` does not match the body")
+
+
+def check_no_repeats(headers: Headers) -> None:
+    """Refuse a mirrored header that came twice: two readers could take two values.
+
+    Spec: MCP 2026-07-28 transports
+    Raises: HeaderMismatch
+    """
+    names = [name for name, _ in headers if name.startswith(_MIRRORED)]
+    if len(set(names)) != len(names):
+        raise HeaderMismatch("a mirrored header came more than once")
 
 
 def mirrored_headers(*, revision: str, method: str, name: str | None) -> Headers:

@@ -28,11 +28,19 @@ from perhop.errors import (
     RequestMalformed,
     RevisionUnsupported,
 )
-from perhop.rules.mcp_headers import VERSION, check_mirrored, mirrored_headers, single_header
+from perhop.rules.mcp_headers import (
+    VERSION,
+    check_method_header,
+    check_name_header,
+    check_no_repeats,
+    mirrored_headers,
+    single_header,
+)
 from perhop.rules.mcp_methods import (
     ASSUMED_REVISION,
     LEGACY_REVISIONS,
     MODERN_REVISIONS,
+    SUPPORTED_REVISIONS,
     Era,
     MethodRule,
     method_rule,
@@ -198,13 +206,14 @@ def _era(headers: Headers, method: str, params: Mapping[str, Any], *, is_request
             if is_request and method != "initialize":
                 raise ParamsMalformed(f"`_meta` lacks `{VERSION_KEY}`")
             return Era.MODERN, header
-        raise RevisionUnsupported(header[:64])
+        raise RevisionUnsupported(header[:64], supported=SUPPORTED_REVISIONS)
     if not isinstance(stated, str):
         raise ParamsMalformed(f"`{VERSION_KEY}` is not a text")
     if header != stated:
         raise HeaderMismatch("`MCP-Protocol-Version` does not match the body")
     if stated not in MODERN_REVISIONS:
-        raise RevisionUnsupported(stated[:64])
+        # Who states a revision with every request can use such revisions only.
+        raise RevisionUnsupported(stated[:64], supported=MODERN_REVISIONS)
     return Era.MODERN, stated
 
 
@@ -218,21 +227,24 @@ def _legacy_revision(header: str | None) -> str:
     if header is None:
         return ASSUMED_REVISION
     if header not in LEGACY_REVISIONS:
-        raise RevisionUnsupported(header[:64])
+        raise RevisionUnsupported(header[:64], supported=SUPPORTED_REVISIONS)
     return header
 
 
 def _check_modern(headers: Headers, method: str, params: Mapping[str, Any], *, is_request: bool) -> MethodRule:
     """What a modern revision wants of every request: its metadata, and mirrored headers that agree."""
-    rule = method_rule(method, era=Era.MODERN, is_request=is_request)
     if is_request:
         meta = params.get("_meta")
         if not isinstance(meta, dict) or not isinstance(meta.get(CAPABILITIES_KEY), dict):
             raise ParamsMalformed(f"`_meta` lacks `{CAPABILITIES_KEY}`")
-    name = params.get(rule.mirrored) if rule.mirrored else None
-    if name is not None and not isinstance(name, str):
-        raise ParamsMalformed("the mirrored parameter is not a text")
-    check_mirrored(headers, method=method, name=name, required=is_request)
+    check_no_repeats(headers)
+    check_method_header(headers, method, required=is_request)
+    rule = method_rule(method, era=Era.MODERN, is_request=is_request)
+    if rule.mirrored is not None:
+        name = params.get(rule.mirrored)
+        if not isinstance(name, str):
+            raise ParamsMalformed(f"`{rule.mirrored}` is not a text")
+        check_name_header(headers, name)
     return rule
 
 

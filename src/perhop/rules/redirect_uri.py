@@ -23,7 +23,7 @@ def parse_redirect_uri(text: str) -> str:
     Refuses custom schemes, fragments, user information and every spelling that is not canonical.
 
     Spec: RFC 6749 §3.1.2
-    Spec: MCP 2026-07-28 authorization, communication security
+    Spec: MCP 2026-07-28 authorization
     Raises: RedirectRefused
     """
     uri = _parse(text)

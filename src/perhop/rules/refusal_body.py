@@ -21,7 +21,6 @@ from perhop.errors import (
     Unavailable,
 )
 from perhop.rules.mcp_message import render_json
-from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
 
 STREAM_ENDED = -31401
 POLICY_REFUSED = -31403
@@ -42,7 +41,7 @@ def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, recor
         case BearerRefused():
             return b""
         case RevisionUnsupported():
-            details = {"supported": list(SUPPORTED_REVISIONS), "requested": fact.requested, **details}
+            details = {"supported": list(fact.supported), "requested": fact.requested, **details}
             return _error(fact.rpc_code, fact.description, rpc_id, details)
         case RequestRefused():
             return _error(fact.rpc_code, fact.description, rpc_id, details)

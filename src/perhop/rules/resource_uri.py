@@ -62,7 +62,7 @@ def parse_resource_uri(text: str) -> ResourceUri:
     Does not look whether the resource is registered.
 
     Spec: RFC 8707 §2
-    Spec: MCP 2026-07-28 authorization, canonical server URI
+    Spec: MCP 2026-07-28 authorization
     Raises: TargetInvalid
     """
     return ResourceUri(str(parse_http_uri(text)))

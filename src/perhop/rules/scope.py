@@ -15,13 +15,8 @@ from perhop.errors import PolicyDenied, ScopeInsufficient, ScopeInvalid
 MAX_SCOPE_BYTES = 2048
 
 # scope-token = 1*( %x21 / %x23-5B / %x5D-7E ); scope = scope-token *( SP scope-token )
-_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-_SCOPE = re.compile(rf"{_SCOPE_TOKEN.pattern}(?: {_SCOPE_TOKEN.pattern})*")
-
-
-def is_scope_token(text: str) -> bool:
-    """True if the text can be the name of one scope."""
-    return _SCOPE_TOKEN.fullmatch(text) is not None
+_SCOPE_TOKEN = r"[\x21\x23-\x5b\x5d-\x7e]+"
+_SCOPE = re.compile(rf"{_SCOPE_TOKEN}(?: {_SCOPE_TOKEN})*")
 
 
 def parse_scope(text: str | None) -> frozenset[str]:

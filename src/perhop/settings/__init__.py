@@ -5,9 +5,21 @@ at once, each with its line. Nothing here can be written that passes a caller's 
 switches the audience check or the journal off; what weakens anything starts with `unsafe_`.
 """
 
-from perhop.settings.load import check, load, show
+from perhop.settings.load import check, load, render, show
 from perhop.settings.problems import Problem
 from perhop.settings.reference import Setting, describe, schema
 from perhop.settings.values import Address, Listen, Settings
 
-__all__ = ["Address", "Listen", "Problem", "Setting", "Settings", "check", "describe", "load", "schema", "show"]
+__all__ = [
+    "Address",
+    "Listen",
+    "Problem",
+    "Setting",
+    "Settings",
+    "check",
+    "describe",
+    "load",
+    "render",
+    "schema",
+    "show",
+]

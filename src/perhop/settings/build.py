@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from perhop.core.owner import Owner
-from perhop.core.resource import CredentialKind, Hop, Resource, ResourceUri, Scope, Upstream
+from perhop.core.resource import CredentialKind, Hop, Resource, Scope, Upstream
 from perhop.errors import TargetInvalid
-from perhop.rules.resource_uri import HttpUri, parse_http_uri
+from perhop.rules.resource_uri import HttpUri, parse_http_uri, parse_resource_uri
 from perhop.settings.addresses import is_loopback
 from perhop.settings.model import (
     NAME,
@@ -59,7 +59,7 @@ def _build_resource(name: str, section: ResourceSection, findings: Findings) -> 
         return None
     return Resource(
         name=name,
-        uri=ResourceUri(str(uri)),
+        uri=parse_resource_uri(str(uri)),
         owner=section.owner,
         scopes=_build_scopes((*path, "scopes"), section.scopes, findings),
         tenant=section.tenant,
@@ -98,7 +98,7 @@ def _build_upstream(path: tuple[Key, ...], section: UpstreamSection, findings: F
         )
     return Upstream(
         url=str(url),
-        resource=None if resource is None else ResourceUri(str(resource)),
+        resource=None if resource is None else parse_resource_uri(str(resource)),
         credential=kind,
         unsafe_open_upstream=section.unsafe_open_upstream,
     )

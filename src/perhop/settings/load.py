@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.settings.addresses import check_issuer, parse_database, parse_listen, parse_networks
@@ -63,6 +65,11 @@ def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
             url, mark, _ = resource["upstream"]["url"].partition("?")
             resource["upstream"]["url"] = url + (mark and f"{mark}{REDACTED}")
     return shown
+
+
+def render(shown: Mapping[str, Any]) -> str:
+    """What `show` gives, as YAML."""
+    return yaml.safe_dump(dict(shown), sort_keys=False, allow_unicode=True)
 
 
 def _load(path: Path, environ: Mapping[str, str]) -> tuple[Findings, Settings | None]:

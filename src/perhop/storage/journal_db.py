@@ -26,6 +26,8 @@ CHECKED_AT_START = 256
 
 BUSY_SECONDS = 5.0
 
+_TIDY_MILLISECONDS = 200
+
 _FAULTS = (sqlite3.Error, OSError)
 
 
@@ -161,6 +163,7 @@ class JournalDatabase:
         """Let file and lock go; see JournalStore. Afterwards, the one file holds everything, even beside readers."""
         if self._connection is not None:
             with suppress(sqlite3.Error):  # it is safe in the log, too; this is for those who copy the one file
+                self._connection.execute(f"PRAGMA busy_timeout = {_TIDY_MILLISECONDS}")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._disconnect()
         if self._lock >= 0:

@@ -97,7 +97,7 @@ class JournalQueries(_JournalFile):
 
     def find(self, wanted: Filter) -> Iterator[Entry]:
         where, values = conditions(wanted)
-        return self._entries(f"SELECT seq FROM record WHERE {where} ORDER BY seq", values)
+        return self._entries(f"SELECT seq FROM record WHERE {where}", values)
 
     def last(self, wanted: Filter) -> Entry | None:
         """The newest matching record."""
@@ -131,7 +131,7 @@ class JournalQueries(_JournalFile):
         if since is not None:
             permits += f" AND +{FACETS['time']} >= ?"
         return self._entries(
-            f"SELECT seq FROM ({permits}) AS permit WHERE NOT EXISTS ({ended}) ORDER BY seq",
+            f"SELECT seq FROM ({permits}) AS permit WHERE NOT EXISTS ({ended})",
             [Event.CALL_PERMITTED.value, *([since] if since is not None else [])],
         )
 
@@ -147,17 +147,15 @@ class JournalQueries(_JournalFile):
         return str(row[0]) if row is not None else None
 
     def _permitted(self, facet: str, comparison: str, value: str) -> Iterator[PermittedToken]:
-        found = self._entries(
-            f"SELECT seq FROM record WHERE {FACETS[facet]} {comparison} AND {_is_event(Event.CALL_PERMITTED)}"
-            " ORDER BY seq",
-            [value],
-        )
+        numbers = f"SELECT seq FROM record WHERE {FACETS[facet]} {comparison} AND {_is_event(Event.CALL_PERMITTED)}"
+        found = self._entries(numbers, [value])
         return (token for token in map(PermittedToken.of, found) if token is not None)
 
     def _entries(self, numbers: str, values: Sequence[Any]) -> Iterator[Entry]:
-        """The records whose numbers this statement selects."""
+        """The records whose numbers this statement selects, in order."""
         with self._reading() as connection:
-            seqs = array("q", (seq for (seq,) in connection.execute(numbers, values)))
+            # Sorted here: asked for the order, SQLite would rather read the whole journal than use an index on time.
+            seqs = array("q", sorted(seq for (seq,) in connection.execute(numbers, values)))
         for start in range(0, len(seqs), _PAGE):
             page = seqs[start : start + _PAGE]
             marks = ",".join("?" * len(page))

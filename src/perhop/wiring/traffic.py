@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -28,6 +28,7 @@ from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.rules.revocation import Revocation
 from perhop.wiring.plane import Plane
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -73,9 +74,15 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
         session = open_session()
         stack.push_async_callback(session.close)
         watch = RevocationWatch(plane.issuer.revocations)
-        stack.callback(plane.issuer.revoker.subscribe(lambda _: watch.notify()))
+        exchanger = HopExchanger(plane.current_issuer)
+
+        def on_revocation(_: Sequence[Revocation]) -> None:
+            exchanger.forget()
+            watch.notify()
+
+        stack.callback(plane.issuer.revoker.subscribe(on_revocation))
         gates = tuple(
-            _gate(plane, resource, session, watch)
+            _gate(plane, resource, session, watch, exchanger)
             for resource in plane.registry.resources.values()
             if resource.upstream is not None
         )
@@ -86,12 +93,18 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
             await chosen(asgi_scope, receive, send)
 
-        for work in (*(_self_test(plane, gate).keep_running() for gate in gates), _advance(plane)):
+        for work in (*(_self_test(gate, exchanger).keep_running() for gate in gates), _advance(plane)):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
         yield Traffic(app=app, gates=gates)
 
 
-def _gate(plane: Plane, resource: Resource, session: aiohttp.ClientSession, watch: RevocationWatch) -> Gate:
+def _gate(
+    plane: Plane,
+    resource: Resource,
+    session: aiohttp.ClientSession,
+    watch: RevocationWatch,
+    exchanger: HopExchanger,
+) -> Gate:
     assert resource.upstream is not None
     return Gate(
         resource=resource,
@@ -100,7 +113,7 @@ def _gate(plane: Plane, resource: Resource, session: aiohttp.ClientSession, watc
         revoked=watch,
         standing=StandingNow(plane),
         policy=plane.policy,
-        exchanger=HopExchanger(plane.current_issuer),
+        exchanger=exchanger,
         journal=plane.journal,
         upstream=HttpUpstream(resource.upstream.url, session),
         readiness=Readiness(resource.upstream),
@@ -115,10 +128,10 @@ def _gate(plane: Plane, resource: Resource, session: aiohttp.ClientSession, watc
     )
 
 
-def _self_test(plane: Plane, gate: Gate) -> SelfTest:
+def _self_test(gate: Gate, exchanger: HopExchanger) -> SelfTest:
     return SelfTest(
         resource=gate.resource,
-        tokens=HopExchanger(plane.current_issuer),
+        tokens=exchanger,
         upstream=gate.upstream,
         readiness=gate.readiness,
         catalogue=gate.catalogue,

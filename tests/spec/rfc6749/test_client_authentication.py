@@ -65,14 +65,23 @@ async def test_a_wrong_secret_is_refused(server: RunningServer, secret: str) -> 
     assert SECRET[:-1] not in str(server.records())
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["Basic", "Basic ", "Basic !!!", "Basic bm9jb2xvbg==", "Bearer abc", "Digest x=y", "Basic  YmFzaWM6cw=="],
-)
-async def test_an_odd_header_is_refused(server: RunningServer, value: str) -> None:
+_AN_ODD_HEADER_IS_REFUSED: list[str] = [
+    "Basic",
+    "Basic ",
+    "Basic !!!",
+    "Basic bm9jb2xvbg==",
+    "Bearer abc",
+    "Digest x=y",
+    "Basic  YmFzaWM6cw==",
+]
+
+
+async def test_an_odd_header_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Anything but well-formed Basic credentials is 401."""
-    answer = await server.http.post("/token", data=ASK, headers={"authorization": value})
-    assert_refused(answer, "invalid_client", status=401)
+    for value in _AN_ODD_HEADER_IS_REFUSED:
+        with subtests.test(value=value):
+            answer = await server.http.post("/token", data=ASK, headers={"authorization": value})
+            assert_refused(answer, "invalid_client", status=401)
 
 
 async def test_each_client_has_one_method(server: RunningServer) -> None:
@@ -111,32 +120,55 @@ async def test_no_client_at_all_is_refused(server: RunningServer) -> None:
     assert server.last_refusal().get("client") is None
 
 
-@pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "x-unknown"])
-async def test_a_repeated_parameter_is_refused(server: RunningServer, name: str) -> None:
+_A_REPEATED_PARAMETER_IS_REFUSED: list[str] = ["grant_type", "client_id", "client_secret", "scope", "x-unknown"]
+
+
+async def test_a_repeated_parameter_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Any parameter but `resource` that is there twice makes the request malformed, known or not, empty or not."""
-    pairs = {**ASK, "client_id": "poster", "client_secret": SECRET}
-    body = "&".join(f"{key}={quote_plus(value)}" for key, value in pairs.items()) + f"&{name}=&{name}=1"
-    answer = await server.http.post("/token", content=body, headers={"content-type": FORM})
-    assert_refused(answer, "invalid_request")
+    for name in _A_REPEATED_PARAMETER_IS_REFUSED:
+        with subtests.test(name=name):
+            pairs = {**ASK, "client_id": "poster", "client_secret": SECRET}
+            body = "&".join(f"{key}={quote_plus(value)}" for key, value in pairs.items()) + f"&{name}=&{name}=1"
+            answer = await server.http.post("/token", content=body, headers={"content-type": FORM})
+            assert_refused(answer, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"grant_type=%zz", b"grant_type=%f", b"grant_type=%ff", b"grant_type=\xff", b"a b=c", b"a=\x00", b"a&" * 101],
-)
-async def test_a_malformed_form_is_refused(server: RunningServer, body: bytes) -> None:
+_A_MALFORMED_FORM_IS_REFUSED: list[bytes] = [
+    b"grant_type=%zz",
+    b"grant_type=%f",
+    b"grant_type=%ff",
+    b"grant_type=\xff",
+    b"a b=c",
+    b"a=\x00",
+    b"a&" * 101,
+]
+
+
+async def test_a_malformed_form_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """A body that is not form-encoded UTF-8, or has too many parameters, is malformed."""
-    answer = await server.http.post("/token", content=body, headers={"content-type": FORM})
-    assert_refused(answer, "invalid_request")
+    for body in _A_MALFORMED_FORM_IS_REFUSED:
+        with subtests.test(body=body):
+            answer = await server.http.post("/token", content=body, headers={"content-type": FORM})
+            assert_refused(answer, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/json", "multipart/form-data", "text/plain", f"{FORM}; charset=latin-1", ""]
-)
-async def test_another_content_type_is_refused(server: RunningServer, kind: str) -> None:
+_ANOTHER_CONTENT_TYPE_IS_REFUSED: list[str] = [
+    "application/json",
+    "multipart/form-data",
+    "text/plain",
+    f"{FORM}; charset=latin-1",
+    "",
+]
+
+
+async def test_another_content_type_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Only form-encoded bodies are read."""
-    answer = await server.http.post("/token", content=b"grant_type=x", headers={"content-type": kind} if kind else {})
-    assert_refused(answer, "invalid_request")
+    for kind in _ANOTHER_CONTENT_TYPE_IS_REFUSED:
+        with subtests.test(kind=kind):
+            answer = await server.http.post(
+                "/token", content=b"grant_type=x", headers={"content-type": kind} if kind else {}
+            )
+            assert_refused(answer, "invalid_request")
 
 
 async def test_a_charset_of_utf_8_may_be_named(server: RunningServer) -> None:

@@ -90,7 +90,7 @@ async def test_a_right_token_is_admitted() -> None:
         ("https://mcp.example.com/x/../mcp", "audience.mismatch"),
         ("http://mcp.example.com/mcp", "audience.mismatch"),
         (" " + RESOURCE, "audience.mismatch"),
-        (RESOURCE + "\n", "audience.mismatch"),
+        (RESOURCE + "\n", "token.malformed"),
         ("*", "audience.mismatch"),
         ("https://mcp.example.com/*", "audience.mismatch"),
         ("https://auth.example.com", "audience.mismatch"),
@@ -143,7 +143,16 @@ async def test_a_token_bound_to_a_call_is_refused() -> None:
     site = Site()
     details = [{"type": "mcp_call", "method": "tools/call", "name": "x", "arguments_sha256": "", "params_sha256": ""}]
     claims = site.issuer.claims(RESOURCE) | {"authorization_details": details}
-    assert await site.reason(site.issuer.sign(claims)) in {"call.mismatch", "token.malformed"}
+    assert await site.reason(site.issuer.sign(claims)) == "call.mismatch"
+
+
+async def test_a_token_of_a_task_is_admitted_and_says_so() -> None:
+    """The task is the application's to know; the guard judges no tasks."""
+    site = Site()
+    claims = site.issuer.claims(RESOURCE) | {"authorization_details": [{"type": "agent_task", "id": "task-1"}]}
+    outcome = await site.check(site.issuer.sign(claims))
+    assert isinstance(outcome, Admitted)
+    assert outcome.token.task == "task-1"
 
 
 async def test_a_forged_token_is_refused_for_its_reason() -> None:
@@ -284,6 +293,16 @@ async def test_a_malformed_message_is_refused(body: bytes, status: int, code: in
     outcome = await site.check("", method="POST", path="/mcp", headers=headers, body=body)
     assert isinstance(outcome, Challenge)
     assert (outcome.status, json.loads(outcome.body)["error"]["code"]) == (status, code)
+
+
+async def test_a_notification_is_refused_without_a_body() -> None:
+    """Who expects no answer gets the status alone."""
+    site = Site()
+    headers = [("authorization", f"Bearer {site.issuer.mint(RESOURCE)}"), JSON]
+    body = b'{"jsonrpc":"2.0","method":"notifications/unheard-of"}'
+    outcome = await site.check("", method="POST", path="/mcp", headers=headers, body=body)
+    assert isinstance(outcome, Challenge)
+    assert (outcome.status, outcome.reason, outcome.body) == (400, "method.unknown", b"")
 
 
 async def test_a_wrong_token_comes_before_a_wrong_body() -> None:

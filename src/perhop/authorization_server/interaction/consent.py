@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from perhop.authorization_server.store import Consent
 from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
-from perhop.core.resource import Resource, Scope
+from perhop.core.resource import Hop, Resource, Scope
 from perhop.rules.redirect_uri import is_loopback_only
+from perhop.rules.scope import map_through_hop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,43 +36,47 @@ class Terms:
     resource: Resource
     scopes: tuple[Scope, ...]
     onward: tuple[Onward, ...]
+    hops: tuple[Hop, ...]
     redirect_host: str
 
 
 def terms_of(client: Client, resource: Resource, scopes: Iterable[str], redirect_uri: str, registry: Registry) -> Terms:
     """What this request asks a person to agree to; scopes in the order of the configuration."""
     wanted = frozenset(scopes)
+    reached = _reached(resource, wanted, registry)
     return Terms(
         client=client,
         resource=resource,
-        scopes=tuple(scope for name, scope in resource.scopes.items() if name in wanted),
-        onward=_onward(resource, wanted, registry),
+        scopes=_chosen(resource, wanted),
+        onward=tuple(
+            Onward(resource=registry.resources[name], scopes=_chosen(registry.resources[name], gained))
+            for name, gained in reached.items()
+            if name != resource.name
+        ),
+        hops=tuple(hop for hop in registry.hops if hop.source in reached),
         redirect_host=urlsplit(redirect_uri).hostname or redirect_uri.partition(":")[0],
     )
 
 
-def _onward(resource: Resource, scopes: frozenset[str], registry: Registry) -> tuple[Onward, ...]:
-    """Everything that hops lead to from these scopes, at any depth; a resource that was reached is not left again."""
-    reached: dict[str, frozenset[str]] = {resource.name: scopes}
+def _chosen(resource: Resource, names: frozenset[str]) -> tuple[Scope, ...]:
+    return tuple(scope for name, scope in resource.scopes.items() if name in names)
+
+
+def _reached(resource: Resource, scopes: frozenset[str], registry: Registry) -> dict[str, frozenset[str]]:
+    """Every resource that hops lead to from these scopes, at any depth, this one first, with the scopes had there."""
+    reached = {resource.name: scopes}
     frontier = [resource.name]
     while frontier:
         source = frontier.pop()
         for hop in registry.hops:
-            target = registry.resources.get(hop.target)
-            if hop.source != source or target is None:
+            if hop.source != source or hop.target not in registry.resources:
                 continue
-            gained = frozenset(to for name in reached[source] for to in hop.scopes.get(name, ()))
-            if not gained <= reached.get(hop.target, frozenset()):
-                reached[hop.target] = reached.get(hop.target, frozenset()) | gained
+            had = reached.get(hop.target, frozenset())
+            gained = map_through_hop(reached[source], hop)
+            if not gained <= had:
+                reached[hop.target] = had | gained
                 frontier.append(hop.target)
-    return tuple(
-        Onward(
-            resource=registry.resources[name],
-            scopes=tuple(scope for each, scope in registry.resources[name].scopes.items() if each in gained),
-        )
-        for name, gained in reached.items()
-        if name != resource.name
-    )
+    return reached
 
 
 def terms_digest(terms: Terms) -> str:
@@ -85,6 +90,7 @@ def terms_digest(terms: Terms) -> str:
         "resource": terms.resource.uri,
         "scopes": _scopes(terms.scopes),
         "onward": {each.resource.uri: _scopes(each.scopes) for each in terms.onward},
+        "hops": sorted([hop.source, hop.target, sorted(hop.scopes.items())] for hop in terms.hops),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 

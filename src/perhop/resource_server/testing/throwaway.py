@@ -47,6 +47,15 @@ class ThrowawayIssuer:
         self._clock = clock
         self._entries: list[dict[str, Any]] = []
         self._grown = asyncio.Event()
+        self._asked = asyncio.Condition()
+
+    async def asked(self, path: str, *, times: int) -> None:
+        """Wait until this path was asked for so many times: a reader that asks again has read the answer before.
+
+        Raises TimeoutError after five seconds.
+        """
+        async with asyncio.timeout(5), self._asked:
+            await self._asked.wait_for(lambda: self.requests[path] >= times)
 
     def claims(
         self,
@@ -108,7 +117,9 @@ class ThrowawayIssuer:
 
     async def answer(self, request: Request) -> Reply:
         """What the issuer says to one HTTP request."""
-        self.requests[request.path] += 1
+        async with self._asked:
+            self.requests[request.path] += 1
+            self._asked.notify_all()
         match request.path:
             case "/.well-known/oauth-authorization-server":
                 return json_reply(self._metadata())

@@ -1,0 +1,143 @@
+"""The gateway's own exchange, in process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perhop.core.resource import CredentialKind
+from perhop.errors import ChainTooDeep, PolicyDenied, PresenterMismatch, ScopeInsufficient, TokenExpired
+from perhop.rules.resource_uri import parse_resource_uri
+from tests.support.authorization_servers import (
+    CALENDAR,
+    CALENDAR_SERVER,
+    NOW,
+    ROOMS_SERVER,
+    RunningServer,
+    claims_in,
+    running_server,
+)
+from tests.support.forge import good_claims, sign
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
+    async with running_server(tmp_path) as running:
+        yield running
+
+
+def _inbound(server: RunningServer, **changes: object) -> str:
+    return sign(good_claims(issuer=server.issuer.url, audience=CALENDAR, **changes), server.keys.issuer)
+
+
+async def test_a_hop_token_is_for_the_upstream_alone(server: RunningServer) -> None:
+    """It has the upstream as audience, the gateway as actor and presenter, the same scopes, and 60 seconds."""
+    permit = server.permit(_inbound(server, scope="calendar:read calendar:write"))
+    hop = await server.hops().exchange(permit)
+    claims = claims_in(hop.minted.raw.reveal())
+    assert claims["aud"] == hop.audience == CALENDAR_SERVER
+    assert (claims["client_id"], claims["act"]["sub"]) == ("gateway:calendar", "gateway:calendar")
+    assert (claims["sub"], claims["agent"], claims["scope"]) == (
+        "user:ann",
+        "trip-planner",
+        "calendar:read calendar:write",
+    )
+    assert (claims["exp"], claims["hop"], claims["tenant"]) == (NOW + 60, 2, "acme")
+    assert claims["jti"] == hop.jti
+
+
+async def test_a_hop_token_ends_with_its_parent(server: RunningServer) -> None:
+    """A parent with less than 60 seconds left passes on what is left, and an expired one nothing."""
+    permit = server.permit(_inbound(server, exp=NOW + 7))
+    assert (await server.hops().exchange(permit)).minted.draft.expires_at == NOW + 7
+    server.clock.now += 7
+    with pytest.raises(TokenExpired):
+        await server.hops().exchange(permit)
+
+
+async def test_a_hop_writes_nothing(server: RunningServer) -> None:
+    """The permit is the record: the exchange itself touches neither database nor journal."""
+    permit = server.permit(_inbound(server))
+    await server.database.close()
+    server.database.path.unlink()
+    hop = await server.hops().exchange(permit)
+    assert hop.audience == CALENDAR_SERVER
+    assert server.records() == []
+
+
+async def test_foreign_scopes_go_no_further(server: RunningServer) -> None:
+    """Scopes that the resource does not have are dropped; a token with none of its scopes gets no hop token."""
+    permit = server.permit(_inbound(server, scope="calendar:read rooms:book"))
+    assert (await server.hops().exchange(permit)).minted.draft.scopes == {"calendar:read"}
+    for scope in ("rooms:book", ""):
+        with pytest.raises(ScopeInsufficient):
+            await server.hops().exchange(server.permit(_inbound(server, scope=scope)))
+
+
+async def test_may_act_binds_the_gateway_too(server: RunningServer) -> None:
+    """A token that names who may act for its subject is not passed on by a gateway that it does not name."""
+    with pytest.raises(PresenterMismatch):
+        await server.hops().exchange(server.permit(_inbound(server, may_act={"sub": "calendar-server"})))
+    named = _inbound(server, may_act={"sub": ["gateway:calendar"]})
+    assert (await server.hops().exchange(server.permit(named))).audience == CALENDAR_SERVER
+
+
+async def test_a_chain_that_is_too_deep_ends_at_the_gateway(server: RunningServer) -> None:
+    """A token with five actors is not passed on."""
+    act: dict[str, object] = {"sub": "a"}
+    for name in "bcde":
+        act = {"sub": name, "act": act}
+    with pytest.raises(ChainTooDeep):
+        await server.hops().exchange(server.permit(_inbound(server, act=act)))
+
+
+async def test_policy_can_forbid_the_hop(server: RunningServer) -> None:
+    """A forbid over `exchange` holds for the gateway's step too."""
+    server.forbid(
+        '@id("no") forbid (principal, action == MCP::Action::"exchange", resource == MCP::Server::"calendar");'
+    )
+    with pytest.raises(PolicyDenied):
+        await server.hops().exchange(server.permit(_inbound(server)))
+
+
+async def test_the_self_tests_tokens_differ_in_their_audience_alone(server: RunningServer) -> None:
+    """The right token and the canary are alike but for audience, id and transaction, and both are recorded."""
+    calendar = server.issuer.registry.resources["calendar"]
+    right = await server.hops().self_test_token(calendar, calendar.server_uri)
+    canary = await server.hops().self_test_token(calendar, server.hops().canary())
+    claims = [claims_in(each.minted.raw.reveal()) for each in (right, canary)]
+    assert claims[0].keys() == claims[1].keys()
+    assert {name for name in claims[0] if claims[0][name] != claims[1][name]} == {"aud", "jti", "txn"}
+    assert claims[0]["sub"] == claims[0]["client_id"] == "gateway:calendar"
+    assert claims[1]["aud"].startswith(f"{server.issuer.url}/canary/")
+    issued = server.records("token.issued")
+    assert [record["out"]["aud"] for record in issued] == [each["aud"] for each in claims]
+    assert all(record["about"] == {"self_test": "calendar"} for record in issued)
+
+
+async def test_every_canary_is_fresh(server: RunningServer) -> None:
+    """No two canaries are alike, and none is registered."""
+    canaries = {server.hops().canary() for _ in range(10)}
+    assert len(canaries) == 10
+    assert not any(server.issuer.registry.is_registered(each) for each in canaries)
+
+
+@pytest.mark.parametrize("audience", [CALENDAR, ROOMS_SERVER, "https://auth.example.com/canaries"])
+async def test_the_self_test_gets_no_other_token(server: RunningServer, audience: str) -> None:
+    """Another resource's server, or the resource's own `uri`, is no audience for the self-test."""
+    calendar = server.issuer.registry.resources["calendar"]
+    with pytest.raises(ValueError, match="canary"):
+        await server.hops().self_test_token(calendar, parse_resource_uri(audience))
+
+
+async def test_an_upstream_that_takes_no_token_gets_none(server: RunningServer) -> None:
+    """For an upstream without an audience no token is made."""
+    calendar = server.issuer.registry.resources["calendar"]
+    assert calendar.upstream is not None
+    bare = replace(calendar, upstream=replace(calendar.upstream, resource=None, credential=CredentialKind.NONE))
+    permit = replace(server.permit(_inbound(server)), resource=bare)
+    with pytest.raises(ValueError, match="no upstream"):
+        await server.hops().exchange(permit)
