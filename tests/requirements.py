@@ -49,6 +49,11 @@ _GATEWAY = "flows/test_gateway.py"
 _STREAMS = "flows/test_gateway_streams.py"
 _TOKENS = "flows/test_token_endpoint.py"
 _AUTHENTICATION = "spec/rfc6749/test_client_authentication.py"
+_AUTHORIZE = "flows/test_authorize.py"
+_SESSIONS = "flows/test_gateway_sessions.py"
+_MODERN_SPEC = "spec/mcp_2026_07_28/test_gateway_messages.py"
+_LEGACY_SPEC = "spec/mcp_2025_11_25/test_gateway_messages.py"
+_METADATA = "spec/rfc8414/test_metadata.py"
 
 OAUTH: dict[str, Requirement] = {
     "token.post-only": shown(
@@ -295,6 +300,59 @@ OAUTH: dict[str, Requirement] = {
         "unit/client/test_discovery.py",
         "test_a_document_of_another_issuer_ends_the_search",
     ),
+    "pkce.flow": shown(
+        "RFC 7636 §4.4",
+        "No code without an S256 challenge, no token without its verifier.",
+        "spec/rfc7636/test_pkce_at_the_endpoints.py",
+        "test_a_request_without_an_s256_challenge_is_refused",
+        "test_a_code_without_its_verifier_is_worth_nothing",
+        "test_the_right_verifier_redeems",
+    ),
+    "consent.clickjacking": shown(
+        "RFC 9700 §4.16",
+        "Pages for people cannot be framed, and a form of another site decides nothing.",
+        _AUTHORIZE,
+        "test_pages_are_protected",
+        "test_a_form_of_another_site_decides_nothing",
+    ),
+    "authorize.iss": shown(
+        "RFC 9207 §2",
+        "Every answer of `/authorize`, also an error, names the issuer.",
+        "spec/rfc9207/test_issuer_in_responses.py",
+        "test_every_response_names_the_issuer",
+    ),
+    "revoke.own": shown(
+        "RFC 7009 §2.1",
+        "A client revokes its own tokens and nobody else's.",
+        "spec/rfc7009/test_revoke.py",
+        "test_a_client_gives_back_its_token",
+        "test_nobody_else_may_revoke",
+    ),
+    "revoke.unknown": shown(
+        "RFC 7009 §2.2",
+        "A token that is not good any more is revoked already.",
+        "spec/rfc7009/test_revoke.py",
+        "test_what_is_no_token_of_ours_is_revoked_already",
+    ),
+    "metadata.document": shown(
+        "RFC 8414 §2",
+        "The metadata names what is built, and every endpoint that it names answers.",
+        _METADATA,
+        "test_the_document_says_what_is_built",
+        "test_every_endpoint_that_is_named_answers",
+    ),
+    "metadata.path": shown(
+        "RFC 8414 §3.1",
+        "The metadata of an issuer with a path lies where the path form says.",
+        _METADATA,
+        "test_an_issuer_with_a_path",
+    ),
+    "prm.challenge": shown(
+        "RFC 9728 §5.1",
+        "The challenge says where the metadata is.",
+        "spec/rfc9728/test_protected_resource_metadata.py",
+        "test_the_document_is_where_the_challenge_says",
+    ),
 }
 
 MCP: dict[str, Requirement] = {
@@ -376,6 +434,81 @@ MCP: dict[str, Requirement] = {
         _STREAMS,
         "test_a_response_goes_only_to_an_open_request_of_its_session",
         revisions=LEGACY,
+    ),
+    "mcp.header-mismatch": shown(
+        "MCP 2026-07-28 transports",
+        "A header that differs from the body is 400 with -32020.",
+        _MODERN_SPEC,
+        "test_a_header_that_differs_from_the_body",
+        revisions=MODERN,
+    ),
+    "mcp.version-unsupported": shown(
+        "MCP 2026-07-28 transports",
+        "An unsupported version is 400 with -32022, and names what is supported.",
+        _MODERN_SPEC,
+        "test_an_unsupported_revision",
+        revisions=MODERN,
+    ),
+    "mcp.method-unknown": shown(
+        "MCP 2026-07-28 transports",
+        "An unknown or removed method is 404 with -32601.",
+        _MODERN_SPEC,
+        "test_an_unknown_or_removed_method",
+        revisions=MODERN,
+    ),
+    "mcp.metadata-required": shown(
+        "MCP 2026-07-28 transports",
+        "A request without its metadata is 400 with -32602.",
+        _MODERN_SPEC,
+        "test_missing_metadata",
+        revisions=MODERN,
+    ),
+    "mcp.post-only": shown(
+        "MCP 2026-07-28 transports",
+        "GET and DELETE are 405; sessions are neither made nor forwarded.",
+        _MODERN_SPEC,
+        "test_get_and_delete",
+        _SESSIONS,
+        "test_a_modern_request_has_no_session",
+        revisions=MODERN,
+    ),
+    "mcp.param-headers": shown(
+        "MCP 2026-07-28 transports",
+        "Parameter headers that the gateway does not know pass unchanged.",
+        _MODERN_SPEC,
+        "test_parameter_headers_pass_unchanged",
+        revisions=MODERN,
+    ),
+    "mcp.no-batches": shown(
+        "MCP 2025-11-25 transports",
+        "A batch is refused.",
+        _LEGACY_SPEC,
+        "test_a_batch_is_refused",
+        revisions=LEGACY,
+    ),
+    "mcp.session-no-authority": shown(
+        "MCP 2025-11-25 security best practices",
+        "A session is bound to its principal and authenticates nobody.",
+        _SESSIONS,
+        "test_a_session_of_another_principal_is_unknown",
+        "test_a_session_alone_is_nothing",
+        "test_a_session_that_we_did_not_seal_is_unknown",
+        revisions=LEGACY,
+    ),
+    "mcp.resumption": shown(
+        "MCP 2025-11-25 transports",
+        "A stream is resumed by an event id that only its principal can use.",
+        _SESSIONS,
+        "test_a_stream_is_resumed_with_sealed_event_ids",
+        revisions=LEGACY,
+    ),
+    "mcp.consent-per-client": shown(
+        "MCP 2026-07-28 security best practices",
+        "Consent is asked per client, and says what is asked and by whom.",
+        _AUTHORIZE,
+        "test_consent_is_per_client_and_scope",
+        "test_the_consent_page_says_what_is_asked",
+        revisions=EVERY,
     ),
     "mcp.cimd": gap(
         "MCP 2026-07-28 authorization",

@@ -9,7 +9,7 @@ from perhop import errors
 
 _HEAD = """# Reasons
 
-<!-- written by `make docs` from src/perhop/errors.py -->
+<!-- written by `make docs` from src/perhop/errors/ -->
 
 Every refusal has one of these dotted reasons. They stand in the journal, in `data.reason` of a refused call and in the
 answers of the guard (for your log). The peer gets fixed text; what was wrong in detail is in the journal only.

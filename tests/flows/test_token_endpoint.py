@@ -72,7 +72,7 @@ async def test_fewer_scopes_may_be_asked_for(server: RunningServer) -> None:
     assert claims_of(await server.planner_token(scope="calendar:read"))["scope"] == "calendar:read"
 
 
-_NO_MORE_SCOPES_MAY_BE_ASKED_FOR: list[str] = [
+SCOPES_BEYOND: list[str] = [
     "calendar:delete",
     "calendar:read rooms:read",
     "*",
@@ -85,13 +85,13 @@ _NO_MORE_SCOPES_MAY_BE_ASKED_FOR: list[str] = [
 
 async def test_no_more_scopes_may_be_asked_for(server: RunningServer, subtests: pytest.Subtests) -> None:
     """A scope that the client does not reach, or that is malformed, is refused and not cut down."""
-    for scope in _NO_MORE_SCOPES_MAY_BE_ASKED_FOR:
+    for scope in SCOPES_BEYOND:
         with subtests.test(scope=scope):
             assert_refused(await server.planner_token(scope=scope), "invalid_scope")
             assert server.last_refusal()["reason"] == "scope.insufficient"
 
 
-_ONLY_A_REACHED_RESOURCE_MAY_BE_ASKED_FOR: list[tuple[str, str]] = [
+RESOURCES_OUT_OF_REACH: list[tuple[str, str]] = [
     ("", "audience.missing"),
     (ROOMS, "audience.mismatch"),
     (CALENDAR_SERVER, "audience.mismatch"),
@@ -107,7 +107,7 @@ _ONLY_A_REACHED_RESOURCE_MAY_BE_ASKED_FOR: list[tuple[str, str]] = [
 
 async def test_only_a_reached_resource_may_be_asked_for(server: RunningServer, subtests: pytest.Subtests) -> None:
     """A resource that is missing, unknown, not reached, or a server's own address is refused and recorded."""
-    for resource, reason in _ONLY_A_REACHED_RESOURCE_MAY_BE_ASKED_FOR:
+    for resource, reason in RESOURCES_OUT_OF_REACH:
         with subtests.test(resource=resource):
             assert_refused(await server.planner_token(resource=resource), "invalid_target")
             assert server.last_refusal()["reason"] == reason

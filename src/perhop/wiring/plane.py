@@ -33,9 +33,10 @@ from perhop.policy.policy_set import load_policies
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.rules.revocation import Revocations
 from perhop.settings import Settings
-from perhop.storage.engine import open_database
+from perhop.storage.engine import Database, open_database
 from perhop.storage.journal_db import open_journal
 from perhop.storage.journal_reader import JournalQueries
+from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
@@ -52,6 +53,7 @@ class Plane:
     journal: Journal
     journal_key: JournalKey
     reader: JournalQueries
+    database: Database
     stores: Stores
     signing_keys: SigningKeys
     policy: PolicyEngine
@@ -90,6 +92,11 @@ class Plane:
             Record(event=Event.KEY_CHANGED, about={"kid": keyring.active.kid, "change": "active", "by": "perhop"})
         )
 
+    async def forget_expired(self) -> None:
+        """Drop rows and revocations that can matter to no token any more. The journal keeps everything."""
+        self.issuer.revocations.forget(now=self.issuer.now())
+        await forget_expired(self.database, now=self.issuer.now())
+
 
 @contextlib.asynccontextmanager
 async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) -> AsyncIterator[Plane]:
@@ -106,8 +113,7 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         stack.callback(reader.close)
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
-        stores = open_stores(database, reader)
-        plane = await _assemble(settings, journal, journal_key, reader, stores, policy, clock=clock)
+        plane = await _assemble(settings, journal, journal_key, reader, database, policy, clock=clock)
         await _reconcile(plane, record_start=record_start)
         yield plane
 
@@ -117,11 +123,12 @@ async def _assemble(
     journal: Journal,
     journal_key: JournalKey,
     reader: JournalQueries,
-    stores: Stores,
+    database: Database,
     policy: PolicyEngine,
     *,
     clock: Clock,
 ) -> Plane:
+    stores = open_stores(database, reader)
     signing_keys = SigningKeys(settings.keys_dir, stores.key_states, clock=clock)
     revocations = Revocations()
     revoker = Revoker(
@@ -155,6 +162,7 @@ async def _assemble(
         journal=journal,
         journal_key=journal_key,
         reader=reader,
+        database=database,
         stores=stores,
         signing_keys=signing_keys,
         policy=policy,

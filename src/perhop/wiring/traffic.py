@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -36,6 +37,7 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 _log = logging.getLogger("perhop")
 
 KEY_CHECK_SECONDS = 5.0
+TIDY_SECONDS = 3600.0
 SESSION_SEAL_PURPOSE = b"perhop session seal"
 
 
@@ -93,7 +95,7 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
             await chosen(asgi_scope, receive, send)
 
-        for work in (*(_self_test(gate, exchanger).keep_running() for gate in gates), _advance(plane)):
+        for work in (*(_self_test(gate, exchanger).keep_running() for gate in gates), _keep_house(plane)):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
         yield Traffic(app=app, gates=gates)
 
@@ -138,14 +140,18 @@ def _self_test(gate: Gate, exchanger: HopExchanger) -> SelfTest:
     )
 
 
-async def _advance(plane: Plane) -> NoReturn:
-    """Look now and then whether a prepared key's time has come."""
+async def _keep_house(plane: Plane) -> NoReturn:
+    """Look now and then whether a prepared key's time has come, and hourly for rows that can matter to no token."""
+    tidied = float("-inf")
     while True:
-        await asyncio.sleep(KEY_CHECK_SECONDS)
         try:
             await plane.advance_keys()
+            if time.monotonic() - tidied >= TIDY_SECONDS:
+                await plane.forget_expired()
+                tidied = time.monotonic()
         except PerhopError as error:
-            _log.error("the signing keys could not be advanced: %s", error)
+            _log.error("housekeeping failed, and is tried again: %s", error)
+        await asyncio.sleep(KEY_CHECK_SECONDS)
 
 
 async def _cancel(task: asyncio.Task[NoReturn]) -> None:

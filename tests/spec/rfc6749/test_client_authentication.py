@@ -65,7 +65,7 @@ async def test_a_wrong_secret_is_refused(server: RunningServer, secret: str) -> 
     assert SECRET[:-1] not in str(server.records())
 
 
-_AN_ODD_HEADER_IS_REFUSED: list[str] = [
+ODD_HEADERS: list[str] = [
     "Basic",
     "Basic ",
     "Basic !!!",
@@ -78,7 +78,7 @@ _AN_ODD_HEADER_IS_REFUSED: list[str] = [
 
 async def test_an_odd_header_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Anything but well-formed Basic credentials is 401."""
-    for value in _AN_ODD_HEADER_IS_REFUSED:
+    for value in ODD_HEADERS:
         with subtests.test(value=value):
             answer = await server.http.post("/token", data=ASK, headers={"authorization": value})
             assert_refused(answer, "invalid_client", status=401)
@@ -120,12 +120,12 @@ async def test_no_client_at_all_is_refused(server: RunningServer) -> None:
     assert server.last_refusal().get("client") is None
 
 
-_A_REPEATED_PARAMETER_IS_REFUSED: list[str] = ["grant_type", "client_id", "client_secret", "scope", "x-unknown"]
+REPEATED: list[str] = ["grant_type", "client_id", "client_secret", "scope", "x-unknown"]
 
 
 async def test_a_repeated_parameter_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Any parameter but `resource` that is there twice makes the request malformed, known or not, empty or not."""
-    for name in _A_REPEATED_PARAMETER_IS_REFUSED:
+    for name in REPEATED:
         with subtests.test(name=name):
             pairs = {**ASK, "client_id": "poster", "client_secret": SECRET}
             body = "&".join(f"{key}={quote_plus(value)}" for key, value in pairs.items()) + f"&{name}=&{name}=1"
@@ -133,7 +133,7 @@ async def test_a_repeated_parameter_is_refused(server: RunningServer, subtests: 
             assert_refused(answer, "invalid_request")
 
 
-_A_MALFORMED_FORM_IS_REFUSED: list[bytes] = [
+MALFORMED_FORMS: list[bytes] = [
     b"grant_type=%zz",
     b"grant_type=%f",
     b"grant_type=%ff",
@@ -146,13 +146,13 @@ _A_MALFORMED_FORM_IS_REFUSED: list[bytes] = [
 
 async def test_a_malformed_form_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """A body that is not form-encoded UTF-8, or has too many parameters, is malformed."""
-    for body in _A_MALFORMED_FORM_IS_REFUSED:
+    for body in MALFORMED_FORMS:
         with subtests.test(body=body):
             answer = await server.http.post("/token", content=body, headers={"content-type": FORM})
             assert_refused(answer, "invalid_request")
 
 
-_ANOTHER_CONTENT_TYPE_IS_REFUSED: list[str] = [
+OTHER_CONTENT_TYPES: list[str] = [
     "application/json",
     "multipart/form-data",
     "text/plain",
@@ -163,7 +163,7 @@ _ANOTHER_CONTENT_TYPE_IS_REFUSED: list[str] = [
 
 async def test_another_content_type_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Only form-encoded bodies are read."""
-    for kind in _ANOTHER_CONTENT_TYPE_IS_REFUSED:
+    for kind in OTHER_CONTENT_TYPES:
         with subtests.test(kind=kind):
             answer = await server.http.post(
                 "/token", content=b"grant_type=x", headers={"content-type": kind} if kind else {}

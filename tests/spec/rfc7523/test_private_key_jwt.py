@@ -58,7 +58,7 @@ async def test_a_good_assertion_is_taken(server: RunningServer, typ: object) -> 
     assert claims_of(await _ask(server, assertion, client_id="trip-planner"))["client_id"] == "trip-planner"
 
 
-_AN_ASSERTION_FOR_ANYTHING_ELSE_IS_REFUSED: list[dict[str, Any]] = [
+BAD_ASSERTIONS: list[dict[str, Any]] = [
     {"aud": f"{ISSUER}/token"},
     {"aud": f"{ISSUER}/"},
     {"aud": [ISSUER]},
@@ -80,7 +80,7 @@ _AN_ASSERTION_FOR_ANYTHING_ELSE_IS_REFUSED: list[dict[str, Any]] = [
 
 async def test_an_assertion_for_anything_else_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Another audience, also the token endpoint or a list, another client, no id, or wrong times: refused."""
-    for changes in _AN_ASSERTION_FOR_ANYTHING_ELSE_IS_REFUSED:
+    for changes in BAD_ASSERTIONS:
         with subtests.test(changes=changes):
             answer = await _ask(server, sign(_claims(**changes), server.keys.planner, typ="JWT"))
             assert_refused(answer, "invalid_client", status=401)

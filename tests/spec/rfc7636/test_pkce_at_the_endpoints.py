@@ -17,7 +17,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
         yield running
 
 
-_A_REQUEST_WITHOUT_AN_S256_CHALLENGE_IS_REFUSED: list[dict[str, str | None]] = [
+BAD_CHALLENGES: list[dict[str, str | None]] = [
     {"code_challenge": None},
     {"code_challenge": None, "code_challenge_method": None},
     {"code_challenge_method": None},
@@ -32,7 +32,7 @@ _A_REQUEST_WITHOUT_AN_S256_CHALLENGE_IS_REFUSED: list[dict[str, str | None]] = [
 
 async def test_a_request_without_an_s256_challenge_is_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """No challenge, `plain`, also by leaving the method out, or a challenge that is none: `invalid_request`."""
-    for changes in _A_REQUEST_WITHOUT_AN_S256_CHALLENGE_IS_REFUSED:
+    for changes in BAD_CHALLENGES:
         with subtests.test(changes=changes):
             answer = answer_in(await Browser(server).open(a_request(**changes)))
             assert answer["error"] == "invalid_request"

@@ -93,7 +93,7 @@ async def test_a_child_lives_no_longer_than_its_own_resource_allows(server: Runn
     assert child["exp"] == NOW + 60
 
 
-_A_BAD_SUBJECT_TOKEN_IS_AN_INVALID_REQUEST: list[tuple[dict[str, Any], str]] = [
+BAD_SUBJECT_TOKENS: list[tuple[dict[str, Any], str]] = [
     ({"iat": NOW - 300, "exp": NOW}, "token.expired"),
     ({"iat": NOW - 300, "exp": NOW - 1}, "token.expired"),
     ({"exp": NOW + 901}, "token.lifetime"),
@@ -121,7 +121,7 @@ _A_BAD_SUBJECT_TOKEN_IS_AN_INVALID_REQUEST: list[tuple[dict[str, Any], str]] = [
 
 async def test_a_bad_subject_token_is_an_invalid_request(server: RunningServer, subtests: pytest.Subtests) -> None:
     """Whatever is wrong with the subject token, the client hears `invalid_request`; the journal has the reason."""
-    for changes, reason in _A_BAD_SUBJECT_TOKEN_IS_AN_INVALID_REQUEST:
+    for changes, reason in BAD_SUBJECT_TOKENS:
         with subtests.test(changes=changes):
             assert_refused(await server.exchange(server.forged(**changes)), "invalid_request")
             assert server.last_refusal()["reason"] == reason
@@ -156,7 +156,7 @@ async def test_a_refusal_names_the_token_that_was_presented(server: RunningServe
     assert (refusal["txn"], refusal["client"], refusal["resource"]) == ("txn-1", "calendar-server", "notes")
 
 
-_ONLY_A_HOP_LEADS_ON: list[tuple[str, str]] = [
+TARGETS_WITHOUT_A_HOP: list[tuple[str, str]] = [
     ("", "audience.missing"),
     (NOTES, "hop.unknown"),
     (CALENDAR, "hop.unknown"),
@@ -170,7 +170,7 @@ _ONLY_A_HOP_LEADS_ON: list[tuple[str, str]] = [
 
 async def test_only_a_hop_leads_on(server: RunningServer, subtests: pytest.Subtests) -> None:
     """No token for a resource that no hop names, for any server's own address, or for what is not registered."""
-    for resource, reason in _ONLY_A_HOP_LEADS_ON:
+    for resource, reason in TARGETS_WITHOUT_A_HOP:
         with subtests.test(resource=resource):
             assert_refused(await server.exchange(server.forged(), resource=resource), "invalid_target")
             assert server.last_refusal()["reason"] == reason
@@ -217,7 +217,7 @@ async def test_a_token_without_gateway_in_front_is_exchanged_too(server: Running
     assert claims_of(await server.exchange(parent, by="rooms-server"))["aud"] == ROOMS
 
 
-_SCOPES_MAP_THROUGH_THE_HOP_AND_ONLY_SHRINK: list[tuple[Any, str | None, str | None]] = [
+SCOPES: list[tuple[Any, str | None, str | None]] = [
     ("calendar:read", None, "rooms:read"),
     ("calendar:read calendar:write", "rooms:read", "rooms:read"),
     ("calendar:read", "rooms:book", None),
@@ -234,7 +234,7 @@ _SCOPES_MAP_THROUGH_THE_HOP_AND_ONLY_SHRINK: list[tuple[Any, str | None, str | N
 
 async def test_scopes_map_through_the_hop_and_only_shrink(server: RunningServer, subtests: pytest.Subtests) -> None:
     """The child has what the hop maps the parent's scopes to, or what was asked of it; more is `invalid_scope`."""
-    for parent, asked, granted in _SCOPES_MAP_THROUGH_THE_HOP_AND_ONLY_SHRINK:
+    for parent, asked, granted in SCOPES:
         with subtests.test(parent=parent):
             answer = await server.exchange(server.forged(scope=parent), **({"scope": asked} if asked else {}))
             if granted is None:
@@ -244,7 +244,7 @@ async def test_scopes_map_through_the_hop_and_only_shrink(server: RunningServer,
                 assert claims_of(answer)["scope"] == answer.json()["scope"] == granted
 
 
-_PARAMETERS_THAT_ARE_NOT_OURS_ARE_REFUSED: list[dict[str, str]] = [
+FOREIGN_PARAMETERS: list[dict[str, str]] = [
     {"actor_token": "x"},
     {"actor_token_type": ACCESS_TOKEN},
     {"subject_token": ""},
@@ -257,7 +257,7 @@ _PARAMETERS_THAT_ARE_NOT_OURS_ARE_REFUSED: list[dict[str, str]] = [
 
 async def test_parameters_that_are_not_ours_are_refused(server: RunningServer, subtests: pytest.Subtests) -> None:
     """An actor token, another token type, or no subject token make the request malformed."""
-    for changes in _PARAMETERS_THAT_ARE_NOT_OURS_ARE_REFUSED:
+    for changes in FOREIGN_PARAMETERS:
         with subtests.test(changes=changes):
             assert_refused(await server.exchange(server.forged(), **changes), "invalid_request")
 

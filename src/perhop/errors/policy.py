@@ -1,0 +1,35 @@
+"""What policy says no with."""
+
+from __future__ import annotations
+
+from perhop.errors.root import Refused
+
+
+class PolicyRefused(Refused):
+    """The token is good, the call is not allowed."""
+
+    status = 403
+    error = "access_denied"
+    description = "the call is not allowed"
+    reason = "policy.denied"
+
+    def __init__(self, detail: str = "", *, policies: tuple[str, ...] = (), policy_version: str = "") -> None:
+        super().__init__(detail)
+        self.policies = policies
+        self.policy_version = policy_version
+
+
+class PolicyDenied(PolicyRefused):
+    pass
+
+
+class PolicyUndecidable(PolicyRefused):
+    """A policy failed to evaluate; unsure means no."""
+
+    reason = "policy.error"
+
+
+class TaskOutside(PolicyRefused):
+    """The token names a task that does not cover this call."""
+
+    reason = "task.outside"

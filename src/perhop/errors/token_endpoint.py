@@ -1,0 +1,130 @@
+"""What the token and revocation endpoints say no with.
+
+Spec: RFC 6749 §5.2
+Spec: RFC 8693 §2.2.2
+Spec: RFC 8707 §2
+"""
+
+from __future__ import annotations
+
+from perhop.errors.root import Refused
+
+
+class TokenRefused(Refused):
+    """The token endpoint says no. Spec: RFC 6749 §5.2."""
+
+    description = "the request is not valid"
+
+
+class TokenRequestMalformed(TokenRefused):
+    """A parameter is missing, repeated or unusable."""
+
+
+class ClientAuthenticationFailed(TokenRefused):
+    status = 401
+    error = "invalid_client"
+    description = "client authentication failed"
+    reason = "client.authentication"
+
+
+class AssertionReplayed(ClientAuthenticationFailed):
+    reason = "assertion.replayed"
+
+
+class ClientDisabled(ClientAuthenticationFailed):
+    reason = "client.disabled"
+
+
+class ClientExpired(ClientAuthenticationFailed):
+    reason = "client.expired"
+
+
+class GrantTypeUnsupported(TokenRefused):
+    error = "unsupported_grant_type"
+    description = "the grant type is not supported"
+
+
+class GrantTypeNotAllowed(TokenRefused):
+    error = "unauthorized_client"
+    description = "the client may not use this grant type"
+    reason = "presenter.mismatch"
+
+
+class CodeInvalid(TokenRefused):
+    error = "invalid_grant"
+    description = "the authorization code is not valid"
+
+
+class CodeReplayed(CodeInvalid):
+    reason = "code.replayed"
+
+
+class TargetInvalid(TokenRefused):
+    """The resource is missing, unknown, or given twice. Spec: RFC 8707 §2."""
+
+    error = "invalid_target"
+    description = "the resource is not valid"
+    reason = "audience.mismatch"
+
+
+class TargetMissing(TargetInvalid):
+    reason = "audience.missing"
+
+
+class TargetMultiple(TargetInvalid):
+    reason = "audience.multiple"
+
+
+class HopUnknown(TargetInvalid):
+    reason = "hop.unknown"
+
+
+class TargetForbidden(TargetInvalid):
+    """Policy forbids it; the wire does not tell that from an unknown resource."""
+
+    reason = "policy.denied"
+
+
+class TargetUndecidable(TargetInvalid):
+    reason = "policy.error"
+
+
+class ScopeInvalid(TokenRefused):
+    error = "invalid_scope"
+    description = "the scope is not valid"
+    reason = "scope.insufficient"
+
+
+class SubjectTokenRefused(TokenRefused):
+    """The subject token is not good; carries the reason of the fact that said so. Spec: RFC 8693 §2.2.2."""
+
+    description = "the subject token is not valid"
+
+    def __init__(self, fact: Refused) -> None:
+        super().__init__(fact.detail)
+        self.fact = fact
+
+
+class PresenterMismatch(TokenRefused):
+    """The presenter is not the one whom the subject token addresses, or `may_act` names another."""
+
+    reason = "presenter.mismatch"
+    description = "the subject token is not valid"
+
+
+class ChainTooDeep(TokenRefused):
+    reason = "chain.depth"
+    description = "the subject token is not valid"
+
+
+class ChainCycle(TokenRefused):
+    reason = "chain.cycle"
+    description = "the subject token is not valid"
+
+
+class RevocationNotAllowed(TokenRefused):
+    """The token is another client's. Spec: RFC 7009 §2.1."""
+
+    error = "unauthorized_client"
+    description = "the client may not revoke this token"
+    reason = "presenter.mismatch"
