@@ -7,52 +7,17 @@ says what is missing: data, never a skipped test. docs/spec-coverage.md is made 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-LEGACY = ("2025-06-18", "2025-11-25")
-MODERN = ("2026-07-28",)
-EVERY = (*LEGACY, *MODERN)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
-    """One thing that must be so. `spec` follows the grammar of `Spec:` lines."""
-
-    says: str
-    spec: str
-    revisions: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()
-    gap: str | None = None
-
-
-def shown(spec: str, says: str, *tests: str, revisions: tuple[str, ...] = ()) -> Requirement:
-    """A requirement that tests show; a path counts for the tests after it: `"a.py", "test_x", "test_y"`."""
-    named, path = [], ""
-    for word in tests:
-        if word.endswith(".py"):
-            path = f"tests/{word}"
-        else:
-            named.append(f"{path}::{word}")
-    return Requirement(says=says, spec=spec, revisions=revisions, tests=tuple(named))
-
-
-def gap(spec: str, says: str, missing: str, revisions: tuple[str, ...] = ()) -> Requirement:
-    """A requirement that nothing shows yet, and why."""
-    return Requirement(says=says, spec=spec, revisions=revisions, gap=missing)
-
+from tests.requirements_mcp import MCP
+from tests.support.requirement import Requirement, gap, shown
 
 _EXCHANGE = "spec/rfc8693/test_token_exchange.py"
 _VERIFY = "unit/tokens/test_verify.py"
 _GUARD = "unit/resource_server/test_guard.py"
 _ASGI = "unit/resource_server/test_asgi.py"
 _GATEWAY = "flows/test_gateway.py"
-_STREAMS = "flows/test_gateway_streams.py"
 _TOKENS = "flows/test_token_endpoint.py"
 _AUTHENTICATION = "spec/rfc6749/test_client_authentication.py"
 _AUTHORIZE = "flows/test_authorize.py"
-_SESSIONS = "flows/test_gateway_sessions.py"
-_MODERN_SPEC = "spec/mcp_2026_07_28/test_gateway_messages.py"
-_LEGACY_SPEC = "spec/mcp_2025_11_25/test_gateway_messages.py"
 _METADATA = "spec/rfc8414/test_metadata.py"
 
 OAUTH: dict[str, Requirement] = {
@@ -352,175 +317,6 @@ OAUTH: dict[str, Requirement] = {
         "The challenge says where the metadata is.",
         "spec/rfc9728/test_protected_resource_metadata.py",
         "test_the_document_is_where_the_challenge_says",
-    ),
-}
-
-MCP: dict[str, Requirement] = {
-    "mcp.audience": shown(
-        "MCP 2026-07-28 authorization",
-        "A server takes only tokens that were issued for it, and checks before it acts.",
-        _GUARD,
-        "test_only_the_one_audience_is_taken",
-        "test_a_wrong_token_comes_before_a_wrong_body",
-        _GATEWAY,
-        "test_a_token_that_is_not_good_here_is_refused",
-        revisions=EVERY,
-    ),
-    "mcp.no-passthrough": shown(
-        "MCP 2026-07-28 security best practices",
-        "The caller's token never reaches the upstream.",
-        _GATEWAY,
-        "test_a_permitted_call_reaches_the_upstream_with_another_token",
-        "test_an_upstream_without_credential_gets_no_token",
-        revisions=EVERY,
-    ),
-    "mcp.upstream-token": shown(
-        "MCP 2026-07-28 authorization",
-        "The token that goes upstream is a separate one, addressed to the upstream.",
-        "flows/test_exchange_hop.py",
-        "test_a_hop_token_is_for_the_upstream_alone",
-        revisions=EVERY,
-    ),
-    "mcp.client-audience": shown(
-        "MCP 2026-07-28 authorization",
-        "A client sends a token to its own resource and nowhere else.",
-        "unit/client/test_auth.py",
-        "test_the_token_goes_to_its_resource",
-        "test_the_token_goes_nowhere_else",
-        "test_a_redirect_to_another_origin_does_not_carry_the_token",
-        revisions=EVERY,
-    ),
-    "mcp.client-resource": shown(
-        "MCP 2026-07-28 authorization",
-        "A client names the resource in every token request.",
-        "unit/client/test_token_source.py",
-        "test_a_token_is_asked_for_its_resource_and_kept",
-        revisions=EVERY,
-    ),
-    "mcp.discovery-order": shown(
-        "MCP 2026-07-28 authorization",
-        "A client looks for metadata at the three places, in order.",
-        "unit/client/test_discovery.py",
-        "test_the_metadata_is_looked_for_at_three_places",
-        revisions=EVERY,
-    ),
-    "mcp.body-decides": shown(
-        "MCP 2026-07-28 transports",
-        "What is forwarded is what was decided on, and headers agree with the body.",
-        _GATEWAY,
-        "test_what_is_forwarded_is_what_was_decided_on",
-        _GUARD,
-        "test_headers_must_agree_with_the_body",
-        revisions=MODERN,
-    ),
-    "mcp.stream-unbuffered": shown(
-        "MCP 2026-07-28 transports",
-        "Events are forwarded whole, as they come.",
-        _STREAMS,
-        "test_events_are_forwarded_before_the_stream_ends",
-        "test_an_event_in_pieces_is_forwarded_whole",
-        revisions=EVERY,
-    ),
-    "mcp.disconnect-cancels": shown(
-        "MCP 2026-07-28 transports",
-        "A client that leaves its stream takes the upstream's along.",
-        _STREAMS,
-        "test_a_client_that_leaves_its_stream_takes_the_upstream_along",
-        revisions=MODERN,
-    ),
-    "mcp.responses": shown(
-        "MCP 2025-11-25 transports",
-        "A client's response goes only to an open request of its own session.",
-        _STREAMS,
-        "test_a_response_goes_only_to_an_open_request_of_its_session",
-        revisions=LEGACY,
-    ),
-    "mcp.header-mismatch": shown(
-        "MCP 2026-07-28 transports",
-        "A header that differs from the body is 400 with -32020.",
-        _MODERN_SPEC,
-        "test_a_header_that_differs_from_the_body",
-        revisions=MODERN,
-    ),
-    "mcp.version-unsupported": shown(
-        "MCP 2026-07-28 transports",
-        "An unsupported version is 400 with -32022, and names what is supported.",
-        _MODERN_SPEC,
-        "test_an_unsupported_revision",
-        revisions=MODERN,
-    ),
-    "mcp.method-unknown": shown(
-        "MCP 2026-07-28 transports",
-        "An unknown or removed method is 404 with -32601.",
-        _MODERN_SPEC,
-        "test_an_unknown_or_removed_method",
-        revisions=MODERN,
-    ),
-    "mcp.metadata-required": shown(
-        "MCP 2026-07-28 transports",
-        "A request without its metadata is 400 with -32602.",
-        _MODERN_SPEC,
-        "test_missing_metadata",
-        revisions=MODERN,
-    ),
-    "mcp.post-only": shown(
-        "MCP 2026-07-28 transports",
-        "GET and DELETE are 405; sessions are neither made nor forwarded.",
-        _MODERN_SPEC,
-        "test_get_and_delete",
-        _SESSIONS,
-        "test_a_modern_request_has_no_session",
-        revisions=MODERN,
-    ),
-    "mcp.param-headers": shown(
-        "MCP 2026-07-28 transports",
-        "Parameter headers that the gateway does not know pass unchanged.",
-        _MODERN_SPEC,
-        "test_parameter_headers_pass_unchanged",
-        revisions=MODERN,
-    ),
-    "mcp.no-batches": shown(
-        "MCP 2025-11-25 transports",
-        "A batch is refused.",
-        _LEGACY_SPEC,
-        "test_a_batch_is_refused",
-        revisions=LEGACY,
-    ),
-    "mcp.session-no-authority": shown(
-        "MCP 2025-11-25 security best practices",
-        "A session is bound to its principal and authenticates nobody.",
-        _SESSIONS,
-        "test_a_session_of_another_principal_is_unknown",
-        "test_a_session_alone_is_nothing",
-        "test_a_session_that_we_did_not_seal_is_unknown",
-        revisions=LEGACY,
-    ),
-    "mcp.resumption": shown(
-        "MCP 2025-11-25 transports",
-        "A stream is resumed by an event id that only its principal can use.",
-        _SESSIONS,
-        "test_a_stream_is_resumed_with_sealed_event_ids",
-        revisions=LEGACY,
-    ),
-    "mcp.consent-per-client": shown(
-        "MCP 2026-07-28 security best practices",
-        "Consent is asked per client, and says what is asked and by whom.",
-        _AUTHORIZE,
-        "test_consent_is_per_client_and_scope",
-        "test_the_consent_page_says_what_is_asked",
-        revisions=EVERY,
-    ),
-    "mcp.cimd": gap(
-        "MCP 2026-07-28 authorization",
-        "A client may be named by the URL of its metadata document.",
-        "client id metadata documents are not built",
-        EVERY,
-    ),
-    "mcp.refresh-rotation": gap(
-        "MCP 2026-07-28 authorization",
-        "Refresh tokens of public clients are rotated.",
-        "refresh tokens are not built",
-        EVERY,
     ),
 }
 

@@ -6,7 +6,8 @@ from itertools import groupby
 from pathlib import PurePosixPath
 
 from scripts.spec_lines import link, spec_lines, split_reference
-from tests.requirements import REQUIREMENTS, Requirement
+from tests.requirements import REQUIREMENTS
+from tests.support.requirement import Requirement
 
 _HEAD = """# What of the specifications is covered
 

@@ -17,6 +17,7 @@ from tests.support.authorization_servers import (
     NOW,
     ROOMS_SERVER,
     RunningServer,
+    assert_refused,
     claims_in,
     running_server,
 )
@@ -116,6 +117,14 @@ async def test_the_self_tests_tokens_differ_in_their_audience_alone(server: Runn
     issued = server.records("token.issued")
     assert [record["out"]["aud"] for record in issued] == [each["aud"] for each in claims]
     assert all(record["about"] == {"self_test": "calendar"} for record in issued)
+
+
+async def test_the_self_tests_token_leads_no_further(server: RunningServer) -> None:
+    """The upstream that is tested cannot exchange the token that it is tested with."""
+    calendar = server.issuer.registry.resources["calendar"]
+    right = await server.hops().self_test_token(calendar, calendar.server_uri)
+    assert_refused(await server.exchange(right.minted.raw.reveal()), "invalid_request")
+    assert server.last_refusal()["reason"] == "client.disabled"
 
 
 async def test_every_canary_is_fresh(server: RunningServer) -> None:

@@ -18,7 +18,7 @@ from perhop.gateway.readiness import Verdict
 from perhop.journal.record import Record
 from perhop.rules.revocation import RevocationKind
 from perhop.tokens.verify import Leeway, verify
-from tests.support.forge import ABSENT
+from tests.support.forge import ABSENT, good_claims, sign
 from tests.support.gateways import World, gateway
 from tests.support.upstreams import json_answer, legacy, modern, raw_answer
 
@@ -100,8 +100,6 @@ async def test_a_token_that_is_not_good_here_is_refused(world: World, claims: di
     """The answer is 401 with a challenge and no body, one record says why, and the upstream is not called."""
     token = world.token(**{k: v for k, v in claims.items() if v is not ABSENT})
     if ABSENT in claims.values():
-        from tests.support.forge import good_claims, sign
-
         token = sign(good_claims(issuer=world.issuer, now=int(world.clock()), aud=ABSENT), world.key)
     answer = await world.send(call(), token=token)
     assert (answer.status_code, answer.content) == (401, b"")

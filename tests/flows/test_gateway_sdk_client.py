@@ -35,9 +35,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @asynccontextmanager
 async def client(world: World, era: Era) -> AsyncIterator[Client]:
     """The SDK's client with a token of ours, and nothing else changed."""
-    async with httpx2.AsyncClient(headers=world.bearer(), timeout=10) as http:
-        async with Client(streamable_http_client(world.url, http_client=http), mode=era) as connected:
-            yield connected
+    async with (
+        httpx2.AsyncClient(headers=world.bearer(), timeout=10) as http,
+        Client(streamable_http_client(world.url, http_client=http), mode=era) as connected,
+    ):
+        yield connected
 
 
 @pytest.mark.parametrize("era", ERAS)

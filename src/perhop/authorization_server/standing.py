@@ -103,9 +103,10 @@ class Standing:
 
         Raises: AgentDisabled, AgentExpired, TokenRevoked, OwnerMissing
         """
-        for client_id in dict.fromkeys((token.agent, token.client_id)):
-            if not client_id.startswith(GATEWAY_PREFIX):
-                self._check_agent(client_id, registry, now=now)
+        # A gateway presents and is never the agent: its self-test's token, which is nobody's, leads no further.
+        self._check_agent(token.agent, registry, now=now)
+        if token.client_id != token.agent and not token.client_id.startswith(GATEWAY_PREFIX):
+            self._check_agent(token.client_id, registry, now=now)
         if self.is_disabled("resource", resource.name):
             raise TokenRevoked(f"resource `{resource.name}` is disabled")
         self.check_owner(registry, resource.owner)

@@ -87,7 +87,7 @@ async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Sen
     finally:
         for task in (answering, watching):
             task.cancel()
-        await asyncio.wait({answering, watching})
+        await asyncio.gather(answering, watching, return_exceptions=True)
     if not answering.cancelled():
         answering.result()
 

@@ -11,6 +11,7 @@ from perhop.errors import JournalUnavailable, Refused, Unavailable
 from perhop.gateway.answer import Answer
 from perhop.gateway.gate import Journal
 from perhop.gateway.trail import Trail
+from perhop.rules.refusal_body import refusal_status
 
 CANCELLED = "cancelled"
 
@@ -30,7 +31,7 @@ async def record_refusal(fact: Refused | Unavailable, trail: Trail, journal: Jou
     try:
         if trail.permit is not None:
             await journal.append(
-                trail.end_record(status=fact.status, error=fact.reason, now=now, detail=fact.detail or None)
+                trail.end_record(status=refusal_status(fact), error=fact.reason, now=now, detail=fact.detail or None)
             )
         elif trail.caller is not None:
             await journal.append(trail.refusal_record(fact))

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 
 from perhop.core.call import CallKind, Reply
 from perhop.core.resource import Resource
-from perhop.errors import BearerRefused, HttpMethodNotAllowed, Refused, TokenRefused, Unavailable
+from perhop.errors import BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
 from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
 from perhop.rules.challenge import metadata_url, render_challenge
 from perhop.rules.mcp_message import is_notification_body, rpc_id_of
-from perhop.rules.refusal_body import refusal_body
+from perhop.rules.refusal_body import refusal_body, refusal_status
 
 
 def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply:
@@ -32,11 +32,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
     headers = [("cache-control", "no-store"), ("content-length", str(len(body)))]
     if body:
         headers.append(("content-type", "application/json"))
-    status = fact.status
     match fact:
-        case TokenRefused():
-            # The exchange for the next hop says no: to this caller that is a decision, not a malformed request.
-            status = 403
         case BearerRefused():
             headers.append(("www-authenticate", _challenge(fact, trail.resource)))
         case HttpMethodNotAllowed():
@@ -45,7 +41,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
             headers.append(("retry-after", str(fact.retry_after)))
         case _:
             pass
-    return Reply(status=status, headers=tuple(headers), body=_body(body))
+    return Reply(status=refusal_status(fact), headers=tuple(headers), body=_body(body))
 
 
 def _challenge(fact: BearerRefused, resource: Resource) -> str:

@@ -16,6 +16,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # is left begins the next event as an empty line, which means nothing.
 _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
 _EVENT_END = re.compile(_LINE_END + _LINE_END)
+_LONGEST_END = 4
 _LINES = re.compile(rb"\r\n|\n|\r")
 
 
@@ -35,25 +36,30 @@ async def split_events(chunks: AsyncIterator[bytes], *, max_bytes: int) -> Async
 
     Raises: AnswerUnfit
     """
-    pending = b""
+    pending = bytearray()
+    searched = 0
     is_first = True
     async for chunk in chunks:
         pending += chunk
         if is_first and len(pending) >= len(_BYTE_ORDER_MARK):
             # A client skips a byte order mark; left in place it would hide the first line from us alone.
-            pending, is_first = pending.removeprefix(_BYTE_ORDER_MARK), False
+            is_first = False
+            if pending.startswith(_BYTE_ORDER_MARK):
+                del pending[: len(_BYTE_ORDER_MARK)]
         start = 0
-        for end in _EVENT_END.finditer(pending):
-            yield pending[start : end.end()]
-            start = end.end()
-        pending = pending[start:]
-        if len(pending) > max_bytes:
+        for end in [each.end() for each in _EVENT_END.finditer(pending, max(0, searched - _LONGEST_END))]:
+            yield bytes(pending[start:end])
+            start = end
+        del pending[:start]
+        searched = len(pending)
+        if searched > max_bytes:
             raise AnswerUnfit(f"an event of more than {max_bytes} bytes")
         if _is_only_comments(pending):
-            yield pending
-            pending = b""
+            yield bytes(pending)
+            pending.clear()
+            searched = 0
     if pending:
-        yield pending
+        yield bytes(pending)
 
 
 def parse_event(raw: bytes) -> ServerEvent:
@@ -104,7 +110,7 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     return name, value.removeprefix(b" ")
 
 
-def _is_only_comments(pending: bytes) -> bool:
+def _is_only_comments(pending: bytearray) -> bool:
     if not pending.startswith(b":") or not pending.endswith(b"\n"):
         return False
     return all(line.startswith(b":") for line in _LINES.split(pending) if line)

@@ -29,6 +29,7 @@ from perhop.journal.record import (
     ResultFacts,
 )
 from perhop.rules.bearer import parse_bearer
+from perhop.rules.refusal_body import refusal_status
 
 MAX_USER_AGENT = 256
 
@@ -100,7 +101,7 @@ class Trail:
             reason=fact.reason,
             inbound=self._inbound(),
             decision=_denied(fact),
-            result=ResultFacts(status=fact.status),
+            result=ResultFacts(status=refusal_status(fact)),
             detail=fact.detail or None,
         )
 

@@ -1,6 +1,6 @@
 """The body of a refusal: fixed text and a dotted reason, as a JSON-RPC error, or no body at all.
 
-Status and challenge are for the edge that answers.
+The challenge is for the edge that answers.
 
 Spec: JSON-RPC 2.0
 Spec: MCP 2026-07-28 base protocol
@@ -51,6 +51,16 @@ def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, recor
             return _error(UNAVAILABLE, fact.description, rpc_id, details)
         case _:
             return b""
+
+
+def refusal_status(fact: Refused | Unavailable) -> int:
+    """The HTTP status of a refusal at an MCP endpoint.
+
+    What refuses a token exchange is there a decision about the caller, not a malformed request: 403.
+
+    Spec: RFC 6750 §3.1
+    """
+    return 403 if isinstance(fact, TokenRefused) else fact.status
 
 
 def stream_end_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, record: str | None) -> bytes:

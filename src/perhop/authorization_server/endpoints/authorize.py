@@ -91,7 +91,8 @@ async def _read_visit(request: Request) -> Visit:
     Raises: RedirectRefused, TokenRequestMalformed, BodyTooLarge, BodyTooSlow
     """
     if request.method != "POST":
-        visit = Visit(query=request.url.query, sent=None)
+        # Bytes that are not ASCII stay what they are, and the parser refuses them.
+        visit = Visit(query=request.scope["query_string"].decode("latin-1"), sent=None)
     else:
         body = await read_form_body(request)
         sent = parse_form(body)

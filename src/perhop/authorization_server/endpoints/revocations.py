@@ -31,7 +31,7 @@ async def revocations(request: Request, issuer: Issuer) -> Response:
 
     Raises: TokenRequestMalformed, StorageUnavailable
     """
-    form = parse_form(request.url.query.encode())
+    form = parse_form(request.scope["query_string"])
     check_unrepeated(form)
     after, wait = _number(form, "after", 0), min(_number(form, "wait", DEFAULT_WAIT), MAX_WAIT)
     if after > issuer.revocations.seq:

@@ -1,0 +1,61 @@
+"""A journal whose disk is full: nothing is forwarded; when there is room again, calls flow without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import time
+from pathlib import Path
+
+import httpx2
+
+from tests.support.installations import Installation, await_verdict, installed
+from tests.support.upstreams import modern, recording_upstream
+
+FULL = 4096
+"""No file of the process may grow beyond: its write-ahead log is longer long since."""
+
+RECOVERY_SECONDS = 20.0
+
+
+async def _call(installation: Installation, token: str) -> httpx2.Response:
+    headers, body = modern("tools/call", {"name": "echo", "arguments": {"message": "hello"}})
+    async with httpx2.AsyncClient(timeout=30) as http:
+        return await http.post(installation.url, content=body, headers={**headers, "authorization": f"Bearer {token}"})
+
+
+def _limit(installation: Installation, size: int) -> None:
+    """Let no file of the server grow beyond this many bytes."""
+    _, hard = resource.prlimit(installation.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(installation.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+async def _until_flowing(installation: Installation, token: str) -> None:
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while (await _call(installation, token)).status_code != 200:
+        assert time.monotonic() < deadline, installation.process.output()
+
+
+async def test_with_the_disk_full_nothing_is_forwarded_and_afterwards_calls_flow_again(tmp_path: Path) -> None:
+    """503 and no upstream call while the journal cannot grow; 200 after it can, in the same process."""
+    async with recording_upstream() as (url, upstream), contextlib.AsyncExitStack() as stack:
+        # The upstream lives on this loop, so whatever blocks goes to a thread.
+        installing = installed(tmp_path / "perhop", url, unsafe_open=True)
+        installation = await asyncio.to_thread(installing.__enter__)
+        stack.push_async_callback(asyncio.to_thread, installing.__exit__, None, None, None)
+        await asyncio.to_thread(await_verdict, installation, ["open", "inconclusive", "enforces"])
+        token = await asyncio.to_thread(installation.token)
+        assert (await _call(installation, token)).status_code == 200
+        _limit(installation, FULL)
+        forwarded = len(upstream.received)
+        for _ in range(3):
+            refused = await _call(installation, token)
+            assert refused.status_code == 503
+            assert refused.json()["error"]["data"]["reason"] == "journal.unavailable"
+            assert int(refused.headers["retry-after"]) >= 1
+        assert len(upstream.received) == forwarded
+        _limit(installation, resource.RLIM_INFINITY)
+        await _until_flowing(installation, token)
+        assert len(upstream.received) == forwarded + 1
+        await asyncio.to_thread(installation.run, "journal", "verify")
