@@ -95,11 +95,14 @@ def started(
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 start_new_session=True,
             )
+        watch = _end_with_us(process)
         try:
             _await_ports(process, words, ports, log, within)
             yield Running(command=words, ports=tuple(ports), pid=process.pid, log=log)
         finally:
             end_group(process)
+            watch.kill()
+            watch.communicate()
             _await_silence(ports)
 
 
@@ -129,6 +132,17 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     # A leader that ended politely may leave children in its group: SIGKILL takes whoever is left.
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _end_with_us(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """A watch that ends the group if we are killed and run no `finally`: the pipe that it reads closes with us."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "watch", str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -6,9 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +14,7 @@ from perhop.control.local import carry_out
 from perhop.demo.scene import LEGACY, Scene, Seen, call
 from perhop.journal.keys import VKEY_FILE, load_vkey
 from perhop.journal.verify import verify_journal
-from perhop.storage.journal_db import checkpoint_path
-from perhop.storage.journal_reader import JournalSnapshot
+from perhop.storage.journal_reader import JournalSnapshot, copy_journal
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
@@ -167,20 +164,20 @@ async def _revoked_parent_live_child(scene: Scene) -> Seen:
 
 
 async def _journal_tampered(scene: Scene) -> Seen:
-    """Change one byte of one record in a copy, and verify the copy with the public key alone."""
+    """Change one byte of one record in a copy of the file, and verify the copy with the public key alone."""
     copy = scene.folder / "tampered.db"
-    with closing(sqlite3.connect(scene.settings.journal_path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-        seq = int(target.execute("SELECT max(seq) / 2 FROM record").fetchone()[0])
-        target.execute('UPDATE record SET body = replace(body, \'"time":"2\', \'"time":"3\') WHERE seq = ?', (seq,))
-        target.commit()
-    key = load_vkey(scene.settings.keys_dir / VKEY_FILE)
+    copy_journal(scene.settings.journal_path, copy)
+    record = scene.reader.tail(scene.reader.size() // 2)[0]
+    octets = copy.read_bytes()
+    before = record.body.encode()
+    assert octets.count(before) == 1
+    copy.write_bytes(octets.replace(before, before.replace(b'"time":"2', b'"time":"3')))
     with JournalSnapshot(copy) as snapshot:
-        found = verify_journal(snapshot, key)
-    for each in (copy, checkpoint_path(copy)):
-        each.unlink(missing_ok=True)
-    named = not found.ok and found.first_bad == seq
-    return Seen("the changed record is named" if named else f"ok={found.ok}, first bad: {found.first_bad}", None)
+        found = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))
+    copy.unlink()
+    if not found.ok and found.first_bad == record.seq:
+        return Seen("the changed record is named", None)
+    return Seen(f"ok: {found.ok}, first bad: {found.first_bad}", None)
 
 
 def _with_algorithm(header: str, algorithm: str) -> str:

@@ -196,6 +196,23 @@ class JournalSnapshot(_JournalFile):
             return int(connection.execute("SELECT coalesce(max(seq), 0) FROM leaf").fetchone()[0])
 
 
+def copy_journal(path: Path, target: Path) -> None:
+    """Copy a journal, as of now and whole, while it may be written; for whoever keeps or examines a copy.
+
+    Raises: NotFound, JournalUnavailable, JournalDamaged
+    """
+    if not path.is_file():
+        raise NotFound(f"there is no journal `{path}`", advice="check the path")
+    try:
+        with (
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+    except sqlite3.Error as error:
+        raise fault(error, path) from error
+
+
 def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     """The WHERE clause of a filter, and its values. Every expression is the text of an index."""
     exact = {

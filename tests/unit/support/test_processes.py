@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 from tests.support.processes import ProcessFailed, answers, free_port, started, started_beside
+from tests.support.sources import ROOT
 
-SERVER = "import socket,sys,signal; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); signal.pause()"
+SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    listener.accept()[0].close()
+"""
 PARENT = (
     "import subprocess,sys,signal; c = subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]]);"
     "signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.pause()"
@@ -29,6 +38,23 @@ def test_children_of_the_process_end_with_it() -> None:
     port = free_port()
     with started([sys.executable, "-c", PARENT, str(port), SERVER], ports=[port]) as running:
         assert running.pid != os.getpid()
+    assert not answers(port)
+
+
+def test_a_process_does_not_outlive_a_test_run_that_is_killed() -> None:
+    """When the one that started it is killed outright, the process ends too."""
+    port = free_port()
+    script = (
+        "import os, signal, sys\n"
+        "from tests.support.processes import started\n"
+        "with started([sys.executable, '-c', sys.argv[2], sys.argv[1]], ports=[int(sys.argv[1])]):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(port), SERVER], cwd=ROOT, timeout=20, check=False)
+    assert done.returncode == -signal.SIGKILL
+    until = time.monotonic() + 5
+    while answers(port) and time.monotonic() < until:
+        time.sleep(0.01)
     assert not answers(port)
 
 

@@ -1,0 +1,156 @@
+"""The configuration of the attacked installation, and the keys of its clients."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from perhop.tokens.jwks import render_jwks
+from perhop.tokens.keys import SigningKey
+from tests.support.processes import free_ports
+
+SECRET = "the-secret-of-second-planner-and-poster-1"
+CALLBACK = "https://desk.example.com/callback"
+LOOPBACK_CALLBACK = "http://127.0.0.1:3955/callback"
+NOTES = "https://notes.example.com/mcp"
+
+POLICY = """\
+@id("tools") permit (principal, action == MCP::Action::"call_tool", resource);
+@id("no-coups") @reason("not here")
+forbid (principal, action == MCP::Action::"call_tool", resource == MCP::Tool::"calendar/create_event")
+when { context.arguments has title && context.arguments.title == "coup" };
+@id("no-exchange-for-mallory")
+forbid (principal == MCP::Agent::"mallory", action == MCP::Action::"exchange", resource == MCP::Server::"rooms");
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """HOST:PORT of every listener. A server has two: `past` is the one that its tokens are addressed to."""
+
+    traffic: str
+    ops: str
+    console: str
+    calendar: str
+    calendar_past: str
+    rooms: str
+    rooms_past: str
+    scripted: str
+
+    @classmethod
+    def free(cls, *, scripted: str) -> Addresses:
+        """Free ones, beside the upstream that answers by script and runs already."""
+        traffic, ops, console, calendar, calendar_past, rooms, rooms_past = (
+            f"127.0.0.1:{port}" for port in free_ports(7)
+        )
+        return cls(
+            traffic=traffic,
+            ops=ops,
+            console=console,
+            calendar=calendar,
+            calendar_past=calendar_past,
+            rooms=rooms,
+            rooms_past=rooms_past,
+            scripted=scripted,
+        )
+
+    @property
+    def issuer(self) -> str:
+        return f"http://{self.traffic}"
+
+    def uri(self, resource: str) -> str:
+        """What clients of a resource behind the gateway ask for."""
+        return f"{self.issuer}/mcp/{resource}"
+
+
+def write_configuration(folder: Path, at: Addresses) -> dict[str, SigningKey]:
+    """Write `perhop.yaml`, the policy and the clients' key sets; returns the clients' private keys."""
+    keys = {name: SigningKey.generate() for name in ("planner", "mallory", "calendar-server", "rooms-server")}
+    (folder / "policies").mkdir()
+    (folder / "policies" / "attacks.cedar").write_text(POLICY, encoding="utf-8")
+    for name, key in keys.items():
+        (folder / f"{name}.jwks.json").write_text(json.dumps(render_jwks([key.public()])), encoding="utf-8")
+    (folder / "perhop.yaml").write_text(_yaml(at), encoding="utf-8")
+    return keys
+
+
+def _client(name: str, authentication: str, *more: str) -> str:
+    lines = ("owner: team", "purpose: is attacked", 'expires: "2099-12-31"', f"authentication: {authentication}", *more)
+    return f"  {name}:\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def _key(name: str) -> str:
+    return f"{{method: private_key_jwt, jwks_file: {name}.jwks.json}}"
+
+
+def _yaml(at: Addresses) -> str:
+    reads = "reaches: {calendar: [calendar:read]}"
+    clients = (
+        _client(
+            "planner",
+            _key("planner"),
+            "reaches: {calendar: [calendar:read, calendar:write], notes: [notes:read], scripted: [scripted:use], "
+            "open: [open:use]}",
+        ),
+        _client("mallory", _key("mallory"), "reaches: {calendar: [calendar:read, calendar:write]}"),
+        _client("second-planner", f"{{method: client_secret_basic, secret: {SECRET}}}", reads),
+        _client("poster", f"{{method: client_secret_post, secret: {SECRET}}}", reads),
+        _client("desk-app", "{method: none}", f'redirect_uris: ["{CALLBACK}"]', reads),
+        _client("other-app", "{method: none}", 'redirect_uris: ["https://other.example.com/callback"]', reads),
+        _client("laptop-app", "{method: none}", f'redirect_uris: ["{LOOPBACK_CALLBACK}"]', reads),
+        _client("calendar-server", _key("calendar-server"), "serves: [calendar]"),
+        _client("rooms-server", _key("rooms-server"), "serves: [rooms]"),
+    )
+    return f"""\
+issuer: {at.issuer}
+listen: {{traffic: "{at.traffic}", console: "{at.console}", ops: "{at.ops}"}}
+owners:
+  team: {{contact: team@example.com}}
+resources:
+  calendar:
+    uri: {at.uri("calendar")}
+    owner: team
+    tenant: acme
+    scopes:
+      calendar:read: {{says: Read your calendar, tools: ["list_*"], default: true}}
+      calendar:write: {{says: Change your calendar, tools: [create_event]}}
+    upstream:
+      url: http://{at.calendar}/mcp
+      resource: http://{at.calendar_past}/mcp
+      credential: {{kind: exchange}}
+  rooms:
+    uri: {at.uri("rooms")}
+    owner: team
+    tenant: beta
+    scopes: {{rooms:read: {{says: See free rooms, tools: [find_room]}}, rooms:book: {{says: Book rooms}}}}
+    upstream:
+      url: http://{at.rooms}/mcp
+      resource: http://{at.rooms_past}/mcp
+      credential: {{kind: exchange}}
+  notes:
+    uri: {NOTES}
+    owner: team
+    scopes: {{notes:read: {{says: Read notes}}}}
+  scripted:
+    uri: {at.uri("scripted")}
+    owner: team
+    scopes: {{scripted:use: {{says: Use it, tools: [list_events]}}}}
+    upstream:
+      url: http://{at.scripted}/mcp
+      resource: http://{at.scripted}/mcp
+      credential: {{kind: exchange}}
+      unsafe_open_upstream: true
+  open:
+    uri: {at.uri("open")}
+    owner: team
+    scopes: {{open:use: {{says: Use it, tools: ["*"]}}}}
+    upstream:
+      url: http://{at.scripted}/open
+      resource: http://{at.scripted}/open
+      credential: {{kind: exchange}}
+clients:
+{"".join(clients)}hops:
+  - {{from: calendar, to: rooms, scopes: {{calendar:write: [rooms:read]}}}}
+  - {{from: rooms, to: calendar, scopes: {{rooms:read: [calendar:read]}}}}
+"""
