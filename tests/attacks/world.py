@@ -116,6 +116,7 @@ class World:
     dripping: asyncio.Task[list[Answer]]
     attacker: SigningKey = field(default_factory=SigningKey.generate)
     leaks: Leaks = field(default_factory=Leaks)
+    tried: set[tuple[str, Door]] = field(default_factory=set)
 
     @property
     def issuer(self) -> str:
@@ -280,9 +281,7 @@ def a_request(method: str, params: Mapping[str, Any] | None = None, **headers: s
 def with_token(wire: Wire, token: str) -> Wire:
     """The same request, authorized."""
     authorization = ("authorization", f"Bearer {token}")
-    return Wire(
-        method=wire.method, headers=(*wire.headers, authorization), body=wire.body, target=wire.target
-    )
+    return Wire(method=wire.method, headers=(*wire.headers, authorization), body=wire.body, target=wire.target)
 
 
 @contextlib.asynccontextmanager

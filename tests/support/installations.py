@@ -70,8 +70,10 @@ def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
 
 
 @contextmanager
-def installed(folder: Path, upstream: str, *, unsafe_open: bool = False, extra: str = "") -> Iterator[Installation]:
-    """Init and serve with this upstream; ends with the block. `extra` is YAML under the resource's `upstream`."""
+def installed(
+    folder: Path, upstream: str, *, unsafe_open: bool = False, more_clients: str = ""
+) -> Iterator[Installation]:
+    """Init and serve with this upstream; ends with the block. `more_clients` is YAML, indented by two."""
     traffic, console, ops = (f"127.0.0.1:{port}" for port in free_ports(3))
     issuer = f"http://{traffic}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +97,6 @@ resources:
       resource: {upstream}
       credential: {{kind: exchange}}
       {open_upstream}
-      {extra}
 clients:
   agent:
     owner: testers
@@ -103,7 +104,7 @@ clients:
     expires: 2099-12-31
     authentication: {{method: client_secret_basic, secret: {SECRET}}}
     reaches: {{everything: ["everything:use"]}}
-""",
+{more_clients}""",
         encoding="utf-8",
     )
     run_perhop(folder, "init", str(folder))

@@ -11,11 +11,13 @@ from typing import Any
 
 import httpx2
 
+from perhop.control.socket import is_answered
 from perhop.errors import PerhopError
 from perhop.journal.keys import VKEY_FILE, load_journal_key, load_vkey
 from perhop.journal.verify import verify_journal
 from perhop.policy.policy_set import load_policies
 from perhop.settings import Settings
+from perhop.storage.journal_db import checkpoint_path
 from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
 from perhop.storage.migrate import check_migrated
 from perhop.wiring.keys import load_signing_key
@@ -51,7 +53,8 @@ async def _keys(patient: _Patient) -> Finding:
     for file in files:
         load_signing_key(file)
     load_journal_key(patient.settings.keys_dir)
-    return Finding("keys", bool(files), f"{len(files)} signing keys and the journal's", "run `perhop init`")
+    seen = f"signing keys: {len(files)}, and the journal's key"
+    return Finding("keys", bool(files), seen, "run `perhop init`")
 
 
 async def _database(patient: _Patient) -> Finding:
@@ -61,22 +64,25 @@ async def _database(patient: _Patient) -> Finding:
 
 async def _journal(patient: _Patient) -> Finding:
     key = load_vkey(patient.settings.keys_dir / VKEY_FILE)
+    published = checkpoint_path(patient.settings.journal_path)
+    # Read before the journal: the journal may have grown since, but never shrunk.
+    kept = [published.read_text(encoding="utf-8")] if published.is_file() else []
     with JournalSnapshot(patient.settings.journal_path) as snapshot:
-        found = await asyncio.to_thread(verify_journal, snapshot, key)
+        found = await asyncio.to_thread(verify_journal, snapshot, key, checkpoints=kept)
     return Finding(
-        "journal", found.ok, f"{found.records} records" if found.ok else found.problem, "keep the files, see docs"
+        "journal", found.ok, f"records: {found.records}, verified" if found.ok else found.problem, "keep the files, see docs"
     )
 
 
 async def _unfinished(patient: _Patient) -> Finding:
     with JournalQueries(patient.settings.journal_path) as reader:
         count = sum(1 for _ in reader.unfinished())
-    return Finding("unfinished calls", True, f"{count} permitted calls without an outcome")
+    return Finding("unfinished calls", True, f"permitted calls without an outcome: {count}")
 
 
 async def _policies(patient: _Patient) -> Finding:
     policies = load_policies(patient.settings.policies_dir)
-    return Finding("policies", True, f"{len(policies.policies)} policies, version {policies.version}")
+    return Finding("policies", True, f"policies: {len(policies.policies)}, version {policies.version}")
 
 
 async def _unsafe(patient: _Patient) -> Finding:
@@ -130,7 +136,7 @@ async def diagnose(settings: Settings, *, now: float) -> list[Finding]:
     async with httpx2.AsyncClient(timeout=5) as http:
         patient = _Patient(settings, http, now)
         found = [await _examine(check, patient) for check in OFFLINE]
-        if settings.socket_path.exists():
+        if await is_answered(settings.socket_path):
             return found + [await _examine(check, patient) for check in ONLINE]
     return [*found, Finding("server", True, "not running: metadata, clock and upstreams were not looked at")]
 
@@ -139,6 +145,6 @@ async def _examine(check: Callable[[_Patient], Awaitable[Finding]], patient: _Pa
     name = check.__name__.strip("_").replace("_", " ")
     try:
         return await check(patient)
-    except (PerhopError, httpx2.HTTPError, ValueError, KeyError) as error:
+    except (PerhopError, httpx2.HTTPError, OSError, ValueError, KeyError) as error:
         advice = getattr(error, "advice", None)
         return Finding(name, False, str(error) or type(error).__name__, advice() if advice else "see the log")

@@ -6,19 +6,22 @@ The arguments and the result of each are JSON, since they cross the control sock
 from __future__ import annotations
 
 import asyncio
-import getpass
+import inspect
+import os
+import pwd
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.core.secret import Secret
-from perhop.errors import NotFound, OperatorError, SettingsError
+from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
+from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
 from perhop.wiring.plane import Plane
 
@@ -28,47 +31,104 @@ MIN_PASSWORD = 12
 
 
 def _by() -> str:
-    return f"operator:{getpass.getuser()}"
+    try:
+        return f"operator:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # in a container nobody may have named the user
+        return f"operator:{os.getuid()}"
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str) -> Mapping[str, Any]:
-    """Revoke by token, agent, subject, resource or tenant; descendants along."""
-    if kind == RevokedObject.TOKEN and value.count(".") == 2:
-        value = plane.verify_here(value).jti
-    revoked = await plane.issuer.revoker.revoke(RevokedObject(kind), value, why=why, by=_by())
-    return {"kind": kind, "value": value, "live": revoked.live, "jtis": list(revoked.jtis)}
+    """Revoke by token, agent, subject, resource or tenant; descendants along. What is not known is revoked as well."""
+    named = RevokedObject(kind)
+    if named is RevokedObject.TOKEN and value.count(".") == 2:
+        value = _jti_of(plane, value)
+    known = await _is_known(plane, named, value)
+    revoked = await plane.issuer.revoker.revoke(named, value, why=why, by=_by())
+    return {"kind": kind, "value": value, "known": known, "live": revoked.live, "jtis": list(revoked.jtis)}
+
+
+def _jti_of(plane: Plane, raw: str) -> str:
+    """The id of a token of ours, which may have expired."""
+    try:
+        return plane.verify_here(raw).jti
+    except TokenExpired:
+        # Times are looked at last: the signature held.
+        return str(inspect_token(raw, now=0).claims["jti"])
+
+
+async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
+    """True if the configuration, the accounts or the records of tokens hold something of this name."""
+    registry = plane.registry
+    match kind:
+        case RevokedObject.TOKEN:
+            return bool(await plane.issuer.stores.lineage.audiences(value))
+        case RevokedObject.AGENT:
+            return value in registry.clients
+        case RevokedObject.SUBJECT:
+            accounts = await plane.issuer.stores.accounts.list()
+            return value in registry.clients or any(each.subject == value for each in accounts)
+        case RevokedObject.RESOURCE:
+            uris = {uri for each in registry.resources.values() for uri in (each.uri, each.server_uri)}
+            return value in registry.resources or value in uris
+        case RevokedObject.TENANT:
+            return any(each.tenant == value for each in registry.resources.values())
+        case _:
+            assert_never(kind)
 
 
 async def disable(plane: Plane, *, kind: str, name: str, why: str) -> Mapping[str, Any]:
-    """Disable a client or resource, and revoke its tokens."""
+    """Disable a client, a resource, or an owner with all that it answers for; and revoke the tokens."""
     _defined(plane, kind, name)
     await plane.issuer.standing.disable(kind, name, why=why, now=plane.issuer.now())
     await plane.journal.append(_changed(Event.CONFIG_LOADED, kind=kind, name=name, change="disabled", why=why))
-    revoked_as = RevokedObject.AGENT if kind == "client" else RevokedObject.RESOURCE
-    revoked = await plane.issuer.revoker.revoke(revoked_as, name, why=why or f"{kind} disabled", by=_by())
-    return {"kind": kind, "name": name, "live": revoked.live}
+    jtis: set[str] = set()
+    for revoked_as, value in _tokens_of(plane, kind, name):
+        revoked = await plane.issuer.revoker.revoke(revoked_as, value, why=why or f"{kind} {name} disabled", by=_by())
+        jtis.update(revoked.jtis)
+    return {"kind": kind, "name": name, "live": len(jtis)}
+
+
+def _tokens_of(plane: Plane, kind: str, name: str) -> list[tuple[RevokedObject, str]]:
+    registry = plane.registry
+    match kind:
+        case "client":
+            return [(RevokedObject.AGENT, name)]
+        case "resource":
+            return [(RevokedObject.RESOURCE, name)]
+        case _:
+            clients = [each.id for each in registry.clients.values() if each.owner == name]
+            resources = [each.name for each in registry.resources.values() if each.owner == name]
+            return [
+                *((RevokedObject.AGENT, client) for client in clients),
+                *((RevokedObject.RESOURCE, resource) for resource in resources),
+            ]
 
 
 async def enable(plane: Plane, *, kind: str, name: str) -> Mapping[str, Any]:
     """Lift a disabling."""
     _defined(plane, kind, name)
-    lifted = await plane.issuer.standing.enable(kind, name, now=plane.issuer.now())
+    # Recorded first: what gives power back is never done without a record.
     await plane.journal.append(_changed(Event.CONFIG_LOADED, kind=kind, name=name, change="enabled"))
+    lifted = await plane.issuer.standing.enable(kind, name, now=plane.issuer.now())
     return {"kind": kind, "name": name, "was_disabled": lifted}
 
 
 async def account_add(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
     """Add a local account."""
     chosen = _password(password)
+    address = _address(email)
     account = Account(
-        email=parse_email(email),
+        email=address,
         subject=f"user:{secrets.token_urlsafe(16)}",
         password_hash=await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal()),
     )
-    if not await plane.issuer.stores.accounts.add(account):
-        raise OperatorError(f"there is an account `{email}` already", advice=f"run `perhop account password {email}`")
-    await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="added"))
-    return {"email": email, "subject": account.subject, **({} if password else {"password": chosen.reveal()})}
+    accounts = plane.issuer.stores.accounts
+    if await accounts.get(address) is None:
+        await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="added"))
+        if await accounts.add(account):
+            return _account_result(account, chosen, made=password is None)
+    advice = f"run `perhop account password {address}`"
+    raise OperatorError(f"there is an account `{address}` already", advice=advice)
 
 
 async def account_password(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
@@ -76,9 +136,14 @@ async def account_password(plane: Plane, *, email: str, password: str | None) ->
     account = await _account(plane, email)
     chosen = _password(password)
     password_hash = await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal())
-    await plane.issuer.stores.accounts.set_password(account.email, password_hash)
     await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="password"))
-    return {"email": email, "subject": account.subject, **({} if password else {"password": chosen.reveal()})}
+    await plane.issuer.stores.accounts.set_password(account.email, password_hash)
+    return _account_result(account, chosen, made=password is None)
+
+
+def _account_result(account: Account, password: Secret, *, made: bool) -> Mapping[str, Any]:
+    shown = {"password": password.reveal()} if made else {}
+    return {"email": account.email, "subject": account.subject, **shown}
 
 
 async def account_disable(plane: Plane, *, email: str) -> Mapping[str, Any]:
@@ -89,11 +154,13 @@ async def account_disable(plane: Plane, *, email: str) -> Mapping[str, Any]:
     revoked = await plane.issuer.revoker.revoke(
         RevokedObject.SUBJECT, account.subject, why="account disabled", by=_by()
     )
-    return {"email": email, "subject": account.subject, "live": revoked.live}
+    return {"email": account.email, "subject": account.subject, "live": revoked.live}
 
 
 async def token_issue(plane: Plane, *, client: str, resource: str, scopes: list[str] | None) -> Mapping[str, Any]:
     """Issue a token for a client, by the rules of client credentials."""
+    if resource not in plane.registry.resources and "://" not in resource:
+        raise _undefined("resource", resource)
     minted = await issue_for_operator(plane.issuer, client_id=client, resource=resource, scopes=scopes)
     return {
         "access_token": minted.raw.reveal(),
@@ -117,6 +184,8 @@ async def key_rotate(plane: Plane, *, alg: str | None, now: bool) -> Mapping[str
     return {"kid": rotated.kid, "alg": rotated.algorithm.value, "state": rotated.state.value, "signs_from": signs_from}
 
 
+_SAME_VERSION = "use the same version of perhop for the command and the server"
+
 OPERATIONS: Mapping[str, Operation] = {
     "revoke": revoke,
     "standing.disable": disable,
@@ -132,11 +201,15 @@ OPERATIONS: Mapping[str, Operation] = {
 async def run_operation(plane: Plane, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """Run the operation of this name.
 
-    Raises: NotFound
+    Raises: NotFound, OperatorError, Refused, Unavailable
     """
     operation = OPERATIONS.get(name)
     if operation is None:
-        raise NotFound(f"there is no operation `{name}`", advice="use the same version for command and server")
+        raise NotFound(f"there is no operation `{name}`", advice=_SAME_VERSION)
+    try:
+        inspect.signature(operation).bind(plane, **arguments)
+    except TypeError as error:
+        raise OperatorError(f"the operation `{name}` takes other arguments", advice=_SAME_VERSION) from error
     return await operation(plane, **arguments)
 
 
@@ -147,7 +220,19 @@ def _defined(plane: Plane, kind: str, name: str) -> None:
         "owner": plane.registry.owners,
     }[kind]
     if name not in names:
-        raise NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
+        raise _undefined(kind, name)
+
+
+def _undefined(kind: str, name: str) -> NotFound:
+    return NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
+
+
+def _address(email: str) -> str:
+    address = parse_email(email)
+    local, at, host = address.rpartition("@")
+    if not (local and at and host) or any(each.isspace() or not each.isprintable() for each in address):
+        raise SettingsError(f"`{email}` is not an e-mail address", advice="write it as ann@example.com")
+    return address
 
 
 async def _account(plane: Plane, email: str) -> Account:

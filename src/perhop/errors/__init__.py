@@ -47,6 +47,7 @@ from perhop.errors.bearer import (
 from perhop.errors.operator import (
     CheckFailed,
     JournalDamaged,
+    JournalLocked,
     KeyUnusable,
     NotFound,
     OperatorError,
@@ -153,6 +154,7 @@ __all__ = [
     "HttpMethodNotAllowed",
     "IssuerUnavailable",
     "JournalDamaged",
+    "JournalLocked",
     "JournalUnavailable",
     "JsonUnparsable",
     "KeyUnusable",

@@ -40,6 +40,10 @@ class JournalDamaged(OperatorError):
     exit_code = 7
 
 
+class JournalLocked(OperatorError):
+    """Another process writes the journal; it has one writer at a time."""
+
+
 class NotFound(OperatorError):
     exit_code = 6
 

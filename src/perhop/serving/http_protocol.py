@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with the two bounds that it lacks: the size of the header section, and its time.
+"""uvicorn's HTTP protocol with the bounds that it lacks: the size of the header section, and its time.
 
 Everything else, parsing above all, stays with uvicorn and llhttp.
 """
@@ -14,7 +14,7 @@ MAX_HEADER_BYTES = 16 * 1024
 """Names, values and their four separators; a larger section is answered 431."""
 
 MAX_UNPARSED_BYTES = 2 * MAX_HEADER_BYTES
-"""Bytes of a request line and headers that never end: nothing legal is that long."""
+"""Bytes that are neither body nor the end of anything: of a request line, headers, a chunk's header or trailers."""
 
 HEADER_SECONDS = 5.0
 """From the connection, or the first byte of a further request, to the end of its headers."""
@@ -44,20 +44,32 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._in_headers:
-            self._unparsed += len(data)
+        self._unparsed += len(data)
         super().data_received(data)
-        if self._in_headers and self._unparsed > MAX_UNPARSED_BYTES:
+        if self._unparsed > MAX_UNPARSED_BYTES:
             self._refuse(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
+        # What was sent right behind a refused request came in the same read, and is not looked at either.
+        if self._refused:
+            return
         super().on_message_begin()
         if not self._in_headers:
-            self._unparsed = 0
             self._await_headers()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A trailer is no header, whatever it is called, and nothing of ours reads one.
+
+        Spec: RFC 9110 §6.5.1
+        """
+        if self._in_headers and not self._refused:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._refused:
+            return
         self._in_headers = False
+        self._unparsed = 0
         self._stop_timer()
         if sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
             self._refuse(_TOO_LARGE)
@@ -66,10 +78,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
+            self._unparsed = 0
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         if not self._refused:
+            self._unparsed = 0
             super().on_message_complete()
 
     def _await_headers(self) -> None:
@@ -85,6 +99,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, answer: bytes) -> None:
         self._refused = True
         self._stop_timer()
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        # In the middle of the answer to an earlier request these bytes would be read as a part of it.
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.write(answer)
-            self.transport.close()
+        self.transport.close()

@@ -54,11 +54,12 @@ async def listening(apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off
 
     Raises: OperatorError
     """
-    sockets = [(bind(address), app) for address, app in apps.items()]
-    servers = [_server(app, lifespan) for _, app in sockets]
+    with contextlib.ExitStack() as bound:
+        sockets = [bound.enter_context(bind(address)) for address in apps]
+        bound.pop_all()  # all or none: from here on each server closes its own
+    servers = [_server(app, lifespan) for app in apps.values()]
     running = [
-        asyncio.create_task(server.serve(sockets=[listener]))
-        for server, (listener, _) in zip(servers, sockets, strict=True)
+        asyncio.create_task(server.serve(sockets=[listener])) for server, listener in zip(servers, sockets, strict=True)
     ]
     try:
         while not all(server.started for server in servers):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from perhop.errors import JournalDamaged, JournalUnavailable, NotFound, OperatorError
+from perhop.errors import JournalDamaged, JournalLocked, JournalUnavailable, NotFound, OperatorError
 from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.keys import JournalKey
 from perhop.journal.store import Row, SignedTree, Tail
@@ -103,7 +103,7 @@ class JournalDatabase:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
-            raise OperatorError(
+            raise JournalLocked(
                 f"another process writes the journal `{path}`", advice="a journal has one writer; stop the other one"
             ) from error
 

@@ -24,7 +24,7 @@ class Inspection:
 
 
 def inspect_token(raw: str, *, now: int) -> Inspection:
-    """Read a token as far as it can be read. Does not look at signature, issuer, revocation, or whose audience it is."""
+    """Read a token as far as it can be read. Does not look at signature, issuer, revocation, or whose it is."""
     try:
         jws = parse_compact(raw)
     except Refused as fact:
