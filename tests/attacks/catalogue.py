@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.attacks.row import Row
-from tests.attacks.rows import claims, signatures
+from tests.attacks.rows import audiences, calls, claims, credentials, messages, signatures, upstreams, wire
 
-ROWS: Sequence[Row] = (*signatures.ROWS, *claims.ROWS)
+_ROOMS = (signatures, claims, audiences, credentials, messages, wire, calls, upstreams)
+
+ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mcp.server import MCPServer
@@ -11,6 +12,7 @@ from mcp.server import MCPServer
 from perhop.core.call import Headers
 from perhop.resource_server import Guard
 from perhop.resource_server.asgi import AsgiApp, AsgiMessage, AsgiScope, Receive, Send, read_headers
+from tests.support.upstreams import RecordingUpstream, Scripted
 
 
 @dataclass(slots=True)
@@ -118,3 +120,13 @@ def rooms_server() -> MCPServer:
         return f"Ada ({day})"
 
     return server
+
+
+@contextlib.contextmanager
+def answering(upstream: RecordingUpstream, answer: Scripted) -> Iterator[None]:
+    """The scripted upstream says this while the block runs."""
+    before, upstream.script = upstream.script, lambda _: answer
+    try:
+        yield
+    finally:
+        upstream.script = before

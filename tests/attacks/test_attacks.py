@@ -48,8 +48,8 @@ def _told(seen: Seen) -> Any:
     if seen.answer is None or seen.answer.status < 400:
         return seen.observed
     challenge = {name: value for name, value in seen.answer.challenge.items() if name != "resource_metadata"}
-    error = seen.answer.message.get("error") if isinstance(seen.answer.message, dict) else None
-    if isinstance(error, dict) and isinstance(error.get("data"), dict):
-        error["data"].pop("record", None)
+    message = seen.answer.message
+    if isinstance(message, dict) and isinstance(message.get("error"), dict):
+        message["error"].get("data", {}).pop("record", None)
     kept = {name: seen.answer.header(name) for name in ("cache-control", "content-type", "retry-after", "allow")}
-    return seen.observed, challenge, seen.answer.message, kept
+    return seen.observed, challenge, message, kept

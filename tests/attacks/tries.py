@@ -87,11 +87,11 @@ def _bearer_attempt(door: Door, make: MakeToken) -> Attempt:
     async def attempt(world: World) -> Sights:
         entrance = world.entrance(door)
         sights: dict[str, Seen] = {}
-        for name in _names(make(Target(world, entrance.audience))):
-            # Made anew for each try: a second has gone by, and it may be the one that counts.
-            made = _variants(await _settled(make(Target(world, entrance.audience))))[name]
+        for name, made in _variants(await _settled(make(Target(world, entrance.audience)))).items():
+            # One that depends on the very second is made when it is sent.
+            credentials = made(Target(world, entrance.audience)) if callable(made) else made
             wire = a_call("list_events", {"day": ARGUMENT})
-            sights[name] = await world.knock(entrance, _authorized(world, wire, made))
+            sights[name] = await world.knock(entrance, _authorized(world, wire, credentials))
         return sights
 
     return attempt
@@ -217,7 +217,3 @@ async def _settled(made: Any) -> Any:
 
 def _variants(made: Any) -> Variants:
     return made if isinstance(made, Mapping) else {"": made}
-
-
-def _names(made: Any) -> list[str]:
-    return list(_variants(made))

@@ -110,6 +110,10 @@ class WatchedJournal:
     def mac(self, arguments: Mapping[str, Any]) -> str:
         return self._journal.mac(arguments)
 
+    async def close(self) -> None:
+        """Nothing is taken any more."""
+        await self._journal.close()
+
     async def holds(self, count: int) -> None:
         """Return when the journal has taken this many records."""
         async with asyncio.timeout(5), self._grown:

@@ -4,59 +4,45 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from perhop.cli.carry_out import carry_out, look_up
-from perhop.cli.output import AsJson, ConfigFile, emit, emit_json, emit_table, say
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import counted, emit, emit_json, emit_table, emit_text, say
 
-app = typer.Typer(no_args_is_help=True, help="Local accounts of people.")
+app = command_group("Local accounts of people.")
 
-Email = Annotated[str, typer.Argument(metavar="EMAIL")]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The e-mail address that the person signs in with.")]
 PasswordFile = Annotated[
     str | None,
-    typer.Option("--password-file", metavar="FILE|-", help="Take the password from a file or from stdin."),
+    typer.Option("--password-file", metavar="FILE|-", help="Take the password from a file, or from stdin."),
 ]
-
-
-def _password(source: str | None) -> str | None:
-    if source is None:
-        return None
-    text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    return text.removesuffix("\n").removesuffix("\r")
-
-
-def _tell_password(result: dict[str, object], *, as_json: bool) -> None:
-    if as_json:
-        emit_json(result)
-    elif "password" in result:
-        say("The password, shown once:")
-        emit({}, as_json=False, text=str(result["password"]))
 
 
 @app.command()
 def add(email: Email, password_file: PasswordFile = None, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Add an account; without a password file a password is made and printed once."""
+    """Add an account. Without a password file a password is made, and printed once."""
     result = carry_out(config, "account.add", {"email": email, "password": _password(password_file)})
-    _tell_password(result, as_json=as_json)
+    _tell(result, "added", as_json=as_json)
 
 
 @app.command()
 def password(
     email: Email, password_file: PasswordFile = None, as_json: AsJson = False, config: ConfigFile = None
 ) -> None:
-    """Set a new password; signs the person out everywhere."""
+    """Set a new password. Without a password file one is made, and printed once."""
     result = carry_out(config, "account.password", {"email": email, "password": _password(password_file)})
-    _tell_password(result, as_json=as_json)
+    _tell(result, "changed", as_json=as_json)
 
 
 @app.command()
 def disable(email: Email, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Disable an account and revoke every token of the person."""
+    """Disable an account, and revoke every token of the person."""
     result = carry_out(config, "account.disable", {"email": email})
-    if as_json:
-        emit_json(result)
+    text = f"disabled: account {result['email']}; {counted(result['live'], 'live token')} revoked"
+    emit(result, as_json=as_json, text=text)
 
 
 @app.command("list")
@@ -65,8 +51,26 @@ def list_(as_json: AsJson = False, config: ConfigFile = None) -> None:
     accounts = look_up(config, "accounts")
     if as_json:
         emit_json(accounts)
-    else:
-        emit_table(
-            ("E-MAIL", "SUBJECT", "STATE"),
-            ((each["email"], each["subject"], each["state"]) for each in accounts),
-        )
+        return
+    emit_table(("E-MAIL", "SUBJECT", "STATE"), ((each["email"], each["subject"], each["state"]) for each in accounts))
+
+
+def _password(source: str | None) -> str | None:
+    if source is None:
+        return None
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        raise typer.BadParameter(f"`{source}` {why}", param_hint="--password-file") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _tell(result: dict[str, Any], done: str, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(result)
+        return
+    say(f"{done}: account {result['email']}")
+    if "password" in result:
+        say("The password, shown once:")
+        emit_text(result["password"])

@@ -1,26 +1,47 @@
-"""How a command changes something, through the running server or in the files, and how it looks something up."""
+"""How a command gets at the installation: its settings, a change of it, a look at it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from perhop.cli.output import config_path
-from perhop.control.local import carry_out as carry_out_anywhere
-from perhop.control.lookup import look_up as look_up_files
-from perhop.settings import load
+from perhop.cli.options import config_path
+
+if TYPE_CHECKING:
+    from perhop.settings import Settings
+
+
+def load_settings(config: Path | None) -> Settings:
+    """The configuration of this command.
+
+    Raises: SettingsError
+    """
+    from perhop.settings import load
+
+    return load(config_path(config), os.environ)
 
 
 def carry_out(config: Path | None, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one operation and give its result; raises the errors that `main` turns into exit codes."""
-    settings = load(config_path(config), os.environ)
-    return dict(asyncio.run(carry_out_anywhere(settings, operation, arguments)))
+    """Run one operation, in the running server or here, and give its result.
+
+    Raises: OperatorError, Refused, Unavailable
+    """
+    import asyncio
+
+    from perhop.control.local import carry_out as carry_out_anywhere
+
+    return dict(asyncio.run(carry_out_anywhere(load_settings(config), operation, arguments)))
 
 
 def look_up(config: Path | None, what: str) -> list[dict[str, Any]]:
-    """Rows for a list command, from the files."""
-    settings = load(config_path(config), os.environ)
-    return asyncio.run(look_up_files(settings, what))
+    """Rows for a list command, from the files.
+
+    Raises: OperatorError, StorageUnavailable
+    """
+    import asyncio
+
+    from perhop.control.lookup import look_up as look_up_files
+
+    return asyncio.run(look_up_files(load_settings(config), what))

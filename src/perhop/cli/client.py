@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from perhop.cli.carry_out import carry_out, look_up
-from perhop.cli.output import AsJson, ConfigFile, emit, emit_json, emit_table
+from perhop.cli.carry_out import look_up
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit_json, emit_table
+from perhop.cli.standing import Why, disable_named, enable_named
 
-app = typer.Typer(no_args_is_help=True, help="Registered clients: agents, applications and servers that call on.")
+app = command_group("Clients: agents, applications, servers that call on.")
 
-Name = Annotated[str, typer.Argument(metavar="CLIENT")]
+Name = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
 
 
 @app.command("list")
@@ -20,7 +22,7 @@ def list_(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """List clients with owner, purpose, expiry, standing and last use."""
+    """List clients with owner, purpose, standing and last use."""
     rows = [row for row in look_up(config, "clients") if not unused or row["last_used"] is None]
     if as_json:
         emit_json(rows)
@@ -28,26 +30,26 @@ def list_(
     emit_table(
         ("CLIENT", "OWNER", "PURPOSE", "EXPIRES", "STANDING", "LAST USED"),
         (
-            (row["id"], row["owner"], row["purpose"], row["expires"], row["standing"], row["last_used"] or "never")
+            (
+                row["id"],
+                row["owner"],
+                row["purpose"],
+                row["expires"],
+                row["standing"],
+                (row["last_used"] or "never")[:10],
+            )
             for row in rows
         ),
     )
 
 
 @app.command()
-def disable(
-    name: Name,
-    why: Annotated[str, typer.Option(help="The reason, for the journal.")] = "",
-    as_json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
-    """Disable a client and revoke its tokens; it stays disabled until enabled."""
-    result = carry_out(config, "standing.disable", {"kind": "client", "name": name, "why": why})
-    emit(result, as_json=as_json, text=f"disabled: client {name}")
+def disable(name: Name, why: Why = "", as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Disable a client and revoke its tokens. It stays disabled until it is enabled."""
+    disable_named("client", name, why=why, as_json=as_json, config=config)
 
 
 @app.command()
 def enable(name: Name, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Enable a client again; tokens revoked before stay revoked."""
-    result = carry_out(config, "standing.enable", {"kind": "client", "name": name})
-    emit(result, as_json=as_json, text=f"enabled: client {name}")
+    """Enable a client again. Tokens that were revoked stay revoked."""
+    enable_named("client", name, as_json=as_json, config=config)

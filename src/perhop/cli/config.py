@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import typer
-import yaml
 
-from perhop.cli.output import AsJson, ConfigFile, ExitCode, config_path, emit_json, emit_text, say
-from perhop.settings import check as check_settings
-from perhop.settings import load, schema, show
+from perhop.cli.options import AsJson, ConfigFile, command_group, config_path
+from perhop.cli.output import emit_json, emit_text, say
+from perhop.control.failure import ExitCode
+from perhop.errors import SettingsError
 
-app = typer.Typer(no_args_is_help=True, help="The configuration file.")
+app = command_group("The configuration file.")
 
 
 @app.command("schema")
-def schema_() -> None:
+def schema_(as_json: AsJson = False) -> None:
     """Print the JSON Schema of the configuration file."""
+    from perhop.settings import schema
+
+    del as_json  # a JSON Schema is JSON, asked for or not
     emit_json(schema())
 
 
 @app.command()
 def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Read the file as `serve` would and say everything that is wrong with it."""
+    """Say everything that is wrong with the file, each with its line."""
     path = config_path(config)
-    problems = check_settings(path, os.environ)
-    unsafe = [] if problems else list(load(path, os.environ).unsafe())
+    problems = _problems(path)
+    unsafe = [] if problems else _unsafe(path)
     if as_json:
-        emit_json({"ok": not problems, "problems": [str(problem) for problem in problems], "unsafe": unsafe})
+        emit_json({"ok": not problems, "problems": problems, "unsafe": unsafe})
     else:
         for problem in problems:
-            emit_text(str(problem))
+            place = f"{problem['place']}: " if problem["place"] else ""
+            emit_text(f"{place}{problem['problem']}" + (f"; {problem['advice']}" if problem["advice"] else ""))
         for weakening in unsafe:
             say(f"unsafe: {weakening}")
         if not problems:
@@ -39,11 +45,32 @@ def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
+def _problems(path: Path) -> list[dict[str, Any]]:
+    from perhop.settings import check as check_settings
+
+    try:
+        found = check_settings(path, os.environ)
+    except SettingsError as error:
+        if not path.is_file():
+            raise
+        # The file is no YAML that we read: this is all that can be said of it.
+        return [{"place": "", "problem": error.problem, "advice": error.advice()}]
+    return [{"place": each.place, "problem": each.text, "advice": each.advice} for each in found]
+
+
+def _unsafe(path: Path) -> list[str]:
+    from perhop.settings import load
+
+    return list(load(path, os.environ).unsafe())
+
+
 @app.command("show")
 def show_(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Print the configuration in force, defaults and environment included, secrets redacted."""
+    """Print the configuration in force. Defaults and environment are in it, secrets are not."""
+    from perhop.settings import render, show
+
     shown = show(config_path(config), os.environ)
     if as_json:
         emit_json(shown)
     else:
-        emit_text(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
+        emit_text(render(shown))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import signal
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perhop.cli.output import AsJson, ExitCode, emit_json, emit_table, emit_text, say, stderr, stdout
+from perhop.cli.options import AsJson
+from perhop.cli.output import emit_json, emit_table, emit_text, progress, say
 from perhop.cli.trace import hop_tree
-from perhop.demo.attacks import Outcome
-from perhop.demo.run import Report, perform, staged
-from perhop.demo.scene import Scene
+from perhop.control.failure import ExitCode
+from perhop.errors import OperatorError
+
+if TYPE_CHECKING:
+    from perhop.demo.attacks import Outcome
+    from perhop.demo.run import Report
+    from perhop.demo.scene import Scene
 
 
 def demo(
@@ -28,7 +29,11 @@ def demo(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run two real MCP servers behind a gateway, an agent that needs both, and the attacks that are refused."""
+    """See it work, and see the attacks refused. Two real MCP servers, an agent that needs both, and a thief."""
+    import asyncio
+    import logging
+    import tempfile
+
     for noisy in ("uvicorn", "mcp", "fastmcp", "httpx2", "FastMCP"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="perhop-demo-") as temporary:
@@ -38,10 +43,17 @@ def demo(
 
 
 async def _run(folder: Path, *, keep: bool, as_json: bool) -> Report:
-    async with contextlib.AsyncExitStack() as stack:
-        with stderr.status("starting authorization server, gateway and two MCP servers") as status:
+    from contextlib import AsyncExitStack
+
+    async with AsyncExitStack() as stack:
+        with progress("starting authorization server, gateway and two MCP servers") as tell:
+            try:
+                from perhop.demo.run import perform, staged
+            except ModuleNotFoundError as error:
+                advice = "run `pip install 'perhop[demo]'`"
+                raise OperatorError(f"the demo needs `{error.name}`, which is not installed", advice=advice) from error
             scene = await stack.enter_async_context(staged(folder))
-            report = await perform(scene, status.update)
+            report = await perform(scene, tell)
         if as_json:
             emit_json(report.as_json())
         else:
@@ -52,9 +64,13 @@ async def _run(folder: Path, *, keep: bool, as_json: bool) -> Report:
 
 
 async def _keep_running(scene: Scene) -> None:
+    import asyncio
+    import signal
+
     say(f"running at {scene.addresses.issuer}; files in {scene.folder}; interrupt to stop")
     for resource in scene.settings.registry.resources.values():
         say(f"  {resource.name}: {resource.uri}")
+    say(f"Look around: perhop journal tail --config {scene.folder / 'perhop.yaml'}")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,22 +78,32 @@ async def _keep_running(scene: Scene) -> None:
 
 
 def _print(report: Report) -> None:
-    _print_outcomes("What the agent did", report.steps)
-    stdout.print(hop_tree(report.hops))
-    stdout.print()
-    _print_outcomes("What was tried", report.attacks)
+    emit_text("What the agent did")
+    emit_table(
+        ("", "STEP", "AT", "SEEN"),
+        ((_verdict(each), each.title, each.at, _seen(each, expected=not each.ok)) for each in report.steps),
+    )
+    emit_text("\nWhat came of its token")
+    emit_text("\n".join(hop_tree(report.hops)))
+    emit_text("\nWhat was tried against it")
+    _print_attacks(report.attacks)
     journal = report.journal
-    emit_text(f"journal: {journal.records} records, {'verified' if journal.ok else 'NOT VERIFIED'}")
+    emit_text(f"\njournal: {journal.records} records, {'verified' if journal.ok else 'NOT VERIFIED'}")
     emit_text("all as expected" if report.ok else "NOT as expected")
 
 
-def _print_outcomes(title: str, outcomes: tuple[Outcome, ...]) -> None:
+def _print_attacks(attacks: Sequence[Outcome]) -> None:
     emit_table(
-        ("", "WHAT", "AT", "EXPECTED", "SEEN", "REASON"),
-        (
-            ("ok" if each.ok else "WRONG", each.title, each.at, each.expected, each.observed, each.reason)
-            for each in outcomes
-        ),
-        title=title,
+        ("", "TRIED", "AT", "EXPECTED", "SEEN"),
+        ((_verdict(each), each.id, each.at, each.expected, _seen(each)) for each in attacks),
     )
-    stdout.print()
+
+
+def _verdict(outcome: Outcome) -> str:
+    return "ok" if outcome.ok else "WRONG"
+
+
+def _seen(outcome: Outcome, *, expected: bool = False) -> str:
+    """What was observed and why, as the part that refused it recorded."""
+    said = (outcome.observed, outcome.reason, f"(expected {outcome.expected})" if expected else None)
+    return " ".join(each for each in said if each)

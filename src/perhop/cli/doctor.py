@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
 
 import typer
 
-from perhop.cli.output import AsJson, ConfigFile, ExitCode, config_path, emit_json, emit_table
-from perhop.control.doctor import diagnose
-from perhop.settings import load
+from perhop.cli.carry_out import load_settings
+from perhop.cli.options import AsJson, ConfigFile
+from perhop.cli.output import emit_json, emit_table
+from perhop.control.failure import ExitCode
 
 
 def doctor(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Check files, keys, database, journal, policies and, where a server runs, what it answers."""
-    settings = load(config_path(config), os.environ)
-    findings = asyncio.run(diagnose(settings, now=time.time()))
+    """Look whether this installation is whole. Files, keys, journal, policies, and what a running server answers."""
+    import asyncio
+
+    from perhop.control.doctor import diagnose
+
+    findings = asyncio.run(diagnose(load_settings(config), now=time.time()))
     if as_json:
         emit_json({"ok": all(each.ok for each in findings), "checks": [each.as_json() for each in findings]})
     else:
         emit_table(
-            ("", "CHECK", "SEEN", "REMEDY"),
-            (("ok" if each.ok else "WRONG", each.name, each.seen, "" if each.ok else each.remedy) for each in findings),
+            ("", "CHECK", "SEEN"),
+            (
+                (
+                    "ok" if each.ok else "WRONG",
+                    each.name,
+                    each.seen if each.ok or not each.remedy else f"{each.seen}; {each.remedy}",
+                )
+                for each in findings
+            ),
         )
     if not all(each.ok for each in findings):
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -10,21 +9,25 @@ from typing import Annotated
 
 import typer
 
-from perhop.cli.output import AsJson, emit_json, emit_text, say
-from perhop.founding import found
+from perhop.cli.options import AsJson
+from perhop.cli.output import emit_json, emit_text, say
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder; made if it is not there.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; made if it is not there.")] = Path(),
     upstream: Annotated[
-        str | None, typer.Option(metavar="URL", help="An MCP server that runs: becomes the first resource.")
+        str | None, typer.Option("--upstream", metavar="URL", help="An MCP server that runs: the first resource.")
     ] = None,
     signing_key: Annotated[
         Path | None, typer.Option("--signing-key", metavar="PEM", help="Take over this PKCS#8 signing key.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make configuration, policies, keys, database and journal; keep what is there."""
+    """Make an installation, or what is missing of one. What is there is kept."""
+    import asyncio
+
+    from perhop.founding import found
+
     founded = asyncio.run(
         found(folder, upstream_url=upstream, signing_key_pem=signing_key, environ=os.environ, clock=time.time)
     )
@@ -41,6 +44,8 @@ def init(
         return
     for made in founded.made:
         say(f"made {made}")
+    if not founded.made and password is None:
+        say("nothing was missing")
     if password is not None:
         say("The password of the account `admin`, shown once; it signs in to the console and nothing else:")
         emit_text(password)

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
+import textwrap
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perhop.cli.output import (
-    AsJson,
-    ConfigFile,
-    ExitCode,
-    config_path,
-    emit_json,
-    emit_lines,
-    emit_table,
-    emit_text,
-    say,
-    stderr,
-)
-from perhop.errors import CheckFailed, NotFound
-from perhop.journal.keys import VKEY_FILE, load_vkey
-from perhop.journal.proof import check_proof, make_proof
-from perhop.journal.query import Entry, Filter, parse_time
-from perhop.journal.verify import Verification, verify_journal
-from perhop.settings import Settings, load
-from perhop.storage.journal_db import checkpoint_path
-from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
+from perhop.cli.carry_out import load_settings
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit_json, emit_text, progress, say, terminal_width
+from perhop.control.failure import ExitCode
+from perhop.errors import CheckFailed, NotFound, OperatorError
 
-app = typer.Typer(no_args_is_help=True, help="The journal: one record per event.")
+if TYPE_CHECKING:
+    from perhop.journal.query import Entry
+    from perhop.journal.verify import Verification
+    from perhop.storage.journal_reader import JournalQueries
+
+app = command_group("The journal: one record per event.")
 
 FOLLOW_SECONDS = 0.5
+
+_CONTINUED = " " * 8
 
 PublicKey = Annotated[
     Path | None,
@@ -44,23 +39,30 @@ PublicKey = Annotated[
 @app.command()
 def verify(
     journal_db: Annotated[
-        Path | None, typer.Argument(metavar="[JOURNAL_DB]", help="A journal file; default: ours.")
+        Path | None, typer.Argument(metavar="JOURNAL_DB", help="A journal's file; default: that of the configuration.")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A checkpoint that was kept elsewhere (default: the last one).")
+        Path | None,
+        typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere (default: the last)."),
     ] = None,
     public_key: PublicKey = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Check every record against the tree and its signed checkpoints; name the first that is bad or missing."""
-    settings = None if journal_db is not None and public_key is not None else load(config_path(config), os.environ)
-    file = journal_db if journal_db is not None else _settings(settings).journal_path
-    key = load_vkey(public_key if public_key is not None else _settings(settings).keys_dir / VKEY_FILE)
-    kept = _kept_checkpoint(file, checkpoint)
-    with JournalSnapshot(file) as snapshot, stderr.status("verifying") as status:
+    """Check every record against the tree and its signed checkpoints. Names the first that is bad or missing."""
+    from perhop.journal.keys import VKEY_FILE, load_vkey
+    from perhop.journal.verify import verify_journal
+    from perhop.storage.journal_reader import JournalSnapshot
+
+    if journal_db is None or public_key is None:
+        settings = load_settings(config)
+        journal_db = journal_db or settings.journal_path
+        public_key = public_key or settings.keys_dir / VKEY_FILE
+    key = load_vkey(public_key)
+    kept = _kept_checkpoint(journal_db, checkpoint)
+    with JournalSnapshot(journal_db) as snapshot, progress("verifying") as tell:
         found = verify_journal(
-            snapshot, key, checkpoints=kept, progress=lambda count: status.update(f"verifying: {count} records")
+            snapshot, key, checkpoints=kept, progress=lambda count: tell(f"verifying: {count} records")
         )
     _print_verification(found, as_json=as_json)
     if not found.ok:
@@ -68,7 +70,12 @@ def verify(
 
 
 def _kept_checkpoint(file: Path, checkpoint: Path | None) -> list[str]:
-    """The checkpoint that was named, else the one published beside the journal, if it is there."""
+    """The checkpoint that was named, else the one published beside the journal, if it is there.
+
+    Read before the journal, which may have grown since, but never shrunk.
+    """
+    from perhop.storage.journal_db import checkpoint_path
+
     kept = checkpoint if checkpoint is not None else checkpoint_path(file)
     try:
         return [kept.read_text(encoding="utf-8")]
@@ -78,6 +85,8 @@ def _kept_checkpoint(file: Path, checkpoint: Path | None) -> list[str]:
         raise NotFound(f"there is no checkpoint `{kept}`", advice="check the path") from None
     except UnicodeDecodeError:
         raise CheckFailed(f"`{kept}` is not a checkpoint") from None
+    except OSError as error:
+        raise OperatorError(f"`{kept}` cannot be read: {error.strerror}") from error
 
 
 def _print_verification(found: Verification, *, as_json: bool) -> None:
@@ -98,68 +107,100 @@ def tail(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Print the last records, and with --follow every further one."""
+    """Print the last records. With --follow, every further one too."""
+    from perhop.journal.query import Filter
+
     with _reader(config) as reader:
-        entries = list(reader.tail(count))
-        seen = max(reader.size(), *(each.seq for each in entries)) if entries else reader.size()
-        _print_entries(entries, as_json=as_json)
-        while follow:
-            time.sleep(FOLLOW_SECONDS)
-            fresh = list(reader.find(Filter(first=seen + 1)))
-            if fresh:
-                seen = fresh[-1].seq
-                _print_entries(fresh, as_json=as_json, header=False)
+        seen = reader.size()
+        wanted = Filter(first=max(1, seen - count + 1), last=seen)
+        _print_entries(reader.find(wanted), as_json=as_json)
+        try:
+            while follow:
+                sys.stdout.flush()
+                time.sleep(FOLLOW_SECONDS)
+                newest = reader.size()
+                _print_entries(reader.find(Filter(first=seen + 1, last=newest)), as_json=as_json)
+                seen = newest
+        except KeyboardInterrupt:
+            return  # how following ends
 
 
 @app.command()
 def query(
-    txn: Annotated[str | None, typer.Option(help="Transaction id.")] = None,
-    jti: Annotated[str | None, typer.Option(help="Token id, coming in or going out.")] = None,
-    event: Annotated[str | None, typer.Option(help="Event, as call.refused.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Reason, as audience.mismatch.")] = None,
-    client: Annotated[str | None, typer.Option(help="Client id.")] = None,
-    resource: Annotated[str | None, typer.Option(help="Resource name or URI.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this time on (RFC 3339).")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this time (RFC 3339).")] = None,
+    txn: Annotated[str | None, typer.Option("--txn", metavar="ID", help="Transaction id.")] = None,
+    jti: Annotated[str | None, typer.Option("--jti", metavar="ID", help="Token id, coming in or going out.")] = None,
+    event: Annotated[str | None, typer.Option("--event", metavar="NAME", help="Event, as call.refused.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="CODE", help="Reason, as audience.mismatch.")
+    ] = None,
+    client: Annotated[str | None, typer.Option("--client", metavar="ID", help="Client id.")] = None,
+    resource: Annotated[
+        str | None, typer.Option("--resource", metavar="NAME|URI", help="Resource name or URI.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this time on (RFC 3339).")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time (RFC 3339).")] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Print the records that match everything that is named; with --json one record a line."""
+    """Print the records that match everything that is named. With --json, one record a line."""
+    from perhop.journal.query import Filter
+
     wanted = Filter(
         txn=txn,
         jti=jti,
-        event=event,
+        event=_event(event),
         reason=reason,
         client=client,
         resource=resource,
-        since=parse_time(since) if since else None,
-        until=parse_time(until) if until else None,
+        since=_time(since, "--since"),
+        until=_time(until, "--until"),
     )
     with _reader(config) as reader:
-        if as_json:
-            emit_lines(entry.fields for entry in reader.find(wanted))
-        else:
-            _print_entries(list(reader.find(wanted)), as_json=False)
+        _print_entries(reader.find(wanted), as_json=as_json)
+
+
+def _event(name: str | None) -> str | None:
+    from perhop.journal.record import Event
+
+    known = [event.value for event in Event]
+    if name is not None and name not in known:
+        raise typer.BadParameter(f"there is no event `{name}`; there are {', '.join(known)}", param_hint="--event")
+    return name
+
+
+def _time(text: str | None, option: str) -> str | None:
+    from perhop.journal.query import parse_time
+
+    try:
+        return parse_time(text) if text is not None else None
+    except OperatorError as error:
+        raise typer.BadParameter(f"{error.problem}; {error.advice()}", param_hint=option) from error
 
 
 @app.command()
 def prove(
-    seq: Annotated[int | None, typer.Argument(metavar="[SEQ]", help="The record to prove.")] = None,
-    check: Annotated[Path | None, typer.Option(metavar="FILE", help="Check a proof instead.")] = None,
+    seq: Annotated[int | None, typer.Argument(metavar="SEQ", help="The record to prove.")] = None,
+    check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Check a proof instead.")] = None,
     public_key: PublicKey = None,
+    as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Print a proof that a record is in the journal, or check one with the public key alone."""
+    """Print a proof that a record is in the journal, as JSON; or check one, with the public key alone."""
+    from perhop.journal.keys import VKEY_FILE, load_vkey
+    from perhop.journal.proof import check_proof, make_proof
+
+    del as_json  # a proof, and the record that it proves, are JSON, asked for or not
     if (seq is None) == (check is None):
-        say("Name a record, or a proof with --check FILE.")
-        raise typer.Exit(ExitCode.USAGE)
+        raise typer.BadParameter("name a record, or a proof with --check FILE")
     if seq is not None:
         with _reader(config) as reader:
             emit_json(make_proof(reader, seq))
         return
     assert check is not None
-    vkey = public_key if public_key is not None else load(config_path(config), os.environ).keys_dir / VKEY_FILE
-    emit_json(dict(check_proof(_read_proof(check), load_vkey(vkey))))
+    vkey = public_key if public_key is not None else load_settings(config).keys_dir / VKEY_FILE
+    record = check_proof(_read_proof(check), load_vkey(vkey))
+    say(f"ok: the journal holds this record {record['seq']}")
+    emit_json(dict(record))
 
 
 def _read_proof(file: Path) -> dict[str, Any]:
@@ -167,6 +208,8 @@ def _read_proof(file: Path) -> dict[str, Any]:
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFound(f"there is no proof `{file}`") from None
+    except OSError as error:
+        raise OperatorError(f"`{file}` cannot be read: {error.strerror}") from error
     except ValueError:
         document = None
     if not isinstance(document, dict):
@@ -174,29 +217,53 @@ def _read_proof(file: Path) -> dict[str, Any]:
     return document
 
 
-def _settings(settings: Settings | None) -> Settings:
-    assert settings is not None  # loaded whenever one of its paths is needed
-    return settings
+@contextmanager
+def _reader(config: Path | None) -> Iterator[JournalQueries]:
+    from perhop.storage.journal_reader import JournalQueries
+
+    with JournalQueries(load_settings(config).journal_path) as reader:
+        yield reader
 
 
-def _reader(config: Path | None) -> JournalQueries:
-    return JournalQueries(load(config_path(config), os.environ).journal_path)
+def _print_entries(entries: Iterable[Entry], *, as_json: bool) -> None:
+    width = terminal_width()
+    for entry in entries:
+        if as_json:
+            emit_json(entry.fields)
+        elif width is None:
+            emit_text(_line(entry))
+        else:
+            emit_text(
+                textwrap.fill(
+                    _line(entry),
+                    width,
+                    subsequent_indent=_CONTINUED,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
 
 
-def _print_entries(entries: list[Entry], *, as_json: bool, header: bool = True) -> None:
-    if as_json:
-        emit_lines(entry.fields for entry in entries)
-        return
-    rows = [
-        (
-            entry.seq,
-            (entry.text("time") or "")[:23],
-            entry.text("event"),
-            entry.text("reason"),
-            entry.text("resource"),
-            entry.text("client") or entry.part("in").get("agent"),
-            " ".join(filter(None, (entry.part("call").get("method"), entry.part("call").get("name")))),
-        )
-        for entry in entries
-    ]
-    emit_table(("SEQ", "TIME", "EVENT", "REASON", "RESOURCE", "CLIENT", "CALL") if header else ("",) * 7, rows)
+def _line(entry: Entry) -> str:
+    """One record in one line: number, time, event, and whatever else it says, shortest first."""
+    moment = f"{(entry.text('time') or '?')[:19]}Z"
+    return f"{entry.seq:>6}  {moment}  {entry.text('event') or '?':<15}  {_what(entry)}".rstrip()
+
+
+def _what(entry: Entry) -> str:
+    """`RESOURCE by CLIENT: CALL -> STATUS (REASON)`, as far as the record has them, then what it says of a change."""
+    call, result, about = entry.part("call"), entry.part("result"), entry.part("about")
+    client = entry.text("client") or entry.part("in").get("agent")
+    who = " ".join(filter(None, (entry.text("resource"), f"by {client}" if client else None)))
+    called = " ".join(str(part) for part in (call.get("method"), call.get("name")) if part is not None)
+    said = (
+        ": ".join(filter(None, (who, called))),
+        f"-> {result['status']}" if "status" in result else None,
+        f"({entry.text('reason')})" if entry.text("reason") else None,
+        " ".join(f"{name}={_listed(value)}" for name, value in about.items() if value not in ("", [], None)),
+    )
+    return " ".join(each for each in said if each)
+
+
+def _listed(value: object) -> str:
+    return ",".join(str(each) for each in value) if isinstance(value, list) else str(value)

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from perhop.cli.carry_out import carry_out, look_up
-from perhop.cli.output import AsJson, ConfigFile, emit, emit_json, emit_table
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit, emit_json, emit_table
 
-app = typer.Typer(no_args_is_help=True, help="Signing keys: prepared, active, retired, revoked.")
+app = command_group("Signing keys: prepared, active, retired, revoked.")
 
 
 @app.command("list")
@@ -19,18 +20,20 @@ def list_(as_json: AsJson = False, config: ConfigFile = None) -> None:
     if as_json:
         emit_json(keys)
         return
-    emit_table(("KEY", "ALGORITHM", "STATE", "SINCE"), ((k["kid"], k["alg"], k["state"], k["since"]) for k in keys))
+    emit_table(("KEY", "ALG", "STATE", "SINCE"), ((k["kid"], k["alg"], k["state"], k["since"]) for k in keys))
 
 
 @app.command()
 def rotate(
-    alg: Annotated[str | None, typer.Option(metavar="ES256|Ed25519|RS256", help="Algorithm of the new key.")] = None,
+    alg: Annotated[
+        str | None, typer.Option("--alg", metavar="ES256|Ed25519|RS256", help="Algorithm of the new key.")
+    ] = None,
     now: Annotated[
-        bool, typer.Option("--now", help="Sign with it at once instead of after verifiers have fetched it.")
+        bool, typer.Option("--now", help="Sign with it at once, instead of after verifiers have fetched it.")
     ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Make a new signing key; it is published first, signs once verifiers know it, and the old one retires."""
+    """Make a new signing key. It is published first, and signs once verifiers know it; then the old one retires."""
     result = carry_out(config, "key.rotate", {"alg": alg, "now": now})
     emit(result, as_json=as_json, text=f"{result['state']}: key {result['kid']}, signs from {result['signs_from']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,18 +13,20 @@ from perhop.cli import account, client, config, journal, key, owner, policy, res
 from perhop.cli.demo import demo
 from perhop.cli.doctor import doctor
 from perhop.cli.init import init
-from perhop.cli.output import ExitCode, emit_text, say
+from perhop.cli.options import CommandGroup
+from perhop.cli.output import emit_text, say
 from perhop.cli.revoke import revoke
 from perhop.cli.serve import serve
 from perhop.cli.trace import trace
-from perhop.control.socket import RemoteFailure
-from perhop.errors import OperatorError, Refused, Unavailable
+from perhop.control.failure import ExitCode, failure_of
+from perhop.errors import PerhopError
 
 EXIT_CODES = """Exit codes: 0 ok, 1 failure, 2 usage, 3 denied, 4 authentication needed, 5 remote unreachable,
 6 not found, 7 a check found problems."""
 
 app = typer.Typer(
     name="perhop",
+    cls=CommandGroup,
     help="Authorization for MCP with one token per hop.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -32,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-COMMANDS = (init, serve, demo, doctor, revoke, trace)
+COMMANDS = (init, serve, demo, doctor, revoke)
 GROUPS = {
     "account": account.app,
     "config": config.app,
@@ -47,6 +50,8 @@ GROUPS = {
 
 for command in COMMANDS:
     app.command()(command)
+# A token's id may begin with a dash, and is no option then.
+app.command(context_settings={"ignore_unknown_options": True})(trace)
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
@@ -67,23 +72,31 @@ def root(
 
 
 def main() -> None:
-    """The entry point."""
+    """Run one command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # Whatever the locale cannot write is escaped, and no command fails half way for the want of a letter.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper, when not replaced
     try:
         app()
-    except RemoteFailure as error:
-        _fail(error.problem, error.advice(), error.code)
-    except OperatorError as error:
-        _fail(error.problem, error.advice(), error.exit_code)
-    except Refused as error:
-        _fail(f"{error.reason}: {error.detail or error.description}", "", ExitCode.DENIED)
-    except Unavailable as error:
-        _fail(f"{error.reason}: {error.detail}", "", ExitCode.REMOTE_UNREACHABLE)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except PerhopError as error:
+        failure = failure_of(error)
+        _fail(failure.problem, failure.advice, failure.exit_code)
+    except Exception as error:
+        # The edge: a stack, and the words of an exception that nobody planned, may hold a secret.
+        if sys.flags.dev_mode:
+            raise
+        _fail(f"unexpected {_place(error)}", "this is a mistake in perhop; PYTHONDEVMODE=1 shows more", 1)
+
+
+def _place(error: Exception) -> str:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}"
 
 
 def _fail(problem: str, advice: str, code: int) -> None:
     say(f"error: {problem}")
     if advice:
         say(f"  {advice}")
-    sys.exit(code)
+    sys.exit(ExitCode(code))

@@ -1,73 +1,36 @@
-"""How commands speak: data on stdout, talk on stderr, `--json` for programs, and one place that ends a command."""
+"""How commands speak: data on stdout, talk on stderr, `--json` for programs.
+
+Nothing is coloured; the one thing that moves, and only at a terminal, is the line that says what takes so long.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from enum import IntEnum
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from perhop.errors import SettingsError
+from perhop.cli.table import lay_out, printable
+from perhop.control.failure import ExitCode
 
 
-class ExitCode(IntEnum):
-    """What the exit codes of every command mean."""
-
-    OK = 0
-    FAILURE = 1
-    USAGE = 2
-    DENIED = 3
-    AUTHENTICATION_NEEDED = 4
-    REMOTE_UNREACHABLE = 5
-    NOT_FOUND = 6
-    CHECK_FAILED = 7
-
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Configuration file (default: perhop.yaml, else $PERHOP_CONFIG)."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value for programs.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
-
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, soft_wrap=True)
-
-
-def config_path(chosen: Path | None) -> Path:
-    """The configuration file that this command works on.
-
-    Raises: SettingsError
-    """
-    if chosen is not None:
-        return chosen
-    here = Path("perhop.yaml")
-    if here.exists():
-        return here
-    if named := os.environ.get("PERHOP_CONFIG"):
-        return Path(named)
-    raise SettingsError(
-        "no configuration: there is no `perhop.yaml` in this folder",
-        advice="run `perhop init`, name a file with `--config FILE`, or set PERHOP_CONFIG",
-    )
+def terminal_width() -> int | None:
+    """How wide stdout is; None where it is no terminal, and lines may be as long as they are."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(text: str) -> None:
     """Talk to a person: stderr."""
-    stderr.print(text, markup=False)
+    sys.stderr.write("\n".join(printable(line) for line in text.split("\n")) + "\n")
 
 
 def emit_json(value: Any) -> None:
-    """Data for programs: one JSON value, one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")) + "\n")
+    """Data for programs: one JSON value, one line. ASCII, so that no locale and no stray surrogate can break it."""
+    sys.stdout.write(json.dumps(value) + "\n")
 
 
 def emit_lines(values: Iterable[Any]) -> None:
@@ -78,17 +41,13 @@ def emit_lines(values: Iterable[Any]) -> None:
 
 def emit_text(text: str) -> None:
     """Data as plain text."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.write("\n".join(printable(line) for line in text.removesuffix("\n").split("\n")) + "\n")
 
 
-def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table for people; cells are shown as they are, never read as markup."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    stdout.print(table)
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table for people."""
+    for line in lay_out(columns, rows, width=terminal_width()):
+        sys.stdout.write(line + "\n")
 
 
 def emit(value: Mapping[str, Any] | Sequence[Any], *, as_json: bool, text: str) -> None:
@@ -99,15 +58,30 @@ def emit(value: Mapping[str, Any] | Sequence[Any], *, as_json: bool, text: str) 
         emit_text(text)
 
 
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Say what takes so long while the block runs, and let it be updated; says nothing without a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False).status(text) as status:
+        yield status.update
+
+
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something that cannot be undone; without a terminal `--yes` is needed.
+    """Ask before something that cannot be undone. Without a terminal there is nobody to ask, and it is done.
 
     Raises: typer.Exit
     """
-    if yes:
+    if yes or not sys.stdin.isatty():
         return
-    if not sys.stdin.isatty():
-        say(f"{question} Say --yes to do it without a terminal.")
-        raise typer.Exit(ExitCode.USAGE)
     if not typer.confirm(question, err=True):
+        say("nothing was done")
         raise typer.Exit(ExitCode.FAILURE)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 live token`, `2 live tokens`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
-from perhop.cli.carry_out import carry_out, look_up
-from perhop.cli.output import AsJson, ConfigFile, emit, emit_json, emit_table
+from perhop.cli.carry_out import look_up
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit_json, emit_table
+from perhop.cli.standing import Why, disable_named, enable_named
 
-app = typer.Typer(no_args_is_help=True, help="Owners: the teams that answer for resources and clients.")
+app = command_group("Owners: who answers for resources and clients.")
+
+Name = Annotated[str, typer.Argument(metavar="OWNER", help="The owner's name.")]
 
 
 @app.command("list")
@@ -29,9 +33,12 @@ def list_(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 
 @app.command()
-def enable(
-    name: Annotated[str, typer.Argument(metavar="OWNER")], as_json: AsJson = False, config: ConfigFile = None
-) -> None:
-    """Enable an owner that was removed from the file and put back."""
-    result = carry_out(config, "standing.enable", {"kind": "owner", "name": name})
-    emit(result, as_json=as_json, text=f"enabled: owner {name}")
+def disable(name: Name, why: Why = "", as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Disable an owner. All that it answers for stands still, and its tokens are revoked."""
+    disable_named("owner", name, why=why, as_json=as_json, config=config)
+
+
+@app.command()
+def enable(name: Name, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Enable an owner again. Tokens that were revoked stay revoked."""
+    enable_named("owner", name, as_json=as_json, config=config)

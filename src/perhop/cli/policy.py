@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perhop.cli.output import AsJson, ConfigFile, ExitCode, config_path, emit_json, emit_text, say
-from perhop.core.call import Action, Target
-from perhop.core.decision import Question
-from perhop.errors import NotFound, SettingsError
-from perhop.policy.check import check as check_policies
-from perhop.policy.engine import PolicyEngine
-from perhop.policy.explain import Explanation
-from perhop.policy.explain import explain as explain_question
-from perhop.policy.finding import Severity
-from perhop.policy.policy_set import load_policies, load_sources
-from perhop.settings import Settings, load
+from perhop.cli.carry_out import load_settings
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit_json, emit_text, say
+from perhop.control.failure import ExitCode
+from perhop.errors import NotFound
 
-app = typer.Typer(no_args_is_help=True, help="Cedar policies: who may call what.")
+if TYPE_CHECKING:
+    from perhop.core.call import Target
+    from perhop.core.decision import Question
+    from perhop.policy.explain import Explanation
+    from perhop.settings import Settings
+
+app = command_group("Cedar policies: who may call what.")
 
 
 @app.command()
 def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Find what is wrong in the policy files, and what looks wrong beside the configuration."""
-    settings = load(config_path(config), os.environ)
+    from perhop.policy.check import check as check_policies
+    from perhop.policy.finding import Severity
+    from perhop.policy.policy_set import load_sources
+
+    settings = load_settings(config)
     findings = check_policies(load_sources(settings.policies_dir), settings.registry)
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if as_json:
         emit_json({"ok": not errors, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            emit_text(f"{finding.severity.value}: {finding}")
-            if finding.advice:
-                say(f"  {finding.advice}")
+            emit_text(f"{finding.severity.value}: {finding}" + (f"; {finding.advice}" if finding.advice else ""))
         if not errors:
             emit_text("ok")
     if errors:
@@ -46,22 +47,36 @@ def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 @app.command()
 def explain(
-    agent: Annotated[str, typer.Option(metavar="CLIENT", help="Who calls.")],
-    resource: Annotated[str, typer.Option(metavar="NAME", help="The resource.")],
-    tool: Annotated[str | None, typer.Option(metavar="TOOL", help="The tool that is called.")] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="PROMPT", help="The prompt that is got.")] = None,
-    read: Annotated[str | None, typer.Option(metavar="URI", help="The MCP resource that is read.")] = None,
-    action: Annotated[str | None, typer.Option(help="list, issue or exchange instead.")] = None,
-    arguments: Annotated[str, typer.Option(metavar="JSON", help="The tool's arguments.")] = "{}",
-    subject: Annotated[str | None, typer.Option(metavar="SUB", help="The person, as user:...")] = None,
-    scope: Annotated[list[str] | None, typer.Option(metavar="S", help="A scope of the token; default: all.")] = None,
+    agent: Annotated[str, typer.Option("--agent", metavar="CLIENT", help="Who calls.")],
+    resource: Annotated[str, typer.Option("--resource", metavar="NAME", help="The resource.")],
+    tool: Annotated[str | None, typer.Option("--tool", metavar="TOOL", help="The tool that is called.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="PROMPT", help="The prompt that is got.")] = None,
+    read: Annotated[str | None, typer.Option("--read", metavar="URI", help="The MCP resource that is read.")] = None,
+    action: Annotated[
+        str | None, typer.Option("--action", metavar="NAME", help="list, issue or exchange instead.")
+    ] = None,
+    arguments: Annotated[str, typer.Option("--arguments", metavar="JSON", help="The tool's arguments.")] = "{}",
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="SUB", help="The person, as user:... (default: none).")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", metavar="S", help="A scope of the token (default: all).")
+    ] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say what policy would decide on a call, which policies make it so, and what the nearest permit would need."""
-    settings = load(config_path(config), os.environ)
-    if resource not in settings.registry.resources:
-        raise NotFound(f"the configuration defines no resource `{resource}`", advice="run `perhop resource list`")
+    """Say what policy decides on a call, and why. If it is refused, also what the nearest permit would need."""
+    from perhop.policy.engine import PolicyEngine
+    from perhop.policy.explain import explain as explain_question
+    from perhop.policy.policy_set import load_policies
+
+    settings = load_settings(config)
+    for kind, name, defined in (
+        ("resource", resource, settings.registry.resources),
+        ("client", agent, settings.registry.clients),
+    ):
+        if name not in defined:
+            raise NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
     engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
     question = _question(
         settings,
@@ -82,6 +97,8 @@ def explain(
 
 
 def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:
+    from perhop.core.call import Action, Target
+
     named = {
         Action.CALL_TOOL: tool,
         Action.GET_PROMPT: prompt,
@@ -90,12 +107,10 @@ def _target(tool: str | None, prompt: str | None, read: str | None, action: str 
     chosen = [Target(each, name) for each, name in named.items() if name is not None]
     if action is not None:
         if action not in (Action.LIST, Action.ISSUE, Action.EXCHANGE):
-            raise SettingsError(f"`{action}` is not list, issue or exchange")
+            raise typer.BadParameter(f"`{action}` is not list, issue or exchange", param_hint="--action")
         chosen.append(Target(Action(action)))
     if len(chosen) != 1:
-        raise SettingsError(
-            "one thing is asked about at a time", advice="name one of --tool, --prompt, --read, --action"
-        )
+        raise typer.BadParameter("name one of --tool, --prompt, --read, --action")
     return chosen[0]
 
 
@@ -105,8 +120,12 @@ def _arguments(text: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise SettingsError("the arguments are not a JSON object", advice="""write them as '{"day": "monday"}'""")
-    return {name: each for name, each in value.items() if isinstance(each, str | int | bool)}
+        problem = """not a JSON object: write it as '{"day": "monday"}'"""
+        raise typer.BadParameter(problem, param_hint="--arguments")
+    unread = [name for name, each in value.items() if not isinstance(each, str | int | bool)]
+    if unread:
+        say(f"not read by policy, which sees text, whole numbers and booleans: {', '.join(unread)}")
+    return {name: each for name, each in value.items() if name not in unread}
 
 
 def _question(
@@ -119,6 +138,8 @@ def _question(
     subject: str | None,
     scopes: list[str] | None,
 ) -> Question:
+    from perhop.core.decision import Question
+
     described = settings.registry.resources[resource]
     return Question(
         target=target,

@@ -6,44 +6,45 @@ from typing import Annotated
 
 import typer
 
-from perhop.cli.carry_out import carry_out, look_up
-from perhop.cli.output import AsJson, ConfigFile, emit, emit_json, emit_table
+from perhop.cli.carry_out import look_up
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit_json, emit_table
+from perhop.cli.standing import Why, disable_named, enable_named
 
-app = typer.Typer(no_args_is_help=True, help="Registered resources: the MCP servers that tokens are good for.")
+app = command_group("Resources: the MCP servers that tokens are good for.")
 
-Name = Annotated[str, typer.Argument(metavar="RESOURCE")]
+Name = Annotated[str, typer.Argument(metavar="RESOURCE", help="The resource's name.")]
 
 
 @app.command("list")
 def list_(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """List resources with their two addresses, owner, risk and standing."""
+    """List resources with their addresses, owner and standing."""
     rows = look_up(config, "resources")
     if as_json:
         emit_json(rows)
         return
     emit_table(
-        ("RESOURCE", "URI", "UPSTREAM", "CREDENTIAL", "OWNER", "RISK", "STANDING"),
+        ("RESOURCE", "URI, AND UPSTREAM", "OWNER", "RISK", "STANDING"),
         (
-            (row["name"], row["uri"], row["upstream"], row["credential"], row["owner"], row["risk"], row["standing"])
+            (
+                row["name"],
+                row["uri"] + (f" -> {row['upstream']} ({row['credential']})" if row["upstream"] else ""),
+                row["owner"],
+                row["risk"],
+                row["standing"],
+            )
             for row in rows
         ),
     )
 
 
 @app.command()
-def disable(
-    name: Name,
-    why: Annotated[str, typer.Option(help="The reason, for the journal.")] = "",
-    as_json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
-    """Disable a resource and revoke its tokens; it stays disabled until enabled."""
-    result = carry_out(config, "standing.disable", {"kind": "resource", "name": name, "why": why})
-    emit(result, as_json=as_json, text=f"disabled: resource {name}")
+def disable(name: Name, why: Why = "", as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Disable a resource and revoke its tokens. It stays disabled until it is enabled."""
+    disable_named("resource", name, why=why, as_json=as_json, config=config)
 
 
 @app.command()
 def enable(name: Name, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Enable a resource again; tokens revoked before stay revoked."""
-    result = carry_out(config, "standing.enable", {"kind": "resource", "name": name})
-    emit(result, as_json=as_json, text=f"enabled: resource {name}")
+    """Enable a resource again. Tokens that were revoked stay revoked."""
+    enable_named("resource", name, as_json=as_json, config=config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Annotated
@@ -9,17 +10,24 @@ from typing import Annotated
 import typer
 
 from perhop.cli.carry_out import carry_out
-from perhop.cli.output import AsJson, ConfigFile, ExitCode, emit_json, emit_table, emit_text
-from perhop.tokens.inspect import inspect_token
+from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.output import emit_json, emit_table, emit_text, say
+from perhop.control.failure import ExitCode
 
-app = typer.Typer(no_args_is_help=True, help="Access tokens.")
+app = command_group("Access tokens.")
+
+_TIMES = frozenset({"iat", "nbf", "exp", "auth_time"})
 
 
 @app.command()
 def issue(
-    client: Annotated[str, typer.Option(metavar="ID", help="The client that the token is for.")],
-    resource: Annotated[str, typer.Option(metavar="NAME|URI", help="The one resource that it is good for.")],
-    scope: Annotated[list[str] | None, typer.Option(metavar="S", help="A scope; may be given again.")] = None,
+    client: Annotated[str, typer.Option("--client", metavar="ID", help="The client that the token is for.")],
+    resource: Annotated[
+        str, typer.Option("--resource", metavar="NAME|URI", help="The one resource that it is good for.")
+    ],
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", metavar="S", help="A scope; may be given again. Default: all.")
+    ] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -36,14 +44,26 @@ def inspect(
     token: Annotated[str, typer.Argument(metavar="TOKEN|-", help="The token, or - for stdin.")] = "-",
     as_json: AsJson = False,
 ) -> None:
-    """Print header and claims of a token and what is wrong with them; needs no network and proves no signature."""
+    """Print a token's header and claims, and what is wrong with them. Needs no network, and proves no signature."""
+    from perhop.tokens.inspect import inspect_token
+
+    if token == "-" and sys.stdin.isatty():
+        say("Paste the token, then press Ctrl-D.")
     raw = (sys.stdin.read() if token == "-" else token).strip()
     inspection = inspect_token(raw, now=int(time.time()))
     if as_json:
         emit_json({"header": inspection.header, "claims": inspection.claims, "problems": list(inspection.problems)})
     else:
-        emit_table(("HEADER", "VALUE"), inspection.header.items())
-        emit_table(("CLAIM", "VALUE"), inspection.claims.items())
+        parts = (("header", inspection.header), ("claims", inspection.claims))
+        rows = [(part, name, _shown(name, value)) for part, members in parts for name, value in members.items()]
+        if rows:
+            emit_table(("IN", "NAME", "VALUE"), rows)
         emit_text("\n".join(f"wrong: {problem}" for problem in inspection.problems) or "nothing wrong was found")
     if inspection.problems:
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _shown(name: str, value: object) -> str:
+    if name in _TIMES and type(value) is int and 0 <= value < 2**33:
+        return f"{value} ({time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(value))})"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.tree import Tree
 
-from perhop.cli.output import AsJson, ConfigFile, config_path, emit_json, stdout
-from perhop.journal.investigate import HopTree, TracedHop
-from perhop.journal.investigate import trace as trace_tokens
-from perhop.settings import load
-from perhop.storage.journal_reader import JournalQueries
+from perhop.cli.carry_out import load_settings
+from perhop.cli.options import AsJson, ConfigFile
+from perhop.cli.output import emit_json, emit_text
+
+if TYPE_CHECKING:
+    from perhop.journal.investigate import HopTree, TracedCall, TracedHop
 
 
 def trace(
@@ -21,34 +20,63 @@ def trace(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show every token of a transaction, who acted for whom, and what was called and refused."""
-    with JournalQueries(load(config_path(config), os.environ).journal_path) as reader:
+    """Show where a token led, hop by hop. Every token of the transaction, and what was called and refused."""
+    from perhop.journal.investigate import trace as trace_tokens
+    from perhop.storage.journal_reader import JournalQueries
+
+    with JournalQueries(load_settings(config).journal_path) as reader:
         found = trace_tokens(reader, token)
     if as_json:
         emit_json(found.as_json())
     else:
-        stdout.print(hop_tree(found))
+        emit_text("\n".join(hop_tree(found)))
 
 
-def hop_tree(found: HopTree) -> Tree:
-    """The tree as people see it."""
-    root = Tree(f"transaction {found.txn or '(none)'}", highlight=False)
+def hop_tree(found: HopTree) -> list[str]:
+    """The tree as people see it, in the order in which things happened."""
     known = {hop.jti for hop in found.hops}
-    for hop in found.hops:
-        if hop.parent_jti not in known:
-            _grow(root, hop, found.hops)
-    return root
+    roots = [_Branch.of(hop, found.hops) for hop in found.hops if hop.parent_jti not in known]
+    return [f"transaction {found.txn or '(none)'}", *_drawn(roots)]
 
 
-def _grow(branch: Tree, hop: TracedHop, hops: Sequence[TracedHop]) -> None:
-    actors = f", presented by {' for '.join(hop.act)}" if isinstance(hop.act, list | tuple) and hop.act else ""
-    node = branch.add(f"hop {hop.hop}: good for {hop.aud}\n{hop.jti} for {hop.sub}{actors}")
-    for call in hop.calls:
-        what = " ".join(filter(None, (call.method, call.name)))
-        end = call.reason or call.error or (str(call.status) if call.status is not None else "")
-        node.add(f"{what}: {call.outcome}" + (f" ({end})" if end else ""))
-    for refusal in hop.refused:
-        node.add(f"exchange refused ({refusal.reason})")
-    for child in hops:
-        if child.parent_jti == hop.jti:
-            _grow(node, child, hops)
+class _Branch:
+    """One entry of the tree: its lines, and what hangs below it."""
+
+    def __init__(self, seq: int, lines: Sequence[str], below: Sequence[_Branch] = ()) -> None:
+        self.seq = seq
+        self.lines = lines
+        self.below = below
+
+    @classmethod
+    def of(cls, hop: TracedHop, hops: Sequence[TracedHop]) -> _Branch:
+        actors = list(_actors(hop.act))
+        through = f", through {', '.join(actors)}" if actors else ""
+        below = [
+            *(cls(call.seq, [_call_line(call)]) for call in hop.calls),
+            *(cls(refusal.seq, [f"exchange refused ({refusal.reason})"]) for refusal in hop.refused),
+            *(cls.of(child, hops) for child in hops if child.parent_jti == hop.jti),
+        ]
+        lines = [f"hop {hop.hop}: good for {hop.aud}", f"{hop.jti} for {hop.sub}{through}"]
+        return cls(hop.seq, lines, sorted(below, key=lambda branch: branch.seq))
+
+
+def _actors(act: Any) -> Iterator[str]:
+    """Who acted, in the order in which they did; the claim has the last one outermost."""
+    if isinstance(act, Mapping):
+        yield from _actors(act.get("act"))
+        yield str(act.get("sub"))
+
+
+def _call_line(call: TracedCall) -> str:
+    what = " ".join(filter(None, (call.method, call.name)))
+    end = call.reason or call.error or (str(call.status) if call.status is not None else "")
+    return f"{what}: {call.outcome}" + (f" ({end})" if end else "")
+
+
+def _drawn(branches: Sequence[_Branch], prefix: str = "") -> Iterator[str]:
+    for branch in branches:
+        is_last = branch is branches[-1]
+        under = prefix + ("    " if is_last else "│   ")
+        yield f"{prefix}{'└── ' if is_last else '├── '}{branch.lines[0]}"
+        yield from (under + line for line in branch.lines[1:])
+        yield from _drawn(branch.below, under)

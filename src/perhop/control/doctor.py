@@ -30,7 +30,7 @@ FEED_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: what was seen, and what to do if that is wrong."""
+    """One check: what was seen, and `remedy`, what to do if that is wrong."""
 
     name: str
     ok: bool
@@ -38,7 +38,7 @@ class Finding:
     remedy: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "remedy": "" if self.ok else self.remedy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,10 @@ async def _journal(patient: _Patient) -> Finding:
     with JournalSnapshot(patient.settings.journal_path) as snapshot:
         found = await asyncio.to_thread(verify_journal, snapshot, key, checkpoints=kept)
     return Finding(
-        "journal", found.ok, f"records: {found.records}, verified" if found.ok else found.problem, "keep the files, see docs"
+        "journal",
+        found.ok,
+        f"records: {found.records}, verified" if found.ok else found.problem,
+        "keep the files, see docs",
     )
 
 
@@ -117,7 +120,7 @@ async def _readiness(patient: _Patient) -> Finding:
     detail = (await patient.http.get(f"http://{patient.settings.listen.ops}/readyz")).json()
     verdicts = {name: verdict for name, verdict in detail["upstreams"].items() if verdict != "enforces"}
     seen = ", ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()) or "every upstream checks the audience"
-    return Finding("upstreams", detail["ready"] and not verdicts, seen, "guard the server, or see its log")
+    return Finding("upstreams", detail["ready"] and not verdicts, seen, "is the server up, and guarded? see the log of `perhop serve`")
 
 
 async def _revocation(_: _Patient) -> Finding:

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with the bounds that it lacks: the size of the header section, and its time.
+"""uvicorn's HTTP protocol with what it lacks: bounds of the header section's size and time, and one host in a request.
 
 Everything else, parsing above all, stays with uvicorn and llhttp.
 """
@@ -6,9 +6,10 @@ Everything else, parsing above all, stays with uvicorn and llhttp.
 from __future__ import annotations
 
 from asyncio import BaseTransport, TimerHandle
+from collections.abc import Sequence
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEADER_BYTES = 16 * 1024
 """Names, values and their four separators; a larger section is answered 431."""
@@ -21,6 +22,7 @@ HEADER_SECONDS = 5.0
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_BAD_TARGET = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -74,6 +76,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
             self._refuse(_TOO_LARGE)
             return
+        if not is_good_target(self.url, self.headers):
+            self._refuse(_BAD_TARGET)
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -102,6 +107,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         # In the middle of the answer to an earlier request these bytes would be read as a part of it.
-        if self.cycle is None or self.cycle.response_complete:
+        earlier: RequestResponseCycle | None = self.cycle
+        if earlier is None or earlier.response_complete:
             self.transport.write(answer)
         self.transport.close()
+
+
+def is_good_target(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """False for a request target with a fragment, and for one that names another host than `Host` does.
+
+    An application sees the path of the target only: what it says of the host would be lost without a look.
+
+    Spec: RFC 9112 §3.2
+    """
+    if b"#" in target:
+        return False
+    if target.startswith(b"/") or target == b"*":
+        return True
+    authority = target.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+    return [value.strip().lower() for name, value in headers if name == b"host"] == [authority.lower()]

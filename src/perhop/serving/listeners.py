@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import uvicorn
@@ -49,15 +49,20 @@ def bind(address: str) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def listening(apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[None]:
+async def listening(
+    apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off"] = "off", forwarded_from: Sequence[str] = ()
+) -> AsyncIterator[None]:
     """Serve each application at its `HOST:PORT` while the block runs; open calls are drained at its end.
+
+    `forwarded_from` are the proxies whose `X-Forwarded-For` is believed: it changes the caller's address in the
+    journal and in policy, and nothing else. From anybody else the header is ignored.
 
     Raises: OperatorError
     """
     with contextlib.ExitStack() as bound:
         sockets = [bound.enter_context(bind(address)) for address in apps]
         bound.pop_all()  # all or none: from here on each server closes its own
-    servers = [_server(app, lifespan) for app in apps.values()]
+    servers = [_server(app, lifespan, forwarded_from) for app in apps.values()]
     running = [
         asyncio.create_task(server.serve(sockets=[listener])) for server, listener in zip(servers, sockets, strict=True)
     ]
@@ -74,7 +79,7 @@ async def listening(apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def _server(app: AsgiApp, lifespan: Literal["on", "off"]) -> _QuietServer:
+def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequence[str]) -> _QuietServer:
     return _QuietServer(
         uvicorn.Config(
             app,
@@ -83,7 +88,8 @@ def _server(app: AsgiApp, lifespan: Literal["on", "off"]) -> _QuietServer:
             lifespan=lifespan,
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(forwarded_from),
+            forwarded_allow_ips=list(forwarded_from),
             server_header=False,
             date_header=True,
             timeout_keep_alive=5,

@@ -44,7 +44,8 @@ async def serving(
             {
                 str(settings.listen.traffic): traffic.app,
                 str(settings.listen.ops): ops_app(plane, traffic),
-            }
+            },
+            forwarded_from=[str(network) for network in settings.forwarded_from],
         ),
     ):
         yield Serving(plane, traffic)

@@ -7,7 +7,7 @@ from typing import Any
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.tokens.statement import sign_statement
 from tests.attacks.row import PASSES_GUARD, Door, Seen
-from tests.attacks.tries import BOTH, Target, bearer, bearer_each, bearer_passes, refused, tried_at
+from tests.attacks.tries import BOTH, MakeToken, Target, bearer, bearer_each, bearer_passes, refused, tried_at
 from tests.attacks.world import ARGUMENT, World, a_call, with_token
 from tests.support.forge import ABSENT, as_json, sign
 
@@ -95,9 +95,12 @@ def _log_forging(target: Target) -> dict[str, str]:
     return {name: target.claiming(sub=value) for name, value in lines.items()}
 
 
-def _from_the_future(target: Target) -> dict[str, str]:
-    ahead = target.now + MAX_SKEW + 1
-    return {"iat": target.claiming(iat=ahead, exp=ahead + 60), "nbf": target.claiming(nbf=ahead)}
+def _from_the_future(_: Target) -> dict[str, MakeToken]:
+    ahead = MAX_SKEW + 1
+    return {
+        "iat": lambda target: target.claiming(iat=target.now + ahead, exp=target.now + ahead + 60),
+        "nbf": lambda target: target.claiming(nbf=target.now + ahead),
+    }
 
 
 def _good_for_too_long(target: Target) -> dict[str, str]:
@@ -109,7 +112,7 @@ def _good_for_too_long(target: Target) -> dict[str, str]:
     }
 
 
-def _aged(past: int) -> Any:
+def _aged(past: int) -> MakeToken:
     """A token of 300 s that expired so many seconds ago."""
     return lambda target: target.claiming(iat=target.now - 300 - past, exp=target.now - past)
 
@@ -252,7 +255,7 @@ ROWS = (
         "expired-within-leeway",
         "a token at its very `exp`, and as late as the guard's leeway allows",
         "RFC 7519 §4.1.4",
-        lambda t: {"at exp": _aged(0)(t), "last second": _aged(59)(t)},
+        lambda _: {"at exp": _aged(0), "last second": _aged(59)},
         gateway=EXPIRED,
         guard=PASSES_GUARD,
         differs=LEEWAY,
@@ -262,9 +265,9 @@ ROWS = (
         "a token past `exp` and past every leeway",
         "RFC 7519 §4.1.4",
         lambda t: {
-            "at the end of the leeway": _aged(60)(t),
-            "a day": _aged(86400)(t),
-            "short-lived": t.claiming(iat=t.now - 72, exp=t.now - 12),
+            "at the end of the leeway": _aged(60),
+            "a day": _aged(86400),
+            "short-lived": lambda t: t.claiming(iat=t.now - 72, exp=t.now - 12),
         },
         EXPIRED,
     ),
