@@ -5,8 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.attacks.row import Row
-from tests.attacks.rows import audiences, calls, claims, credentials, messages, signatures, upstreams, wire
+from tests.attacks.rows import (
+    audiences,
+    authorizations,
+    calls,
+    claims,
+    credentials,
+    definitions,
+    exchanges,
+    issuers,
+    journals,
+    messages,
+    sessions,
+    signatures,
+    standing,
+    token_endpoint,
+    upstreams,
+    wire,
+)
 
-_ROOMS = (signatures, claims, audiences, credentials, messages, wire, calls, upstreams)
+_ROOMS = (
+    signatures,
+    claims,
+    audiences,
+    credentials,
+    messages,
+    wire,
+    calls,
+    upstreams,
+    sessions,
+    token_endpoint,
+    exchanges,
+    authorizations,
+    issuers,
+    standing,
+    definitions,
+    journals,
+)
 
 ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)

@@ -216,9 +216,11 @@ class World:
         body = str(httpx2.QueryParams(list(parameters))).encode()
         return await self.post_form(body, headers=headers, path=path)
 
-    async def post_form(self, body: bytes, *, headers: Headers = (), path: str = "/token") -> Answer:
+    async def post_form(
+        self, body: bytes, *, headers: Headers = (), path: str = "/token", media_type: str = FORM
+    ) -> Answer:
         """POST these bytes as a form to the authorization server."""
-        wire = Wire(headers=(("content-type", FORM), *headers), body=body)
+        wire = Wire(headers=(("content-type", media_type), *headers), body=body)
         answer = (await send(self.at.traffic, wire.render(path=path, host=self.at.traffic)))[0]
         granted = answer.message.get("access_token") if isinstance(answer.message, dict) else None
         if granted is not None:
@@ -329,7 +331,7 @@ async def attacked(folder: Path) -> AsyncIterator[World]:
         await stack.enter_async_context(listening(apps, lifespan="on"))
         running = await stack.enter_async_context(serving(settings, clock=clock, control=_no_control))
         stack.push_async_callback(_let_go, running, calendar, rooms)
-        await running.plane.rotate_key(Algorithm.ES256, at_once=True)
+        await running.plane.rotate_key(Algorithm.ES256, at_once=True, revoke_others=False)
         await account_add(running.plane, email=EMAIL, password=PASSWORD)
         opened.set()
         await _until_tested(running)

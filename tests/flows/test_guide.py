@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.support.sources import ROOT
-from tests.support.walkthrough import move_ports, walking
+from tests.support.walkthrough import PageWrong, Step, is_as_shown, move_ports, walking
+
+DOCS = ROOT / "docs"
 
 
 def test_the_first_resource(tmp_path: Path) -> None:
     """A server that checks nobody gets a gateway, a token, policies and a record, as the page says."""
     with walking(tmp_path) as walk:
-        walk.follow(ROOT / "docs/guide/first-resource.md")
+        walk.follow(DOCS / "guide/first-resource.md")
 
 
 def test_two_servers_and_what_comes_after(tmp_path: Path) -> None:
-    """The examples run: an agent over two hops; then the leak, and the day-to-day work, in the same folder."""
+    """The examples run: an agent over two hops, then a person, a leak and the day-to-day work in the same folder."""
     folder = tmp_path / "travel"
     shutil.copytree(ROOT / "examples", folder)
+    settings = folder / "perhop.yaml"
+    not_yet = datetime.now(UTC) + timedelta(days=60)
+    settings.write_text(re.sub(r"(?<=expires: )\S+", f"{not_yet:%Y-%m-%d}", settings.read_text()))
     with walking(folder) as walk:
-        move_ports(walk, [*folder.glob("*.py"), folder / "perhop.yaml"])
+        move_ports(walk, [*folder.glob("*.py"), settings])
         for page in ("guide/second-hop.md", "guide/people.md", "incident.md", "guide/operate.md"):
-            walk.follow(ROOT / "docs" / page)
+            walk.follow(DOCS / page)
+
+
+def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:
+    """A command that prints something else than its page shows ends the walk."""
+    with walking(tmp_path) as walk:
+        walk.take(Step("echo 8420 one 2 three", shown="8420 one … three"))
+        with pytest.raises(PageWrong):
+            walk.take(Step("echo one 2 four", shown="one … three"))
+
+
+def test_identifiers_may_differ_and_nothing_else() -> None:
+    """An id of 128 bits stands for any other; a word does not."""
+    assert is_as_shown("jti 87HzxbqucrSEFxe2RE7TSg ok", "jti yT0C7Yuta_qBjE2lB03OXA ok")
+    assert not is_as_shown("jti 87HzxbqucrSEFxe2RE7TSg ok", "jti short ok")
+    assert not is_as_shown("401", "403")

@@ -79,7 +79,7 @@ def perhop(*words: str, folder: Path, stdin: str = "") -> Ran:
             main()
         except SystemExit as end:
             code = end.code
-    said = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]  # a BytesIO
+    said = (stream.buffer.getvalue().decode() for stream in (out, err))
     return Ran(int(code) if isinstance(code, int) else 0 if code is None else 1, *said)
 
 

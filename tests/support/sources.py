@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCE = ROOT / "src" / "perhop"
 _NOT_OURS = {"node_modules", "__pycache__", "build", "dist"}
+_BINARY = {".pyc", ".db", ".sock", ".png"}
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -29,7 +30,7 @@ def _text_files() -> Iterator[Path]:
             continue
         for file in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
             parts = file.relative_to(ROOT).parts
-            if file.is_file() and not _NOT_OURS.intersection(parts) and file.suffix not in {".pyc", ".db", ".sock"}:
+            if file.is_file() and not _NOT_OURS.intersection(parts) and file.suffix not in _BINARY:
                 yield file
 
 

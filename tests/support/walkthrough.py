@@ -1,7 +1,8 @@
 """Walks through a page of the guide as a reader would: makes its files, runs its commands, compares what is printed.
 
 `sh` blocks are run, one after the other, in one shell; a `text` block after one is what it prints, where `…` stands for
-anything, an identifier for any identifier, and white space for white space. `console` blocks are for the reader alone. A comment before a block says more:
+anything, an identifier for any identifier, and white space for white space. `console` blocks are for the reader alone.
+A comment before a block says more:
 
     <!-- file: NAME -->     the block is this file          <!-- append: NAME -->   the block goes to its end
     <!-- runs: PORT... -->  the command stays, until the same command comes again; the ports tell that it is up
@@ -247,4 +248,4 @@ def _other_ports() -> dict[str, str]:
 
 
 def _replaced(text: str, ports: dict[str, str]) -> str:
-    return re.sub(r"(?<=:)\d{4,5}\b|(?<=port=)\d{4,5}\b", lambda found: ports.get(found[0], found[0]), text)
+    return re.sub(r"(?:(?<![\w-])|(?<=%3A))\d{4,5}(?![\w-])", lambda found: ports.get(found[0], found[0]), text)

@@ -79,6 +79,7 @@ class Revoker:
         self._clock = clock
         self._listeners: list[Listener] = []
         self._grown = asyncio.Event()
+        self._is_ending = False
 
     async def load(self) -> None:
         """Put in force what the database holds; before the first request."""
@@ -91,13 +92,18 @@ class Revoker:
 
     async def grown(self, *, after: int, wait: float) -> None:
         """Return at once if there are revocations after `after`, else at the next one or when `wait` seconds end."""
-        if self._revocations.seq > after:
+        if self._revocations.seq > after or self._is_ending:
             return
         try:
             async with asyncio.timeout(wait):
                 await self._grown.wait()
         except TimeoutError:
             return
+
+    def let_go(self) -> None:
+        """Answer everyone who waits, and let nobody wait any more: a process that stops would wait for them."""
+        self._is_ending = True
+        self._grown.set()
 
     async def revoke(self, kind: RevokedObject, value: str, *, why: str, by: str) -> Revoked:
         """Revoke every token that `value` names, and all that came from them.

@@ -31,9 +31,13 @@ def rotate(
     now: Annotated[
         bool, typer.Option("--now", help="Sign with it at once, instead of after verifiers have fetched it.")
     ] = False,
+    revoke_others: Annotated[
+        bool,
+        typer.Option("--revoke-others", help="The others may have leaked: sign at once, and take none of theirs."),
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Make a new signing key. It is published first, and signs once verifiers know it; then the old one retires."""
-    result = carry_out(config, "key.rotate", {"alg": alg, "now": now})
+    result = carry_out(config, "key.rotate", {"alg": alg, "now": now, "revoke_others": revoke_others})
     emit(result, as_json=as_json, text=f"{result['state']}: key {result['kid']}, signs from {result['signs_from']}")

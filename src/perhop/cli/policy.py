@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from perhop.errors import NotFound
 if TYPE_CHECKING:
     from perhop.core.call import Target
     from perhop.core.decision import Question
+    from perhop.core.resource import Resource
     from perhop.policy.explain import Explanation
     from perhop.settings import Settings
 
@@ -65,7 +66,7 @@ def explain(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say what policy decides on a call, and why. If it is refused, also what the nearest permit would need."""
+    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs."""
     from perhop.policy.engine import PolicyEngine
     from perhop.policy.explain import explain as explain_question
     from perhop.policy.policy_set import load_policies
@@ -88,12 +89,29 @@ def explain(
         scopes=scope,
     )
     explanation = explain_question(engine, question)
+    beyond = _beyond_scope(settings.registry.resources[resource], question)
+    if beyond:
+        explanation = replace(explanation, allowed=False, summary=beyond, fired=(), errors=(), near=())
     if as_json:
         emit_json(asdict(explanation))
     else:
         _print_explanation(explanation)
     if not explanation.allowed:
         raise typer.Exit(ExitCode.DENIED)
+
+
+def _beyond_scope(resource: Resource, question: Question) -> str:
+    """Why the call is refused before policy is asked; empty if it is not."""
+    from perhop.core.call import Action
+    from perhop.rules.scope import is_tool_in_scope
+
+    tool = question.target.name
+    if question.target.action is not Action.CALL_TOOL or is_tool_in_scope(question.scopes, resource, tool):
+        return ""
+    needed = resource.scope_for(tool)
+    if needed is None:
+        return f"refused before policy is asked: no scope of `{resource.name}` lists the tool `{tool}`"
+    return f"refused before policy is asked: the tool `{tool}` needs the scope `{needed}`"
 
 
 def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:

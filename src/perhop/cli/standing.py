@@ -22,4 +22,8 @@ def disable_named(kind: str, name: str, *, why: str, as_json: bool, config: Path
 def enable_named(kind: str, name: str, *, as_json: bool, config: Path | None) -> None:
     """Enable it, and say if it was not disabled."""
     result = carry_out(config, "standing.enable", {"kind": kind, "name": name})
-    emit(result, as_json=as_json, text=f"enabled: {kind} {name}" + ("" if result["was_disabled"] else " (it was enabled)"))
+    emit(
+        result,
+        as_json=as_json,
+        text=f"enabled: {kind} {name}" + ("" if result["was_disabled"] else " (it was enabled)"),
+    )

@@ -27,6 +27,8 @@ MAX_SKEW_SECONDS = 60
 REVOCATION_SECONDS = 2
 FEED_SECONDS = 10
 
+_GUARD = "is the server up, and guarded? see the log of `perhop serve`"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -120,7 +122,7 @@ async def _readiness(patient: _Patient) -> Finding:
     detail = (await patient.http.get(f"http://{patient.settings.listen.ops}/readyz")).json()
     verdicts = {name: verdict for name, verdict in detail["upstreams"].items() if verdict != "enforces"}
     seen = ", ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()) or "every upstream checks the audience"
-    return Finding("upstreams", detail["ready"] and not verdicts, seen, "is the server up, and guarded? see the log of `perhop serve`")
+    return Finding("upstreams", detail["ready"] and not verdicts, seen, _GUARD)
 
 
 async def _revocation(_: _Patient) -> Finding:

@@ -172,14 +172,17 @@ async def token_issue(plane: Plane, *, client: str, resource: str, scopes: list[
     }
 
 
-async def key_rotate(plane: Plane, *, alg: str | None, now: bool) -> Mapping[str, Any]:
-    """Make the next signing key."""
+async def key_rotate(plane: Plane, *, alg: str | None, now: bool, revoke_others: bool) -> Mapping[str, Any]:
+    """Make the next signing key; with `revoke_others`, no signature of another key counts any more."""
     if alg is not None and alg not in {Algorithm.ES256, Algorithm.ED25519, Algorithm.RS256}:
         raise SettingsError(f"unknown algorithm `{alg}`", advice="choose ES256, Ed25519 or RS256")
-    rotated = await plane.rotate_key(Algorithm(alg) if alg else None, at_once=now)
+    others = [key.kid for key, state in plane.issuer.keyring.entries if state is not KeyState.REVOKED]
+    rotated = await plane.rotate_key(Algorithm(alg) if alg else None, at_once=now, revoke_others=revoke_others)
     await plane.journal.append(
         _changed(Event.KEY_CHANGED, kid=rotated.kid, state=rotated.state.value, alg=rotated.algorithm.value)
     )
+    for kid in others if revoke_others else ():
+        await plane.journal.append(_changed(Event.KEY_CHANGED, kid=kid, state=KeyState.REVOKED.value))
     signs_from = "now" if rotated.state is KeyState.ACTIVE else _utc(rotated.signs_from)
     return {"kid": rotated.kid, "alg": rotated.algorithm.value, "state": rotated.state.value, "signs_from": signs_from}
 

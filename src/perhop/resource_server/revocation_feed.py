@@ -45,6 +45,7 @@ class RevocationFeed:
         self._seq = 0
         self._signed_at: float | None = None
         self._answered = False
+        self._complaint: str | None = None
         self._loading = SingleFlight(self._load)
         self._following: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
@@ -107,9 +108,16 @@ class RevocationFeed:
             while await self._poll(wait):
                 wait = 0
         except PerhopError as error:
-            _log.warning("revocation feed of %s: %a", self._issuer.issuer, str(error))
+            self._complain(str(error))
             return False
+        self._complaint = None
         return True
+
+    def _complain(self, problem: str) -> None:
+        """Say once what is wrong, and again only when it is something else: polls go on every few seconds."""
+        if problem != self._complaint:
+            _log.warning("revocation feed of %s: %a", self._issuer.issuer, problem)
+        self._complaint = problem
 
     async def _poll(self, wait: int) -> bool:
         endpoint = (await self._issuer.metadata()).revocations_endpoint

@@ -48,4 +48,8 @@ async def serving(
             forwarded_from=[str(network) for network in settings.forwarded_from],
         ),
     ):
-        yield Serving(plane, traffic)
+        try:
+            yield Serving(plane, traffic)
+        finally:
+            # Readers of the feed wait for as long as they may, and have nothing to lose.
+            plane.issuer.revoker.let_go()

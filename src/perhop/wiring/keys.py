@@ -6,7 +6,7 @@ A new key is published before it signs, so that no verifier meets a signature of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,23 +49,36 @@ class SigningKeys:
         missing = {key.kid: fresh for key in keys if key.kid not in states}
         if missing:
             await self._states.set({kid: state.value for kid, state in missing.items()}, now=self._now())
+        lost = [kid for kid, state in states.items() if state is KeyState.ACTIVE and kid not in {k.kid for k in keys}]
+        if lost:
+            raise KeyUnusable(
+                f"the active signing key `{self._folder / f'signing-{lost[0]}.pem'}` is missing",
+                advice="restore the file from a backup",
+            )
         return Keyring(tuple((key, (states | missing)[key.kid]) for key in keys))
 
-    async def rotate(self, keyring: Keyring, algorithm: Algorithm | None, *, at_once: bool) -> tuple[Keyring, Rotated]:
+    async def rotate(
+        self, keyring: Keyring, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool
+    ) -> tuple[Keyring, Rotated]:
         """Make a key, of the active one's algorithm unless named; prepared, or active at once.
+
+        With `revoke_others` it is active at once, and no signature of any other key counts any more: for keys that
+        may have leaked.
 
         Raises: KeyUnusable, StorageUnavailable
         """
         key = SigningKey.generate(algorithm or keyring.active.algorithm)
         write_signing_key(self._folder, key)
-        state = KeyState.ACTIVE if at_once else KeyState.PREPARED
-        entries = Keyring((*keyring.entries, (key, KeyState.PREPARED)))
-        if at_once:
-            entries = await self._activate(entries, key.kid)
-        else:
-            await self._states.set({key.kid: state.value}, now=self._now())
-        signs_from = self._now() + (0 if at_once else PREPARED_SECONDS)
-        return entries, Rotated(kid=key.kid, algorithm=key.algorithm, state=state, signs_from=signs_from)
+        grown = Keyring((*keyring.entries, (key, KeyState.PREPARED)))
+        states = {key.kid: KeyState.PREPARED}
+        if at_once or revoke_others:
+            states = {keyring.active.kid: KeyState.RETIRED, key.kid: KeyState.ACTIVE}
+        if revoke_others:
+            states |= {other.kid: KeyState.REVOKED for other, _ in keyring.entries}
+        grown = await self._set(grown, states)
+        is_active = states[key.kid] is KeyState.ACTIVE
+        signs_from = self._now() + (0 if is_active else PREPARED_SECONDS)
+        return grown, Rotated(kid=key.kid, algorithm=key.algorithm, state=states[key.kid], signs_from=signs_from)
 
     async def advance(self, keyring: Keyring) -> Keyring | None:
         """Activate the prepared key whose time has come; None if there is none.
@@ -78,10 +91,11 @@ class SigningKeys:
             for key, state in keyring.entries
             if state is KeyState.PREPARED and since[key.kid][1] + PREPARED_SECONDS <= self._now()
         ]
-        return await self._activate(keyring, due[-1]) if due else None
+        if not due:
+            return None
+        return await self._set(keyring, {keyring.active.kid: KeyState.RETIRED, due[-1]: KeyState.ACTIVE})
 
-    async def _activate(self, keyring: Keyring, kid: str) -> Keyring:
-        states = {keyring.active.kid: KeyState.RETIRED, kid: KeyState.ACTIVE}
+    async def _set(self, keyring: Keyring, states: Mapping[str, KeyState]) -> Keyring:
         await self._states.set({name: state.value for name, state in states.items()}, now=self._now())
         return keyring.with_states(states)
 

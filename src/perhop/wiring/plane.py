@@ -76,9 +76,11 @@ class Plane:
         keys = {issuer.url: issuer.keyring.verify_keys()}
         return verify(raw, keys=keys, now=issuer.now(), leeway=Leeway.NONE)
 
-    async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool) -> Rotated:
+    async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
-        keyring, rotated = await self.signing_keys.rotate(self.issuer.keyring, algorithm, at_once=at_once)
+        keyring, rotated = await self.signing_keys.rotate(
+            self.issuer.keyring, algorithm, at_once=at_once, revoke_others=revoke_others
+        )
         self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
         return rotated
 

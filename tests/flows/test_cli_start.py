@@ -1,0 +1,170 @@
+"""The command line before any command: help, speed, mistyped lines, and what nobody planned."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from perhop.cli.main import app
+from tests.support.commands import clean_environment, perhop
+from tests.support.installations import PERHOP
+
+COMMANDS = {
+    *("init", "serve", "demo", "doctor", "revoke", "trace", "token issue", "token inspect"),
+    *("account add", "account list", "account disable", "account password"),
+    *("config schema", "config check", "config show", "key list", "key rotate", "policy check", "policy explain"),
+    *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),
+    *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove")),
+}
+
+HEAVY = {
+    *("aiohttp", "alembic", "asyncio", "cedarpy", "cryptography", "fastmcp", "httpx2", "jinja2", "joserfc", "mcp"),
+    *("pydantic", "rich", "sqlalchemy", "sqlite3", "starlette", "uvicorn", "yaml"),
+}
+
+
+def _commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+ALL = dict(_commands(typer.main.get_command(app)))
+
+
+def test_the_commands_are_these() -> None:
+    """Nothing is missing, and nothing is there that is not built."""
+    assert set(ALL) == COMMANDS
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_says_what_it_does(name: str) -> None:
+    """Command, arguments and options all have their words, and the first sentence fits into a list of commands."""
+    command = ALL[name]
+    assert len(command.help.partition(". ")[0]) <= 100
+    assert [each.name for each in command.params if not getattr(each, "help", "x")] == []
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS - {"serve"}))
+def test_every_command_speaks_json(name: str) -> None:
+    """`--json` is accepted everywhere."""
+    assert any("--json" in each.opts for each in ALL[name].params)
+
+
+def test_help_loads_nothing_that_help_does_not_need() -> None:
+    """Listing the commands imports no server, no database and no cryptography."""
+    code = "import sys, perhop.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert HEAVY & set(loaded) == set()
+
+
+def test_the_installed_command_runs(tmp_path: Path) -> None:
+    """`perhop --version` of the installed distribution answers, and `perhop` alone shows what there is."""
+    done = subprocess.run([PERHOP, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.startswith("perhop ")
+    assert perhop(folder=tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nosuch",),
+        ("client", "nosuch"),
+        ("client", "list", "--nosuch"),
+        ("token", "issue", "--client", "x"),
+        ("trace",),
+        ("revoke",),
+        ("revoke", "--token", "a", "--agent", "b"),
+        ("journal", "prove"),
+        ("journal", "tail", "-n", "-1"),
+        ("account", "add", "a@example.com", "--password-file", "/no/such/file"),
+    ],
+)
+def test_a_mistyped_line_is_a_usage_error(words: tuple[str, ...], folder: Path) -> None:
+    """Exit code 2, nothing on stdout, and a word on stderr."""
+    ran = perhop(*words, folder=folder)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Error" in ran.err
+
+
+@pytest.mark.parametrize("words", [("serve",), ("doctor",), ("client", "list"), ("config", "check"), ("trace", "x")])
+def test_without_a_configuration_the_way_to_one_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Where nothing was made, the error says how to make it."""
+    ran = perhop(*words, folder=tmp_path)
+    assert ran.code == 2
+    assert "no configuration" in ran.err
+    assert "perhop init" in ran.err
+
+
+def test_the_configuration_is_named_by_variable_and_by_option(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--config` wins over the folder, and the folder over $PERHOP_CONFIG."""
+    monkeypatch.setenv("PERHOP_CONFIG", str(folder / "perhop.yaml"))
+    assert perhop("client", "list", "--json", folder=tmp_path).code == 0
+    (tmp_path / "perhop.yaml").write_text("nonsense: 1\n", encoding="utf-8")
+    assert perhop("client", "list", folder=tmp_path).code == 2
+    named = perhop("client", "list", "--config", str(folder / "perhop.yaml"), folder=tmp_path)
+    assert named.code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--json", "--config", "CONFIG", "client", "list"),
+        ("--config=CONFIG", "client", "--json", "list"),
+        ("client", "--json", "list", "--config", "CONFIG"),
+        ("client", "list", "--config=CONFIG", "--json"),
+    ],
+)
+def test_shared_options_stand_anywhere(words: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    """Before the group, between group and command, and behind the command."""
+    placed = (word.replace("CONFIG", str(folder / "perhop.yaml")) for word in words)
+    assert [each["id"] for each in perhop(*placed, folder=tmp_path).json] == ["planner", "idler"]
+
+
+def _boom(*flags: str) -> subprocess.CompletedProcess[str]:
+    code = """\
+import sys
+import perhop.cli.main as entry
+def boom() -> None: raise RuntimeError("the password is hunter2")
+entry.app.command()(boom)
+sys.argv = ["perhop", "boom"]
+entry.main()
+"""
+    return subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_what_nobody_planned_tells_no_secret() -> None:
+    """An unexpected exception is one line with its place, without its words, and how to see more."""
+    done = _boom()
+    assert done.returncode == 1
+    assert "RuntimeError at <string>:3" in done.stderr
+    assert "PYTHONDEVMODE" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert "hunter2" in _boom("-X", "dev").stderr
+
+
+def test_without_the_server_parts_the_command_says_so() -> None:
+    """`pip install perhop` installs libraries; the command then names what to install."""
+    code = "import sys; sys.modules['typer'] = None; from perhop.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'perhop[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_who_leaves_is_no_mistake(folder: Path) -> None:
+    """`perhop ... | head -c 1` ends without a stack."""
+    line = f"{PERHOP} config schema | head -c 1"
+    done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=clean_environment())
+    assert "Traceback" not in done.stderr
