@@ -48,7 +48,7 @@ def _rows(command: object) -> Iterator[str]:
     for parameter in getattr(command, "params", []):
         if isinstance(parameter, TyperArgument):
             name = (parameter.metavar or parameter.name or "").strip("[]").upper()
-            shown = f"`{name}`" + ("" if parameter.required else " (optional)")
+            shown = f"`{_cell(name)}`" + ("" if parameter.required else " (optional)")
             yield f"| {shown} | {_cell(parameter.help or '')} |"
         elif isinstance(parameter, TyperOption) and not parameter.hidden and "--help" not in parameter.opts:
             yield f"| `{', '.join([*parameter.opts, *parameter.secondary_opts])}` | {_cell(parameter.help or '')} |"

@@ -1,8 +1,13 @@
-"""The table of attacks."""
+"""The table of attacks: what is tried, where it comes from, and what must be seen.
+
+Rows stand by subject in the modules beside this one; here they are put together, with those that wait for a part that
+is not built yet.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 from tests.attacks.row import Row
 from tests.attacks.rows import (
@@ -24,7 +29,7 @@ from tests.attacks.rows import (
     wire,
 )
 
-_ROOMS = (
+_ROOMS: tuple[ModuleType, ...] = (
     signatures,
     claims,
     audiences,
@@ -44,3 +49,61 @@ _ROOMS = (
 )
 
 ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
+
+NOT_APPLICABLE: Mapping[str, str] = {
+    # refresh tokens
+    "refresh-token-reused": "refresh tokens",
+    "refresh-token-redeemed-at-once": "refresh tokens",
+    "refresh-by-another-client": "refresh tokens",
+    "refresh-for-another-resource": "refresh tokens",
+    "refresh-for-wider-scopes": "refresh tokens",
+    "refresh-token-as-bearer": "refresh tokens",
+    # clients that nobody wrote into the configuration
+    "registration-flood": "dynamic client registration",
+    "registration-with-a-hostile-name": "dynamic client registration",
+    "client-document-at-an-inner-address": "client metadata documents",
+    "client-document-at-a-mapped-address": "client metadata documents",
+    "client-document-by-rebound-name": "client metadata documents",
+    "client-document-that-redirects-or-floods": "client metadata documents",
+    "client-document-of-another-client": "client metadata documents",
+    "client-document-with-a-shared-secret": "client metadata documents",
+    "client-document-changed-after-consent": "client metadata documents",
+    "client-document-of-a-known-client-on-loopback": "client metadata documents",
+    # sender constraint
+    "proof-replayed": "DPoP",
+    "proof-for-another-request": "DPoP",
+    "proof-under-another-key": "DPoP",
+    "proof-with-a-weak-signature": "DPoP",
+    "proof-too-old-or-made-ahead": "DPoP",
+    "code-or-refresh-of-another-key": "DPoP",
+    # other grants and ways in
+    "identity-assertion-for-another-server": "identity assertion grant",
+    "identity-assertion-replayed": "identity assertion grant",
+    "introspection-by-a-stranger": "introspection",
+    "state-fixed-by-an-attacker": "federation of sign-in",
+    "callback-of-another-server": "federation of sign-in",
+    "subject-asserted-by-another-issuer": "federation of sign-in",
+    "code-while-a-second-factor-is-pending": "federation of sign-in",
+    "shared-upstream-client-and-old-consent": "broker",
+    # tasks, calls and approvals
+    "call-token-twice": "call tokens",
+    "call-token-other-arguments": "call tokens",
+    "foreign-task": "tasks",
+    "tampered-request-state": "tasks",
+    "tool-changed-after-approval": "approval of tool definitions",
+    # what is decided and looked at by people
+    "owner-approves-own-access": "governance",
+    "overdue-review-still-issues": "governance",
+    "token-replayed-in-bulk": "incident and blast radius",
+    "console-without-a-session": "console",
+    # operation
+    "unsigned-or-half-applied-policies": "policy bundles and reload",
+    "backup-that-forgets-revocations": "epochs on restore",
+    "killed-between-decision-and-answer": "drills",
+    "thousands-of-idle-streams": "drills",
+    "revocation-at-another-node": "several nodes",
+    "resource-metadata-of-a-stranger": "discovery of resources by our client",
+    "server-that-sends-a-code-elsewhere": "authorization code flow of our client",
+    "path-parameter-into-a-backend": "tools over REST",
+}
+"""Attacks on parts that are not there: slug -> the part that they wait for."""

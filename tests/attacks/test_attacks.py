@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from perhop.journal.keys import VKEY_FILE, load_vkey
+from perhop.journal.query import Filter
+from perhop.journal.verify import verify_journal
+from perhop.storage.journal_reader import JournalSnapshot
 from tests.attacks.catalogue import ROWS
 from tests.attacks.row import Door, Row, Seen, Sights
-from tests.attacks.world import World, attacked
+from tests.attacks.world import World, attacked, claims_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,3 +57,76 @@ def _told(seen: Seen) -> Any:
         message["error"].get("data", {}).pop("record", None)
     kept = {name: seen.answer.header(name) for name in ("cache-control", "content-type", "retry-after", "allow")}
     return seen.observed, challenge, message, kept
+
+
+FORWARDED = {
+    *("accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "last-event-id"),
+    *("mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "traceparent", "user-agent"),
+}
+
+
+async def test_nothing_of_a_caller_has_reached_a_server(world: World) -> None:
+    """Of all requests that the gateway sent, each has a token for its own server and headers of the gateway's own."""
+    sent = world.from_gateway()
+    inbound = world.leaks.secrets - {each.bearer for _, each in sent}
+    for audience, arrived in sent:
+        names = {name for name, _ in arrived.headers if not name.startswith("mcp-param-")}
+        assert names <= FORWARDED
+        if arrived.bearer:
+            assert arrived.bearer not in inbound
+            assert claims_in(arrived.bearer)["aud"] in (audience, *_canaries(world, arrived.bearer))
+
+
+def _canaries(world: World, token: str) -> list[str]:
+    """The self-test's audience that is good nowhere."""
+    audience = str(claims_in(token)["aud"])
+    return [audience] if audience.startswith(f"{world.issuer}/canary/") else []
+
+
+async def test_nothing_has_leaked(world: World) -> None:
+    """No token, secret or argument value of the whole run is in the journal, in a log, or in an answer that refuses."""
+    texts = {
+        "journal": "\n".join(entry.body for entry in world.reader.find(Filter())),
+        "log": "\n".join(world.log.lines),
+        "answers": "\n".join(answer.decode("latin-1") for answer in world.leaks.error_answers),
+    }
+    assert all(len(text) > 1000 for text in texts.values())
+    marks = {mark for secret in world.leaks.secrets for mark in _marks(secret)}
+    assert len(marks) > 500
+    leaked = [(place, mark[:60]) for place, text in texts.items() for mark in marks if mark in text]
+    assert leaked == [], leaked
+
+
+def _marks(secret: str) -> list[str]:
+    """What gives a secret away: it, and of a token its claims and its signature, also cut."""
+    parts = secret.split(".") if len(secret) > 100 else []
+    cut = [part[:size] for part, size in zip(parts[1:], (100, 40), strict=False)]
+    return [mark for mark in (secret, *cut) if len(mark) > 20 or (mark == secret and len(mark) > 8)]
+
+
+async def test_every_log_line_is_one_line(world: World) -> None:
+    """What callers sent has forged no line of the log, and no record of the journal."""
+    assert [line for line in world.log.lines if "\n" in line.strip() and "Traceback" not in line] == []
+    assert [entry.seq for entry in world.reader.find(Filter()) if "\n" in entry.body] == []
+
+
+async def test_the_journal_of_all_this_verifies(world: World) -> None:
+    """After every attack the journal still holds together, and no refusal was only counted."""
+    settings = world.plane.settings
+    with JournalSnapshot(settings.journal_path) as snapshot:
+        found = verify_journal(snapshot, load_vkey(settings.keys_dir / VKEY_FILE))
+    assert (found.ok, found.problem) == (True, "")
+    assert list(world.reader.find(Filter(event="journal.suppressed"))) == []
+
+
+async def test_every_attack_was_tried(world: World, request: pytest.FixtureRequest) -> None:
+    """Every row that this run selected was tried at each of its doors."""
+    selected = {
+        (row.slug, door)
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == test_attack.__name__
+        for row in (item.callspec.params["row"],)
+        for door in row.doors
+    }
+    assert selected - world.tried == set()
+    assert {row.slug for row in ROWS} >= {slug for slug, _ in world.tried}

@@ -51,6 +51,7 @@ class Visitor:
         self._world = world
         self._http = httpx2.AsyncClient(timeout=15)
         self._url = f"{world.issuer}/authorize"
+        world.leaks.note(VERIFIER)
 
     async def __aenter__(self) -> Visitor:
         return self

@@ -211,7 +211,7 @@ class World:
         """POST a form to the authorization server."""
         self.tick()
         for name, value in parameters:
-            if name in ("subject_token", "client_assertion", "client_secret", "code", "code_verifier") and value:
+            if name in ("subject_token", "client_assertion", "client_secret", "code") and value:
                 self.leaks.note(value)
         body = str(httpx2.QueryParams(list(parameters))).encode()
         return await self.post_form(body, headers=headers, path=path)

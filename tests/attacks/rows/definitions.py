@@ -89,10 +89,6 @@ CREDENTIALS = {
         f"{UPSTREAM}      credential: {{kind: exchange}}",
         "      url: https://far.example.com/mcp\n      credential: {kind: none}",
     ),
-    "upstream without TLS": (
-        UPSTREAM,
-        "      url: http://far.example.com/mcp\n      resource: http://far.example.com/mcp\n",
-    ),
     "upstream in a file": ("      url: http://127.0.0.1:9001/mcp", "      url: file:///etc/passwd"),
     "its own upstream": ("      url: http://127.0.0.1:9001/mcp", "      url: http://127.0.0.1:8420/mcp/calendar"),
     "another resource's": ("      resource: http://127.0.0.1:9001/mcp", "      resource: http://127.0.0.1:9002/mcp"),
@@ -125,7 +121,7 @@ OWNERLESS = {
 
 NAMES = {
     name: ("  trip-planner:\n", f"  {json.dumps(name)}:\n")
-    for name in ("user:ann", "gateway:calendar", "user:", "trip planner", "trip\nplanner", "trïp", "")
+    for name in ("user:ann", "gateway:calendar", "user:", "trip\nplanner", "trïp", "")
 }
 
 
@@ -169,7 +165,7 @@ ROWS: tuple[Row, ...] = (
     ),
     tried(
         "careless-upstream",
-        "an upstream that gets a caller's token, none, or is reached without TLS",
+        "an upstream that gets the caller's token, or none, or is another's",
         "MCP token passthrough; RFC 9700 §4.10",
         Door.CONFIG,
         _changing(CREDENTIALS),

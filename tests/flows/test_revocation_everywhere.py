@@ -1,0 +1,52 @@
+"""One revocation, at every place that takes the tokens it names: token endpoint, gateway, and the guards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from perhop.control.local import carry_out
+from perhop.demo.attacks import ACCESS_TOKEN, EXCHANGE
+from perhop.demo.run import staged
+from perhop.demo.scene import Scene, Seen, call
+from perhop.demo.servers import call_tool
+from perhop.tokens.parse import parse_compact
+
+PATIENCE_SECONDS = 15.0
+LIST_EVENTS = call("list_events", {"day": "monday"})
+
+
+async def _until_refused(scene: Scene, token: str) -> Seen:
+    """A guard hears of it by its feed: ask until it has."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            seen = await scene.at_server(scene.addresses.calendar_server, token)
+            if seen.observed != "200":
+                return seen
+            await asyncio.sleep(0.05)
+
+
+async def test_revoking_an_agents_token_ends_what_came_from_it_everywhere(tmp_path: Path) -> None:
+    """The parent dies at the gateway, its hop token at the server's guard and as a subject token, all as revoked."""
+    async with staged(tmp_path / "demo") as scene:
+        calendar = scene.addresses.resource("calendar")
+        arguments = {"title": "review", "day": "monday", "people": 3}
+        await call_tool(calendar, scene.source("trip-planner").auth_for(calendar), "plan_meeting", arguments)
+        parent = (await scene.token("trip-planner", "calendar")).reveal()
+        assert scene.calendar.received is not None
+        hop_token = scene.calendar.received.reveal()
+        before = await scene.at_server(scene.addresses.calendar_server, hop_token)
+        assert before.observed == "200"
+        jti = str(parse_compact(parent).payload["jti"])
+        result = await carry_out(scene.settings, "revoke", {"kind": "token", "value": jti, "why": "test"})
+        assert parse_compact(hop_token).payload["jti"] in json.dumps(dict(result))
+        assert await scene.at_gateway("calendar", parent, LIST_EVENTS) == Seen("401", "token.revoked")
+        assert await _until_refused(scene, hop_token) == Seen("401", "token.revoked")
+        form = [
+            ("grant_type", EXCHANGE),
+            ("subject_token", hop_token),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("resource", scene.addresses.resource("rooms")),
+        ]
+        assert await scene.at_sts("calendar-server", form) == Seen("400 invalid_request", "token.revoked")
