@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.errors import OperatorError, StorageUnavailable
 from perhop.storage.engine import open_database
-from perhop.storage.migrate import check_migrated, head_revision, migrate
+from perhop.storage.migrate import migrate
 from perhop.storage.schema import metadata
+from perhop.storage.schema_revision import REVISIONS, check_migrated
 from tests.storage.conftest import NOW, Opened
 from tests.support.token_records import a_token_record
 
@@ -100,7 +103,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_there_is_one_newest_schema() -> None:
     """The migrations are one line with one end."""
-    assert head_revision() == "0001"
+    assert REVISIONS[-1] == "0001"
 
 
 async def test_every_transaction_reaches_the_disk(opened: Opened) -> None:
@@ -180,3 +183,11 @@ async def test_closing_waits_for_what_was_begun(opened: Opened) -> None:
     await asyncio.gather(write, return_exceptions=True)
     await opened.database.close()
     assert len(await opened.other.lineage.live("jti", "last", now=NOW)) == 1
+
+
+def test_the_listed_revisions_are_those_of_the_migrations() -> None:
+    """The list that commands read without alembic names every migration, oldest first."""
+    configuration = Config()
+    configuration.set_main_option("script_location", "perhop.storage:migrations")
+    scripts = ScriptDirectory.from_config(configuration).walk_revisions()
+    assert [script.revision for script in scripts][::-1] == list(REVISIONS)

@@ -88,7 +88,7 @@ class Browser:
         """Send the page's form, hidden inputs as they came."""
         form = form_in(page)
         assert form.method == "post"
-        return await self._http.post(urljoin(str(page.url), form.action), data=form.hidden | filled)
+        return await self._http.post(urljoin(str(page.url), form.action), data={**form.hidden, **filled})
 
     async def follow(self, redirect: httpx2.Response) -> httpx2.Response:
         assert redirect.status_code == 303, redirect.text

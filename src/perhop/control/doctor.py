@@ -13,14 +13,16 @@ import httpx2
 
 from perhop.control.socket import is_answered
 from perhop.errors import PerhopError
+from perhop.gateway.readiness import Verdict
 from perhop.journal.keys import VKEY_FILE, load_journal_key, load_vkey
 from perhop.journal.verify import verify_journal
 from perhop.policy.policy_set import load_policies
 from perhop.settings import Settings
 from perhop.storage.journal_db import checkpoint_path
 from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
-from perhop.storage.migrate import check_migrated
+from perhop.storage.schema_revision import check_migrated
 from perhop.wiring.keys import load_signing_key
+from perhop.wiring.traffic import NO_TOKEN
 
 SOON = timedelta(days=30)
 MAX_SKEW_SECONDS = 60
@@ -120,9 +122,10 @@ async def _clock(patient: _Patient) -> Finding:
 
 async def _readiness(patient: _Patient) -> Finding:
     detail = (await patient.http.get(f"http://{patient.settings.listen.ops}/readyz")).json()
-    verdicts = {name: verdict for name, verdict in detail["upstreams"].items() if verdict != "enforces"}
-    seen = ", ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()) or "every upstream checks the audience"
-    return Finding("upstreams", detail["ready"] and not verdicts, seen, _GUARD)
+    verdicts: dict[str, str] = detail["upstreams"]
+    wrong = [name for name, verdict in verdicts.items() if verdict not in (Verdict.ENFORCES, NO_TOKEN)]
+    seen = ", ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()) or "none"
+    return Finding("upstreams", detail["ready"] and not wrong, seen, _GUARD)
 
 
 async def _revocation(_: _Patient) -> Finding:

@@ -41,7 +41,7 @@ async def readiness(plane: Plane, traffic: Traffic) -> dict[str, Any]:
         "signing_key": plane.issuer.keyring.active.kid,
         "policy_version": plane.policy.version,
         "config_version": plane.registry.version,
-        "upstreams": {name: verdict.value for name, verdict in traffic.verdicts().items()},
+        "upstreams": traffic.verdicts(),
         "unsafe": list(plane.settings.unsafe()),
     }
 

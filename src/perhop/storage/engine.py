@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from perhop.errors import StorageUnavailable
-from perhop.storage.migrate import check_migrated
+from perhop.storage.schema_revision import check_migrated
 from perhop.storage.sqlite import BUSY_SECONDS, READING, set_up
 
 _T = TypeVar("_T")

@@ -24,7 +24,7 @@ from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
-from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.readiness import Readiness
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
@@ -38,6 +38,7 @@ _log = logging.getLogger("perhop")
 
 KEY_CHECK_SECONDS = 5.0
 TIDY_SECONDS = 3600.0
+NO_TOKEN = "is given no token"
 SESSION_SEAL_PURPOSE = b"perhop session seal"
 
 
@@ -60,13 +61,18 @@ class Traffic:
     app: AsgiApp
     gates: tuple[Gate, ...]
 
-    def verdicts(self) -> dict[str, Verdict]:
-        """What the self-test has shown of every upstream that is given tokens."""
-        return {
-            gate.resource.name: gate.readiness.verdict
-            for gate in self.gates
-            if gate.resource.upstream is not None and gate.resource.upstream.credential is CredentialKind.EXCHANGE
-        }
+    def verdicts(self) -> dict[str, str]:
+        """What the self-test has shown of every upstream; of one that is given no token there is nothing to show."""
+        return {gate.resource.name: _verdict(gate) for gate in self.gates}
+
+
+def _verdict(gate: Gate) -> str:
+    assert gate.resource.upstream is not None
+    match gate.resource.upstream.credential:
+        case CredentialKind.EXCHANGE:
+            return gate.readiness.verdict.value
+        case CredentialKind.NONE:
+            return NO_TOKEN
 
 
 @contextlib.asynccontextmanager
