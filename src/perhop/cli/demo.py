@@ -15,7 +15,7 @@ from perhop.control.failure import ExitCode
 from perhop.errors import OperatorError
 
 if TYPE_CHECKING:
-    from perhop.demo.attacks import Outcome
+    from perhop.demo.outcome import Outcome
     from perhop.demo.run import Report
     from perhop.demo.scene import Scene
 

@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from perhop.control.local import carry_out
+from perhop.demo.outcome import Outcome
 from perhop.demo.scene import LEGACY, Scene, Seen, call
 from perhop.journal.keys import VKEY_FILE, load_vkey
 from perhop.journal.verify import verify_journal
@@ -20,22 +20,6 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 LIST_EVENTS = call("list_events", {"day": "monday"})
 FIND_ROOM = call("find_room", {"day": "monday", "people": 2})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One attack as it went; the members are those of `--json`."""
-
-    id: str
-    title: str
-    at: str
-    expected: str
-    observed: str
-    reason: str | None
-    ok: bool
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from string import Template
 
 from perhop.tokens.keys import SigningKey
 
@@ -66,79 +67,90 @@ def write_configuration(folder: Path, addresses: Addresses, *, today: date) -> d
 
 
 def _yaml(at: Addresses, *, expires: date) -> str:
-    return f"""\
+    return _TEMPLATE.substitute(
+        issuer=at.issuer,
+        traffic=at.traffic,
+        console=at.console,
+        ops=at.ops,
+        calendar_server=at.calendar_server,
+        rooms_server=at.rooms_server,
+        expires=expires.isoformat(),
+    )
+
+
+_TEMPLATE = Template("""\
 # The demo of Perhop: an agent plans a meeting; the calendar server looks for a room on its behalf.
-issuer: {at.issuer}
-listen: {{traffic: "{at.traffic}", console: "{at.console}", ops: "{at.ops}"}}
+issuer: $issuer
+listen: {traffic: "$traffic", console: "$console", ops: "$ops"}
 database: sqlite:///perhop.db
 policies: policies/
 
 owners:
-  travel-team: {{contact: travel@example.com, members: [ann@example.com], deputies: [security@example.com]}}
-  facilities: {{contact: facilities@example.com}}
+  travel-team: {contact: travel@example.com, members: [ann@example.com], deputies: [security@example.com]}
+  facilities: {contact: facilities@example.com}
 
 resources:
   calendar:
-    uri: {at.resource("calendar")}
+    uri: $issuer/mcp/calendar
     owner: travel-team
     tenant: acme
     scopes:
-      calendar:read: {{says: Read your calendar, tools: ["list_*"], default: true}}
-      calendar:write: {{says: Plan and change events, tools: [plan_meeting]}}
+      calendar:read: {says: Read your calendar, tools: ["list_*"], default: true}
+      calendar:write: {says: Plan and change events, tools: [plan_meeting]}
     upstream:
-      url: {at.calendar_server}
-      resource: {at.calendar_server}
-      credential: {{kind: exchange}}
+      url: $calendar_server
+      resource: $calendar_server
+      credential: {kind: exchange}
   rooms:
-    uri: {at.resource("rooms")}
+    uri: $issuer/mcp/rooms
     owner: facilities
     tenant: acme
     scopes:
-      rooms:read: {{says: See free rooms, tools: [find_room]}}
-      rooms:book: {{says: Book rooms, tools: [book_room]}}
+      rooms:read: {says: See free rooms, tools: [find_room]}
+      rooms:book: {says: Book rooms, tools: [book_room]}
     upstream:
-      url: {at.rooms_server}
-      resource: {at.rooms_server}
-      credential: {{kind: exchange}}
+      url: $rooms_server
+      resource: $rooms_server
+      credential: {kind: exchange}
   payroll:                                    # no hop leads here, and no gateway stands in front
-    uri: {at.issuer}/payroll
+    uri: $issuer/payroll
     owner: facilities
     risk: high
     scopes:
-      payroll:read: {{says: Read salaries}}
+      payroll:read: {says: Read salaries}
 
 clients:
   trip-planner:
     owner: travel-team
     purpose: plans business trips
-    expires: {expires}
-    authentication: {{method: private_key_jwt, jwks_file: trip-planner.jwks.json}}
-    reaches: {{calendar: ["calendar:read", "calendar:write"]}}
+    expires: $expires
+    authentication: {method: private_key_jwt, jwks_file: trip-planner.jwks.json}
+    reaches: {calendar: ["calendar:read", "calendar:write"]}
   second-planner:
     owner: travel-team
     purpose: plans business trips for the second team
-    expires: {expires}
-    authentication: {{method: private_key_jwt, jwks_file: second-planner.jwks.json}}
-    reaches: {{calendar: ["calendar:read"]}}
+    expires: $expires
+    authentication: {method: private_key_jwt, jwks_file: second-planner.jwks.json}
+    reaches: {calendar: ["calendar:read"]}
   facility-bot:
     owner: facilities
     purpose: keeps rooms in order
-    expires: {expires}
-    authentication: {{method: private_key_jwt, jwks_file: facility-bot.jwks.json}}
-    reaches: {{rooms: ["rooms:read", "rooms:book"]}}
+    expires: $expires
+    authentication: {method: private_key_jwt, jwks_file: facility-bot.jwks.json}
+    reaches: {rooms: ["rooms:read", "rooms:book"]}
   calendar-server:
     owner: travel-team
     purpose: looks up rooms for meetings
-    expires: {expires}
-    authentication: {{method: private_key_jwt, jwks_file: calendar-server.jwks.json}}
+    expires: $expires
+    authentication: {method: private_key_jwt, jwks_file: calendar-server.jwks.json}
     serves: [calendar]
   rooms-server:
     owner: facilities
     purpose: answers for the room list
-    expires: {expires}
-    authentication: {{method: private_key_jwt, jwks_file: rooms-server.jwks.json}}
+    expires: $expires
+    authentication: {method: private_key_jwt, jwks_file: rooms-server.jwks.json}
     serves: [rooms]
 
 hops:
-  - {{from: calendar, to: rooms, scopes: {{"calendar:write": ["rooms:read"]}}}}
-"""
+  - {from: calendar, to: rooms, scopes: {"calendar:write": ["rooms:read"]}}
+""")

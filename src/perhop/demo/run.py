@@ -17,8 +17,9 @@ import httpx2
 
 from perhop.client import TokenSource
 from perhop.control.running import control_socket
-from perhop.demo.attacks import ATTACKS, Outcome, missing
+from perhop.demo.attacks import ATTACKS, missing
 from perhop.demo.configuration import free_addresses, write_configuration
+from perhop.demo.outcome import Outcome
 from perhop.demo.scene import GuardLog, Scene
 from perhop.demo.servers import CalendarServer, RoomsServer, call_tool
 from perhop.errors import OperatorError
@@ -120,7 +121,7 @@ def _guard_log() -> Iterator[GuardLog]:
 async def _until_ready(running: Serving) -> None:
     """Wait until the self-test has shown that both servers refuse a token that is good nowhere."""
     async with asyncio.timeout(READY_SECONDS):
-        while any(each is not Verdict.ENFORCES for each in running.traffic.verdicts().values()):  # noqa: ASYNC110
+        while any(each != Verdict.ENFORCES for each in running.traffic.verdicts().values()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
