@@ -119,10 +119,15 @@ def _guard_log() -> Iterator[GuardLog]:
 
 
 async def _until_ready(running: Serving) -> None:
-    """Wait until the self-test has shown that both servers refuse a token that is good nowhere."""
-    async with asyncio.timeout(READY_SECONDS):
-        while any(each != Verdict.ENFORCES for each in running.traffic.verdicts().values()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    """Wait until the self-test has shown that both servers refuse a token that is good nowhere.
+
+    Raises: OperatorError
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    while any(each != Verdict.ENFORCES for each in (seen := running.traffic.verdicts()).values()):
+        if time.monotonic() > deadline:
+            raise OperatorError(f"the servers were not seen to check tokens: {seen}", advice="see the log above")
+        await asyncio.sleep(0.05)
 
 
 async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
