@@ -124,9 +124,9 @@ async def _until_ready(running: Serving) -> None:
     Raises: OperatorError
     """
     deadline = time.monotonic() + READY_SECONDS
-    while any(each != Verdict.ENFORCES for each in (seen := running.traffic.verdicts()).values()):
+    while set(seen := running.traffic.verdicts().values()) != {Verdict.ENFORCES}:
         if time.monotonic() > deadline:
-            raise OperatorError(f"the servers were not seen to check tokens: {seen}", advice="see the log above")
+            raise OperatorError(f"the servers were not seen to check tokens: {', '.join(seen)}")
         await asyncio.sleep(0.05)
 
 
