@@ -121,12 +121,8 @@ async def test_the_journal_of_all_this_verifies(world: World) -> None:
 
 async def test_every_attack_was_tried(world: World, request: pytest.FixtureRequest) -> None:
     """Every row that this run selected was tried at each of its doors."""
-    selected = {
-        (row.slug, door)
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == test_attack.__name__
-        for row in (item.callspec.params["row"],)
-        for door in row.doors
-    }
+    mine = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    rows: list[Any] = [item.callspec.params["row"] for item in mine if item.originalname == test_attack.__name__]
+    selected = {(row.slug, door) for row in rows for door in row.doors}
     assert selected - world.tried == set()
     assert {row.slug for row in ROWS} >= {slug for slug, _ in world.tried}

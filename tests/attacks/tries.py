@@ -179,7 +179,7 @@ class Ask:
     path: str = "/token"
 
 
-def asking(make: Callable[[World], Any]) -> Try:
+def asking(make: Callable[[World], Any]) -> Callable[[World], Awaitable[Sights]]:
     """Send each form, and see what came of it."""
 
     async def attempt(world: World) -> Sights:

@@ -67,7 +67,7 @@ class Visitor:
     async def send(self, page: httpx2.Response, filled: Mapping[str, str]) -> httpx2.Response:
         """Send the page's form, hidden inputs as they came unless they are filled otherwise."""
         form = form_in(page)
-        return await self.post(urljoin(str(page.url), form.action), form.hidden | filled)
+        return await self.post(urljoin(str(page.url), form.action), {**form.hidden, **filled})
 
     async def post(self, url: str, fields: Mapping[str, str]) -> httpx2.Response:
         self._world.tick()

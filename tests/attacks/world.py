@@ -22,6 +22,7 @@ from perhop.founding import found
 from perhop.gateway.readiness import Verdict
 from perhop.journal.query import Entry, Filter
 from perhop.resource_server import Guard
+from perhop.resource_server.asgi import AsgiApp
 from perhop.resource_server.testing import ThrowawayIssuer, throwaway_issuer
 from perhop.serving.listeners import listening
 from perhop.serving.serve import Serving, serving
@@ -229,7 +230,7 @@ class World:
 
     def proof(self, client: str, *, key: SigningKey | None = None, **changes: Any) -> list[tuple[str, str]]:
         """The parameters with which a client authenticates by its key, or pretends to."""
-        usual = {
+        usual: dict[str, Any] = {
             "client_id": client,
             "audience": self.issuer,
             "now": self.now + 1,
@@ -322,7 +323,7 @@ async def attacked(folder: Path) -> AsyncIterator[World]:
             rooms_server(),
             opened=opened,
         )
-        apps = {
+        apps: dict[str, AsgiApp] = {
             at.calendar: calendar.from_gateway,
             at.calendar_past: calendar.direct,
             at.rooms: rooms.from_gateway,
@@ -378,7 +379,8 @@ def _listening_to(log: LogLines) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _no_control(_: Plane) -> AsyncIterator[None]:
+async def _no_control(plane: Plane) -> AsyncIterator[None]:
+    """Operators of the attacked installation are in this process."""
     yield
 
 

@@ -41,7 +41,7 @@ def _tampered(*changes: tuple[str, Change]) -> Any:
         original = world.plane.settings.journal_path
         sights = {}
         with TemporaryDirectory() as folder:
-            for name, change in (("nothing", lambda _db, _seq, _size: 0), *changes):
+            for name, change in (("nothing", _nothing), *changes):
                 copy = Path(folder) / "copy.db"
                 copy.unlink(missing_ok=True)
                 with closing(sqlite3.connect(original)) as source, closing(sqlite3.connect(copy)) as target:
@@ -65,6 +65,10 @@ def _verify(world: World, journal: Path, checkpoint: str) -> str:
     with JournalSnapshot(journal) as snapshot:
         found = verify_journal(snapshot, key, checkpoints=[checkpoint])
     return "whole" if found.ok else f"record {found.first_bad}"
+
+
+def _nothing(_db: sqlite3.Connection, _seq: int, _size: int) -> int:
+    return 0
 
 
 def _flip(db: sqlite3.Connection, seq: int, _: int) -> int:

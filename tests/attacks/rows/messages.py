@@ -97,9 +97,10 @@ def _twice() -> dict[str, Wire]:
 
 def _hidden_revision() -> dict[str, Wire]:
     """A modern header over a body that states no revision, so that neither reading holds."""
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_events", "arguments": {}}}
-    stated = {**body, "params": {**body["params"], "_meta": {REVISION_KEY: 20260728, CAPABILITIES_KEY: {}}}}
-    bare = {**body, "params": {**body["params"], "_meta": {REVISION_KEY: MODERN}}}
+    params: dict[str, Any] = {"name": "list_events", "arguments": {}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    stated = {**body, "params": {**params, "_meta": {REVISION_KEY: 20260728, CAPABILITIES_KEY: {}}}}
+    bare = {**body, "params": {**params, "_meta": {REVISION_KEY: MODERN}}}
     return {
         "none": _with_body(json.dumps(body).encode()),
         "a number": _with_body(json.dumps(stated).encode()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -75,7 +76,7 @@ def _two_methods(world: World) -> dict[str, Ask]:
     }
 
 
-def _repeated(world: World) -> dict[str, Parameters]:
+def _repeated(world: World) -> Mapping[str, Parameters]:
     names = {"grant_type": "client_credentials", "scope": "calendar:read", "client_id": "planner", "audience": "x"}
     return {
         name: [*_asking_for(world), (name, value), (name, value), *world.proof("planner")]

@@ -45,7 +45,7 @@ async def _kept_token(world: World) -> dict[str, Seen]:
     """No caller travels on a hop token that was made for another, or for another token of its own."""
     entrance = world.entrance(Door.GATEWAY)
     both = "calendar:read calendar:write"
-    callers = {
+    callers: dict[str, dict[str, Any]] = {
         "first": {"sub": "user:ann", "scope": both},
         "another subject": {"sub": "user:bob", "scope": both},
         "another agent": {"sub": "user:ann", "agent": "mallory", "scope": both},
