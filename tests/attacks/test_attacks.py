@@ -90,9 +90,10 @@ async def test_nothing_has_leaked(world: World) -> None:
         "log": "\n".join(world.log.lines),
         "answers": "\n".join(answer.decode("latin-1") for answer in world.leaks.error_answers),
     }
-    assert all(len(text) > 1000 for text in texts.values())
     marks = {mark for secret in world.leaks.secrets for mark in _marks(secret)}
-    assert len(marks) > 500
+    if {slug for slug, _ in world.tried} == {row.slug for row in ROWS}:
+        assert len(marks) > 500, "nothing was looked for"
+        assert all(len(text) > 1000 for text in texts.values()), "nothing was looked at"
     leaked = [(place, mark[:60]) for place, text in texts.items() for mark in marks if mark in text]
     assert leaked == [], leaked
 

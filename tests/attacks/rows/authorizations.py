@@ -13,7 +13,7 @@ from tests.attacks.configuration import CALLBACK, LOOPBACK_CALLBACK
 from tests.attacks.row import Door, Expected, Row, Seen
 from tests.attacks.tries import refused, tried
 from tests.attacks.visitors import VERIFIER, Visitor, a_query, sent_back, shown
-from tests.attacks.world import EMAIL, World
+from tests.attacks.world import EMAIL, PASSWORD, World
 from tests.support.browsers import form_in
 
 NOWHERE = Expected("400", "client.authentication")
@@ -145,6 +145,24 @@ async def _wrong_sign_in(world: World) -> dict[str, Seen]:
             answer = await visitor.send(page, {"email": email, "password": password})
             sights[name] = shown(world, answer, size)
             assert "perhop-session" not in answer.headers.get("set-cookie", "")
+    return sights
+
+
+async def _password_carried_along(world: World) -> dict[str, Seen]:
+    """After the password was sent, the browser goes on by GET, with nothing to remember or to tell."""
+    query = a_query(world, client_id="laptop-app", redirect_uri=LOOPBACK_CALLBACK)
+    sights = {}
+    async with Visitor(world) as ann:
+        page = await ann.open(query)
+        size = world.reader.size()
+        onward = await ann.send(page, {"email": EMAIL, "password": PASSWORD})
+        sights["after sign-in"] = shown(world, onward, size)
+        assert PASSWORD not in str(onward.headers)
+        consent = await ann.open(query)
+        size = world.reader.size()
+        sent = await ann.send(consent, {"decision": "allow"})
+        world.leaks.note(sent_back(sent)["code"])
+        sights["after consent"] = Seen(observed=shown(world, sent, size).observed.replace("code", "onward"))
     return sights
 
 
@@ -327,6 +345,14 @@ ROWS: tuple[Row, ...] = (
         Door.AUTHORIZE,
         _wrong_sign_in,
         Expected("403 sign-in", "client.authentication"),
+    ),
+    tried(
+        "password-carried-along",
+        "a redirect that repeats the password, or tells where it came from",
+        "RFC 9700 §4.12; RFC 9700 §4.2",
+        Door.AUTHORIZE,
+        _password_carried_along,
+        Expected("303 onward", None, records=0),
     ),
     tried(
         "sign-in-from-elsewhere",

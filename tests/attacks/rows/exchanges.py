@@ -252,7 +252,7 @@ ROWS: tuple[Row, ...] = (
     sts(
         "exchange-without-a-hop",
         "a server goes on to where no hop leads, or past a gateway",
-        "RFC 8693 §2.2.2; Keycloak issue 48104",
+        "RFC 8693 §2.2.2; Keycloak 48104",
         _no_hop,
         refused("hop.unknown", "400 invalid_target"),
     ),
