@@ -129,6 +129,31 @@ async def test_a_get_stream_is_cut_with_a_comment(world: World) -> None:
     assert octets == b": token.expired\n\n"
 
 
+async def test_a_stop_cuts_streams_that_have_no_end(world: World) -> None:
+    """A gateway that stops does not wait for a standing stream, and says that it was not the token."""
+    tap = tapped(world)
+    tap.write(event(PROGRESS))
+    async with opening(world) as answer:
+        chunks = answer.aiter_bytes()
+        await anext(chunks)
+        world.gate.revoked.stop()
+        rest = b"".join([chunk async for chunk in chunks])
+    assert rest == b": upstream.unavailable\n\n"
+    await asyncio.wait_for(world.upstream.gone.wait(), 5)
+
+
+async def test_a_stop_lets_an_answer_end(world: World) -> None:
+    """A call that runs is not cut by a stop: it may end."""
+    tap = tapped(world)
+    tap.write(event(PROGRESS))
+    async with opening(world, call()) as answer:
+        chunks = answer.aiter_bytes()
+        await anext(chunks)
+        world.gate.revoked.stop()
+        tap.write(event(DONE), None)
+        assert b"".join([chunk async for chunk in chunks]) == event(DONE)
+
+
 async def test_an_answer_outlives_its_token(world: World) -> None:
     """A call that was permitted may end after its token has expired."""
     end = just_before_a_second_ends(world)

@@ -111,6 +111,7 @@ from perhop.errors.token_endpoint import (
 from perhop.errors.unavailable import (
     AnswerTooLong,
     AnswerUnfit,
+    GatewayStopping,
     IssuerUnavailable,
     JournalUnavailable,
     KeysUnavailable,
@@ -146,6 +147,7 @@ __all__ = [
     "CodeInvalid",
     "CodeReplayed",
     "ConsentDenied",
+    "GatewayStopping",
     "GrantTypeNotAllowed",
     "GrantTypeUnsupported",
     "HeaderMismatch",

@@ -49,6 +49,12 @@ class AnswerUnfit(Unavailable):
     description = "the answer cannot be passed on"
 
 
+class GatewayStopping(Unavailable):
+    """The gateway is being stopped: a stream that has no end of its own is cut, and may be opened anew."""
+
+    description = "the service is being restarted"
+
+
 class UpstreamOpen(Unavailable):
     """The upstream took a token that is good nowhere, or could not be shown to refuse it."""
 

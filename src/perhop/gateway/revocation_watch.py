@@ -1,10 +1,11 @@
-"""The revocations in force, and a way to wait until there are more of them."""
+"""What ends an open stream from outside: a revocation, or the gateway's own stop."""
 
 from __future__ import annotations
 
 import asyncio
 
 from perhop.core.token import BoundToken
+from perhop.errors import GatewayStopping
 from perhop.rules.revocation import Revocations
 
 
@@ -14,6 +15,7 @@ class RevocationWatch:
     def __init__(self, revocations: Revocations) -> None:
         self._revocations = revocations
         self._changed = asyncio.Event()
+        self._stopping = False
 
     def check(self, bound: BoundToken) -> None:
         """Refuse a revoked token.
@@ -21,6 +23,19 @@ class RevocationWatch:
         Raises: TokenRevoked
         """
         self._revocations.check(bound.token)
+
+    def check_standing(self) -> None:
+        """Refuse to go on with a stream that has no end of its own, while the gateway stops.
+
+        Raises: GatewayStopping
+        """
+        if self._stopping:
+            raise GatewayStopping("the gateway stops")
+
+    def stop(self) -> None:
+        """The gateway stops: answers may end, and streams without an end are cut."""
+        self._stopping = True
+        self.notify()
 
     def notify(self) -> None:
         """Wake everyone who waits: something was revoked."""

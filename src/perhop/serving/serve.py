@@ -47,6 +47,7 @@ async def serving(
             },
             forwarded_from=[str(network) for network in settings.forwarded_from],
         ),
+        traffic.working(),
     ):
         try:
             yield Serving(plane, traffic)

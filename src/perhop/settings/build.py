@@ -96,6 +96,11 @@ def _build_upstream(path: tuple[Key, ...], section: UpstreamSection, findings: F
             f"`{dotted(path)}.credential` is `none` for a server that is not on this machine",
             "use `kind: exchange`; `unsafe_open_upstream: true` leaves the server open to whoever reaches it",
         )
+    if kind is CredentialKind.EXCHANGE and url.scheme == "http" and not is_loopback(url.host):
+        findings.add(
+            (*path, "url"),
+            f"`{dotted(path)}.url` must be https, since tokens are sent there: only a loopback address may be http",
+        )
     return Upstream(
         url=str(url),
         resource=None if resource is None else parse_resource_uri(str(resource)),

@@ -60,6 +60,24 @@ class Traffic:
 
     app: AsgiApp
     gates: tuple[Gate, ...]
+    plane: Plane
+    exchanger: HopExchanger
+    watch: RevocationWatch
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Keep testing the upstreams, and keep house, while the block runs; then end the streams that have no end.
+
+        Begins once the listener is up: a guard that is tested asks it for our keys.
+        """
+        tests = (_self_test(gate, self.exchanger).keep_running() for gate in self.gates)
+        async with contextlib.AsyncExitStack() as stack:
+            for work in (*tests, _keep_house(self.plane)):
+                stack.push_async_callback(_cancel, asyncio.create_task(work))
+            try:
+                yield
+            finally:
+                self.watch.stop()
 
     def verdicts(self) -> dict[str, str]:
         """What the self-test has shown of every upstream; of one that is given no token there is nothing to show."""
@@ -77,7 +95,7 @@ def _verdict(gate: Gate) -> str:
 
 @contextlib.asynccontextmanager
 async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
-    """Build the gates, keep testing their upstreams, and let keys advance, while the block runs."""
+    """Build the gates; they take calls while the block runs."""
     async with contextlib.AsyncExitStack() as stack:
         session = open_session()
         stack.push_async_callback(session.close)
@@ -101,9 +119,7 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
             await chosen(asgi_scope, receive, send)
 
-        for work in (*(_self_test(gate, exchanger).keep_running() for gate in gates), _keep_house(plane)):
-            stack.push_async_callback(_cancel, asyncio.create_task(work))
-        yield Traffic(app=app, gates=gates)
+        yield Traffic(app=app, gates=gates, plane=plane, exchanger=exchanger, watch=watch)
 
 
 def _gate(

@@ -192,6 +192,12 @@ def test_a_far_server_is_not_left_open_by_accident(tmp_path: Path, kind: str) ->
     assert settings.unsafe() == ("resources.calendar.upstream.unsafe_open_upstream",)
 
 
+def test_tokens_are_not_sent_in_clear_text_to_another_machine(tmp_path: Path) -> None:
+    """An upstream elsewhere that is given tokens is reached by https."""
+    changes = (("url: http://127.0.0.1:9001/mcp", "url: http://calendar.example.com/mcp"),)
+    assert "`resources.calendar.upstream.url` must be https" in _refusal(tmp_path, *changes).problem
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1.example.com/mcp", "http://0.0.0.0:1/mcp", "http://10.0.0.1/mcp"])
 def test_what_only_looks_local_is_not(tmp_path: Path, url: str) -> None:
     """A name that begins like loopback, every address and a private one are not this machine."""
