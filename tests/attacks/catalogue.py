@@ -91,7 +91,7 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "call-token-twice": "call tokens",
     "call-token-other-arguments": "call tokens",
     "foreign-task": "tasks",
-    "tampered-request-state": "tasks",
+    "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
     "tool-changed-after-approval": "approval of tool definitions",
     # what is decided and looked at by people
     "owner-approves-own-access": "governance",
