@@ -15,13 +15,13 @@ from perhop.authorization_server.drafts import draft_child, draft_first
 from perhop.authorization_server.issue import Authorized, issue, question_of
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.kept_hop_tokens import HopKey, KeptHopTokens
-from perhop.core.call import Action
+from perhop.core.call import Action, CallBinding
 from perhop.core.decision import Allow, Deny, Permit
-from perhop.core.resource import Resource, ResourceUri
+from perhop.core.resource import CredentialKind, Resource, ResourceUri
 from perhop.core.token import HopToken, TokenDraft
 from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient
 from perhop.rules.delegation import GATEWAY_PREFIX, check_may_act
-from perhop.rules.lifetime import HOP_LIFETIME
+from perhop.rules.lifetime import CALL_LIFETIME, HOP_LIFETIME
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.tokens.mint import mint
 
@@ -40,6 +40,8 @@ class HopExchanger:
     async def exchange(self, permit: Permit) -> HopToken:
         """A token of at most 60 s for the upstream of the permitted call's resource, with the same scopes.
 
+        Where the upstream takes call tokens: of at most 30 s, good for this call alone, and never kept.
+
         Does not look at sender, revocation or standing: a permit is proof that the gateway has. INVARIANT: no cycle can
         close here. An `upstream.resource` is reached from its own `uri` only, and a `uri` only once in a chain.
 
@@ -47,6 +49,7 @@ class HopExchanger:
         Raises: PresenterMismatch, ChainTooDeep, TokenExpired, ScopeInsufficient, PolicyDenied, PolicyUndecidable
         """
         issuer, resource, parent = self._issuer(), permit.resource, permit.bound.token
+        is_call = _takes_call_tokens(resource)
         presenter = GATEWAY_PREFIX + resource.name
         check_may_act(parent, presenter, issuer.url)
         scopes = parent.scopes & frozenset(resource.scopes)
@@ -59,11 +62,13 @@ class HopExchanger:
             audience=_upstream(resource),
             resource=resource,
             scopes=scopes,
-            lifetime=HOP_LIFETIME,
+            lifetime=CALL_LIFETIME if is_call else HOP_LIFETIME,
             now=issuer.now(),
         )
         _check_exchange(issuer, draft, resource)
         signing_key = issuer.keyring.active
+        if is_call:
+            return HopToken(mint(_bound_to(permit.call.binding, draft), signing_key))
         key = HopKey.of(
             parent, draft, kid=signing_key.kid, policy=issuer.policy.version, configuration=issuer.registry.version
         )
@@ -74,8 +79,10 @@ class HopExchanger:
         issuer = self._issuer()
         return parse_resource_uri(f"{issuer.url}/canary/{issuer.new_id()}")
 
-    async def self_test_token(self, resource: Resource, audience: ResourceUri) -> HopToken:
+    async def self_test_token(self, resource: Resource, audience: ResourceUri, call: CallBinding) -> HopToken:
         """A token with which the gateway tests whether an upstream looks at audiences: the right one, or a canary.
+
+        Bound to `call` where the upstream takes call tokens.
 
         Of both every claim but the audience is alike, and both are recorded as issued.
 
@@ -93,9 +100,23 @@ class HopExchanger:
             scopes=frozenset(resource.scopes),
             now=issuer.now(),
         )
-        draft = replace(right, audience=audience, expires_at=right.issued_at + HOP_LIFETIME)
+        lifetime = CALL_LIFETIME if _takes_call_tokens(resource) else HOP_LIFETIME
+        draft = replace(right, audience=audience, expires_at=right.issued_at + lifetime)
+        if _takes_call_tokens(resource):
+            draft = _bound_to(call, draft)
         minted = await issue(Authorized(draft=draft, resource=resource), issuer, about={"self_test": resource.name})
         return HopToken(minted)
+
+
+def _takes_call_tokens(resource: Resource) -> bool:
+    return resource.upstream is not None and resource.upstream.credential is CredentialKind.CALL
+
+
+def _bound_to(call: CallBinding | None, draft: TokenDraft) -> TokenDraft:
+    """The draft of a call token. INVARIANT: where call tokens are taken, none leaves unbound."""
+    if call is None:
+        raise RuntimeError("a call token for no call")
+    return replace(draft, call=call)
 
 
 def _upstream(resource: Resource) -> ResourceUri:

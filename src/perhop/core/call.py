@@ -41,11 +41,27 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallBinding:
+    """The one message that a call token is good for: RFC 9396 `mcp_call`.
+
+    `name` is `params.name` or `params.uri`, None where there is neither. The digests are base64url SHA-256 over the
+    RFC 8785 form of `params.arguments`, and of `params` without `_meta`.
+    """
+
+    method: str
+    name: str | None
+    arguments_sha256: str
+    params_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One interpreted message; what is forwarded is `body`, and nothing was decided on anything else.
 
     `id` is ours and random; `rpc_id` is the peer's. `targets` is empty where any bound token suffices; several for a
     listen filter, and each must be permitted. `session` and `last_event_id` are the upstream's own values, unsealed.
+    `binding` is what a call token for it says, None where
+    the upstream takes none.
     """
 
     id: str
@@ -59,6 +75,7 @@ class Call:
     arguments: Mapping[str, Any] | None = None
     session: str | None = None
     last_event_id: str | None = None
+    binding: CallBinding | None = None
 
     @property
     def name(self) -> str | None:

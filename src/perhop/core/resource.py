@@ -27,7 +27,17 @@ class CredentialKind(StrEnum):
     """What the gateway presents to an upstream."""
 
     EXCHANGE = "exchange"
+    CALL = "call"
     NONE = "none"
+
+    @property
+    def is_token(self) -> bool:
+        """True where the upstream is given a token of ours, and must therefore look at audiences."""
+        match self:
+            case CredentialKind.EXCHANGE | CredentialKind.CALL:
+                return True
+            case CredentialKind.NONE:
+                return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

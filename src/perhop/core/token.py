@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.core.actor import Actor, MayAct
+from perhop.core.call import CallBinding
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
 
@@ -36,7 +37,7 @@ class VerifiedToken:
     hop: int = 1
     tenant: str | None = None
     task: str | None = None
-    call_bound: bool = False
+    call: CallBinding | None = None
     sender_bound: bool = False
 
 
@@ -113,6 +114,7 @@ class TokenDraft:
     actor: Actor | None = None
     tenant: str | None = None
     task: str | None = None
+    call: CallBinding | None = None
     parent_jti: str | None = None
 
 

@@ -23,6 +23,7 @@ class Addresses:
     ops: str
     calendar: str
     rooms: str
+    booking: str
 
     @property
     def issuer(self) -> str:
@@ -40,14 +41,19 @@ class Addresses:
     def rooms_server(self) -> str:
         return f"http://{self.rooms}/mcp"
 
+    @property
+    def booking_server(self) -> str:
+        return f"http://{self.booking}/mcp"
+
 
 def free_addresses() -> Addresses:
-    """Five loopback addresses that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+    """Six loopback addresses that are free now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
     names = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
         each.close()
-    return Addresses(traffic=names[0], console=names[1], ops=names[2], calendar=names[3], rooms=names[4])
+    traffic, console, ops, calendar, rooms, booking = names
+    return Addresses(traffic=traffic, console=console, ops=ops, calendar=calendar, rooms=rooms, booking=booking)
 
 
 def write_configuration(folder: Path, addresses: Addresses, *, today: date) -> dict[str, SigningKey]:
@@ -74,6 +80,7 @@ def _yaml(at: Addresses, *, expires: date) -> str:
         ops=at.ops,
         calendar_server=at.calendar_server,
         rooms_server=at.rooms_server,
+        booking_server=at.booking_server,
         expires=expires.isoformat(),
     )
 
@@ -107,11 +114,20 @@ resources:
     tenant: acme
     scopes:
       rooms:read: {says: See free rooms, tools: [find_room]}
-      rooms:book: {says: Book rooms, tools: [book_room]}
     upstream:
       url: $rooms_server
       resource: $rooms_server
       credential: {kind: exchange}
+  booking:
+    uri: $issuer/mcp/booking
+    owner: facilities
+    tenant: acme
+    scopes:
+      booking:write: {says: Book rooms, tools: [book_room]}
+    upstream:
+      url: $booking_server
+      resource: $booking_server
+      credential: {kind: call}                # a token for each call, good once
   payroll:                                    # no hop leads here, and no gateway stands in front
     uri: $issuer/payroll
     owner: facilities
@@ -137,7 +153,7 @@ clients:
     purpose: keeps rooms in order
     expires: $expires
     authentication: {method: private_key_jwt, jwks_file: facility-bot.jwks.json}
-    reaches: {rooms: ["rooms:read", "rooms:book"]}
+    reaches: {rooms: ["rooms:read"], booking: ["booking:write"]}
   calendar-server:
     owner: travel-team
     purpose: looks up rooms for meetings

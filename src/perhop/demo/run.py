@@ -17,11 +17,11 @@ import httpx2
 
 from perhop.client import TokenSource
 from perhop.control.running import control_socket
-from perhop.demo.attacks import ATTACKS, missing
+from perhop.demo.attacks import ATTACKS
 from perhop.demo.configuration import free_addresses, write_configuration
 from perhop.demo.outcome import Outcome
 from perhop.demo.scene import GuardLog, Scene
-from perhop.demo.servers import CalendarServer, RoomsServer, call_tool
+from perhop.demo.servers import BookingServer, CalendarServer, RoomsServer, call_tool
 from perhop.errors import OperatorError
 from perhop.founding import found
 from perhop.gateway.readiness import Verdict
@@ -78,11 +78,11 @@ async def staged(folder: Path) -> AsyncIterator[Scene]:
     await found(folder, environ=os.environ, clock=time.time)
     settings = load(folder / "perhop.yaml", os.environ)
     tokens = TokenSource(issuer=addresses.issuer, client_id="calendar-server", private_key=keys["calendar-server"])
-    calendar, rooms = CalendarServer(addresses, tokens), RoomsServer(addresses)
+    calendar, rooms, booking = CalendarServer(addresses, tokens), RoomsServer(addresses), BookingServer(addresses)
     async with contextlib.AsyncExitStack() as stack:
         guard_log = stack.enter_context(_guard_log())
         stack.push_async_callback(tokens.aclose)
-        servers = {addresses.calendar: calendar.app, addresses.rooms: rooms.app}
+        servers = {addresses.calendar: calendar.app, addresses.rooms: rooms.app, addresses.booking: booking.app}
         await stack.enter_async_context(listening(servers, lifespan="on"))
         running = await stack.enter_async_context(serving(settings, clock=time.time, control=control_socket))
         await _until_ready(running)
@@ -93,6 +93,7 @@ async def staged(folder: Path) -> AsyncIterator[Scene]:
             addresses=addresses,
             keys=keys,
             calendar=calendar,
+            booking=booking,
             reader=reader,
             http=http,
             guard_log=guard_log,
@@ -119,7 +120,7 @@ def _guard_log() -> Iterator[GuardLog]:
 
 
 async def _until_ready(running: Serving) -> None:
-    """Wait until the self-test has shown that both servers refuse a token that is good nowhere.
+    """Wait until the self-test has shown that all servers refuse a token that is good nowhere.
 
     Raises: OperatorError
     """
@@ -140,7 +141,7 @@ async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
     tell("verifying the journal")
     with JournalSnapshot(scene.settings.journal_path) as snapshot:
         verification = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))
-    return Report(steps=steps, attacks=(*attacks, *missing()), hops=hops, journal=verification)
+    return Report(steps=steps, attacks=tuple(attacks), hops=hops, journal=verification)
 
 
 async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome, ...], HopTree]:

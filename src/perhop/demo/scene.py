@@ -17,7 +17,7 @@ from perhop.client import TokenSource
 from perhop.client.credentials import KeyCredential, authenticate
 from perhop.core.secret import Secret
 from perhop.demo.configuration import Addresses
-from perhop.demo.servers import CalendarServer
+from perhop.demo.servers import BookingServer, CalendarServer
 from perhop.journal.query import Filter
 from perhop.settings import Settings
 from perhop.storage.journal_reader import JournalQueries
@@ -55,6 +55,7 @@ class Scene:
     addresses: Addresses
     keys: Mapping[str, SigningKey]
     calendar: CalendarServer
+    booking: BookingServer
     reader: JournalQueries
     http: httpx2.AsyncClient
     guard_log: GuardLog
@@ -79,10 +80,10 @@ class Scene:
         response = await self.post(self.addresses.resource(resource), token, message, **headers)
         return Seen(_observed(response), self.reason_since(mark))
 
-    async def at_server(self, url: str, token: str) -> Seen:
+    async def at_server(self, url: str, token: str, message: Mapping[str, Any]) -> Seen:
         """Call a server past the gateway."""
         self.guard_log.last = None
-        response = await self.post(url, token, call("list_events", {"day": "monday"}))
+        response = await self.post(url, token, message)
         return Seen(_observed(response), self.guard_log.last)
 
     async def at_sts(self, client: str, form: list[tuple[str, str]]) -> Seen:

@@ -1,4 +1,4 @@
-"""The demo's two MCP servers: a calendar on the official SDK, rooms on FastMCP, each behind its own guard."""
+"""The demo's MCP servers: a calendar on the official SDK, rooms and their booking on FastMCP, each behind its guard."""
 
 from __future__ import annotations
 
@@ -53,16 +53,27 @@ class RoomsServer:
     def __init__(self, addresses: Addresses) -> None:
         self.guard = Guard(resource=addresses.rooms_server, issuers=[addresses.issuer])
         server: FastMCP[Any] = FastMCP("rooms", auth=fastmcp_auth(self.guard))
-        server.tool(self.find_room)
-        server.tool(self.book_room)
+        server.tool(self.find_room, annotations=READ_ONLY)
         self.app: AsgiApp = server.http_app(path="/mcp")
 
     def find_room(self, day: str, people: int) -> str:
         """Find a room that is free."""
         return f"room {'Ada' if people <= 4 else 'Grace'} ({day})"
 
+
+class BookingServer:
+    """The booking desk, which takes a token for each call. `received` is the one that a thief in it would have."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self.received: Secret | None = None
+        self.guard = Guard(resource=addresses.booking_server, issuers=[addresses.issuer])
+        server: FastMCP[Any] = FastMCP("booking", auth=fastmcp_auth(self.guard))
+        server.tool(self.book_room)
+        self.app: AsgiApp = server.http_app(path="/mcp")
+
     def book_room(self, room: str, day: str) -> str:
         """Book a room."""
+        self.received = current_subject_token()
         return f"{room} is booked on {day}"
 
 

@@ -85,6 +85,12 @@ class CallMismatch(BearerRefused):
     reason = "call.mismatch"
 
 
+class TokenReplayed(BearerRefused):
+    """The token is good for one call, and was used, or may have been before this process began."""
+
+    reason = "token.replayed"
+
+
 class AgentDisabled(BearerRefused):
     reason = "client.disabled"
 

@@ -74,6 +74,12 @@ class IssuerUnavailable(Unavailable):
     reason = "upstream.unavailable"
 
 
+class ReplayUnavailable(Unavailable):
+    """Whether a token was used before cannot be told, so it is not taken."""
+
+    reason = "upstream.unavailable"
+
+
 class OwnerMissing(Unavailable):
     """Client or resource has no owner in force: nothing is issued, nothing passes."""
 

@@ -32,7 +32,7 @@ def check_standing(bound: BoundToken, gate: Gate) -> None:
     """
     if bound.token.sender_bound:
         raise SenderMismatch("bound to a key, and no proof of it is taken here")
-    if bound.token.call_bound:
+    if bound.token.call is not None:
         raise CallMismatch("bound to one call, and this is not shown to be it")
     gate.revoked.check(bound)
     gate.standing.check(bound, gate.resource)

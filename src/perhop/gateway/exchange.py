@@ -20,7 +20,7 @@ async def exchange(permit: Permit, gate: Gate) -> Onward:
     match upstream_of(permit).credential:
         case CredentialKind.NONE:
             return NoCredential()
-        case CredentialKind.EXCHANGE:
+        case CredentialKind.EXCHANGE | CredentialKind.CALL:
             return await gate.exchanger.exchange(permit)
 
 

@@ -6,12 +6,14 @@ Spec: MCP 2025-11-25 transports
 
 from __future__ import annotations
 
-from perhop.core.call import Call, CallKind, Headers
+from perhop.core.call import Call, CallBinding, CallKind, Headers
+from perhop.core.resource import CredentialKind
 from perhop.core.token import BoundToken
 from perhop.errors import RequestMalformed
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_key
+from perhop.rules.call_binding import binding_of
 from perhop.rules.mcp_headers import LAST_EVENT, PARAM_PREFIX, SESSION, VERSION, single_header
 from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.mcp_methods import Era
@@ -39,11 +41,19 @@ async def interpret(request: Request, bound: BoundToken, call_id: str, gate: Gat
         targets=message.targets,
         body=message.body,
         headers=_onward_headers(message, request.headers),
+        binding=_binding(message, gate),
         rpc_id=message.rpc_id,
         arguments=message.arguments,
         session=session,
         last_event_id=last_event_id,
     )
+
+
+def _binding(message: Message, gate: Gate) -> CallBinding | None:
+    """What a call token for this message is bound to; worked out only where the upstream takes such tokens."""
+    upstream = gate.resource.upstream
+    is_bound = upstream is not None and upstream.credential is CredentialKind.CALL
+    return binding_of(message) if is_bound else None
 
 
 def _open_ids(message: Message, request: Request, bound: BoundToken, gate: Gate) -> tuple[str | None, str | None]:

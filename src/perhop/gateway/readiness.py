@@ -30,7 +30,7 @@ class Readiness:
         match self._upstream.credential:
             case CredentialKind.NONE:
                 return True
-            case CredentialKind.EXCHANGE:
+            case CredentialKind.EXCHANGE | CredentialKind.CALL:
                 enforces = self.verdict is Verdict.ENFORCES
                 return enforces or self._upstream.unsafe_open_upstream
 

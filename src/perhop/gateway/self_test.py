@@ -10,12 +10,13 @@ import asyncio
 import logging
 from typing import NoReturn, Protocol
 
+from perhop.core.call import CallBinding
 from perhop.core.resource import CredentialKind, Resource, ResourceUri
-from perhop.core.token import HopToken, NoCredential
+from perhop.core.token import HopToken
 from perhop.errors import Refused, Unavailable
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.readiness import Readiness, Verdict
-from perhop.gateway.tool_listing import Listing, Outcome, list_tools, reach
+from perhop.gateway.tool_listing import Listing, Outcome, Presenting, list_tools, present_nothing, reach
 from perhop.gateway.upstream.interface import Upstream
 
 PATIENCE_SECONDS = 10.0
@@ -35,7 +36,7 @@ class AudienceTokens(Protocol):
         """A fresh audience that is registered nowhere."""
         ...
 
-    async def self_test_token(self, resource: Resource, audience: ResourceUri) -> HopToken:
+    async def self_test_token(self, resource: Resource, audience: ResourceUri, call: CallBinding) -> HopToken:
         """Raises: StorageUnavailable, JournalUnavailable."""
         ...
 
@@ -73,19 +74,22 @@ class SelfTest:
 
     async def keep_running(self) -> NoReturn:
         """Test until the upstream has passed, then every few minutes; the verdict may fall again."""
+        retest = RETRY_SECONDS
         while True:
             if not await self._is_reachable():
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             verdict = await self.run()
             is_settled = verdict is Verdict.ENFORCES or not self._is_testable
-            await asyncio.sleep(REPEAT_SECONDS if is_settled else RETEST_SECONDS)
+            await asyncio.sleep(REPEAT_SECONDS if is_settled else retest)
+            # A server that has just begun may not take tokens of a moment ago yet.
+            retest = RETRY_SECONDS if is_settled else min(2 * retest, RETEST_SECONDS)
 
     @property
     def _is_testable(self) -> bool:
         """False for an upstream that gets no token at all."""
         upstream = self._resource.upstream
-        return upstream is not None and upstream.credential is CredentialKind.EXCHANGE
+        return upstream is not None and upstream.credential.is_token
 
     async def _is_reachable(self) -> bool:
         try:
@@ -98,13 +102,24 @@ class SelfTest:
     async def _test(self) -> Verdict:
         upstream = self._resource.upstream
         if not self._is_testable or upstream is None or upstream.resource is None:
-            self._learn(await list_tools(self._upstream, NoCredential()))
+            self._learn(await list_tools(self._upstream, present_nothing))
             return Verdict.INCONCLUSIVE
-        right = await self._tokens.self_test_token(self._resource, upstream.resource)
-        listed = await list_tools(self._upstream, right)
+        listed = await list_tools(self._upstream, self._presenting(upstream.resource))
         self._learn(listed)
-        canary = await self._tokens.self_test_token(self._resource, self._tokens.canary())
-        return judge(listed, await list_tools(self._upstream, canary))
+        return judge(listed, await list_tools(self._upstream, self._presenting(self._tokens.canary())))
+
+    def _presenting(self, audience: ResourceUri) -> Presenting:
+        """Tokens for this audience: one for all messages, or one for each where the upstream takes call tokens."""
+        kept: HopToken | None = None
+        is_call = self._resource.upstream is not None and self._resource.upstream.credential is CredentialKind.CALL
+
+        async def present(call: CallBinding) -> HopToken:
+            nonlocal kept
+            if kept is None or is_call:
+                kept = await self._tokens.self_test_token(self._resource, audience, call)
+            return kept
+
+        return present
 
     def _learn(self, listing: Listing) -> None:
         self._catalogue.learn(list(listing.tools))

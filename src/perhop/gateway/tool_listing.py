@@ -6,16 +6,17 @@ Spec: MCP 2025-11-25 lifecycle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from perhop.core.call import Headers
+from perhop.core.call import CallBinding, Headers
 from perhop.core.token import HopToken, NoCredential, Onward
 from perhop.errors import JsonUnparsable
 from perhop.gateway.sse import parse_event, split_events
 from perhop.gateway.upstream.interface import Upstream, UpstreamReply
+from perhop.rules.call_binding import bind_call
 from perhop.rules.mcp_headers import SESSION, VERSION, mirrored_headers
 from perhop.rules.mcp_message import CAPABILITIES_KEY, VERSION_KEY, render_json
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
@@ -51,20 +52,29 @@ class _Page:
     session: str | None = None
 
 
+Presenting = Callable[[CallBinding], Awaitable[Onward]]
+"""Gives what is presented with one message: a call token is good for that one only."""
+
+
+async def present_nothing(_call: CallBinding) -> Onward:
+    """For an upstream that takes no token."""
+    return NoCredential()
+
+
 async def reach(upstream: Upstream) -> None:
     """Send one request without a token, only to see that something answers.
 
     Raises: UpstreamUnavailable
     """
-    await _Asking(upstream, NoCredential()).notify("notifications/cancelled", ())
+    await _Asking(upstream, present_nothing).notify("notifications/cancelled", ())
 
 
-async def list_tools(upstream: Upstream, onward: Onward) -> Listing:
+async def list_tools(upstream: Upstream, presenting: Presenting) -> Listing:
     """Ask for the tools without a session first, then with a handshake.
 
-    Raises: UpstreamUnavailable, AnswerUnfit
+    Raises: UpstreamUnavailable, AnswerUnfit, and what `presenting` raises
     """
-    asking = _Asking(upstream, onward)
+    asking = _Asking(upstream, presenting)
     revision = MODERN_REVISIONS[0]
     meta = {VERSION_KEY: revision, CAPABILITIES_KEY: {}, "io.modelcontextprotocol/clientInfo": _CLIENT}
     modern = mirrored_headers(revision=revision, method="tools/list", name=None)
@@ -92,19 +102,11 @@ async def _list_with_handshake(asking: _Asking) -> Listing:
 
 
 class _Asking:
-    """One token at one upstream."""
+    """One way of presenting, at one upstream."""
 
-    def __init__(self, upstream: Upstream, onward: Onward) -> None:
+    def __init__(self, upstream: Upstream, presenting: Presenting) -> None:
         self._upstream = upstream
-        self._headers: Headers = (
-            ("accept", "application/json, text/event-stream"),
-            ("accept-encoding", "identity"),
-        )
-        match onward:
-            case HopToken():
-                self._headers += (("authorization", f"Bearer {onward.minted.raw.reveal()}"),)
-            case NoCredential():
-                pass
+        self._presenting = presenting
 
     async def pages(self, params: Mapping[str, Any], headers: Headers) -> Listing:
         """All pages of the tools; the first page says how the token was taken."""
@@ -142,12 +144,22 @@ class _Asking:
         await reply.close()
 
     async def end(self, headers: Headers) -> None:
-        reply = await self._upstream.send("DELETE", (*self._headers, *headers), b"")
+        sent = (*await self._headers(bind_call("DELETE", {})), *headers)
+        reply = await self._upstream.send("DELETE", sent, b"")
         await reply.close()
 
     async def _post(self, message: Mapping[str, Any], headers: Headers) -> UpstreamReply:
-        sent = (*self._headers, ("content-type", "application/json"), *headers)
+        presented = await self._headers(bind_call(message["method"], message.get("params", {})))
+        sent = (*presented, ("content-type", "application/json"), *headers)
         return await self._upstream.send("POST", sent, render_json(message))
+
+    async def _headers(self, call: CallBinding) -> Headers:
+        headers: Headers = (("accept", "application/json, text/event-stream"), ("accept-encoding", "identity"))
+        match onward := await self._presenting(call):
+            case HopToken():
+                return (*headers, ("authorization", f"Bearer {onward.minted.raw.reveal()}"))
+            case NoCredential():
+                return headers
 
 
 async def _read_answer(reply: UpstreamReply) -> Mapping[str, Any]:

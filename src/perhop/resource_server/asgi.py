@@ -45,6 +45,12 @@ def current_token() -> BoundToken:
     return _admitted.get().token
 
 
+def was_admitted(token: BoundToken) -> bool:
+    """True where this token's own request is being served: the whole check has passed, its call included."""
+    admitted = _admitted.get(None)
+    return admitted is not None and admitted.token.token.fingerprint == token.token.fingerprint
+
+
 def current_subject_token() -> Secret:
     """The same token as it was presented: to exchange it for the next hop, and for nothing else.
 
@@ -120,7 +126,8 @@ async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed
         return guard.refuse(fact)
     if body is None:
         return None
-    wrong = guard.check_message(method=asgi_scope["method"], path=asgi_scope["path"], headers=headers, body=body)
+    method, path = asgi_scope["method"], asgi_scope["path"]
+    wrong = await guard.check_message(outcome, method=method, path=path, headers=headers, body=body)
     return wrong or Passed(outcome, replay(body, receive))
 
 

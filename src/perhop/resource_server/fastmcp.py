@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perhop.resource_server.asgi import Passed, admit, send_challenge, serve_metadata
+from perhop.resource_server.asgi import Passed, admit, send_challenge, serve_metadata, was_admitted
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
@@ -40,7 +40,11 @@ class GuardProvider(AuthProvider):
     async def verify_token(self, token: str) -> AccessToken | None:
         """The guard's check of a token alone, for FastMCP code that asks for it."""
         outcome = await self.guard.check_token((("authorization", f"Bearer {token}"),))
-        return render_access_token(outcome) if isinstance(outcome, Admitted) else None
+        if not isinstance(outcome, Admitted):
+            return None
+        # A token that is bound to a call says nothing without the call: it counts where that has been checked.
+        is_whole = outcome.token.token.call is None or was_admitted(outcome.token)
+        return render_access_token(outcome) if is_whole else None
 
     def get_routes(self, mcp_path: str | None = None) -> list[Route]:
         """The resource's metadata; FastMCP says here where its MCP endpoint is. Spec: RFC 9728 §3.1."""

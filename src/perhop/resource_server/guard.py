@@ -1,7 +1,7 @@
 """The guard: headers and body in, Admitted or Challenge out. No framework; adapters are thin.
 
-A token is checked as at the gateway, once more and by the same rules: authenticate -> bind audience -> sender -> call
--> revocation -> message. Scopes and policy are the application's.
+A token is checked as at the gateway, once more and by the same rules: authenticate -> bind audience -> sender ->
+revocation -> message -> call. Scopes and policy are the application's.
 
 Spec: RFC 6750 §2.1
 Spec: RFC 8707 §2
@@ -28,6 +28,7 @@ from perhop.core.token import BoundToken, VerifiedToken
 from perhop.errors import (
     CallMismatch,
     Refused,
+    ReplayUnavailable,
     ScopeInsufficient,
     SenderMismatch,
     SettingsError,
@@ -37,12 +38,14 @@ from perhop.errors import (
 )
 from perhop.resource_server.asgi import AsgiApp, GuardedApp
 from perhop.resource_server.refusal import Challenge, render_refusal
+from perhop.resource_server.replay import MemoryReplay, ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
 from perhop.resource_server.trusted_issuer import TrustedIssuer
 from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_bearer
+from perhop.rules.call_binding import binding_of, check_call
 from perhop.rules.challenge import resource_metadata_document
-from perhop.rules.mcp_message import parse_message
+from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.parse import parse_compact
 from perhop.tokens.verify import Leeway, verify
@@ -66,7 +69,8 @@ class Guard:
     """Checks every request to one resource. `resource` is the audience by which this server is addressed.
 
     `risk` `high` refuses all tokens while an issuer's revocation feed is stale. `scopes` is what metadata and
-    challenges tell clients to ask for. `http` is for connections to the issuers only.
+    challenges tell clients to ask for. `replay` remembers which call tokens were used; the default is the memory of
+    this process, which must then be the only one. `http` is for connections to the issuers only.
 
     Raises: SettingsError
     """
@@ -78,6 +82,7 @@ class Guard:
         issuers: Sequence[str],
         risk: Risk | str = Risk.MEDIUM,
         scopes: Sequence[str] = (),
+        replay: ReplayStore | None = None,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -85,6 +90,8 @@ class Guard:
         self.risk = _parse_risk(risk)
         self.scopes = tuple(scopes)
         self._clock = clock
+        self._replay_started = False
+        self._replay: ReplayStore = MemoryReplay(clock=clock) if replay is None else replay
         self._connections = Connections(http)
         trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
         self._issuers = {issuer.issuer: issuer for issuer in trusted}
@@ -119,37 +126,64 @@ class Guard:
         outcome = await self.check_token(fields)
         if isinstance(outcome, Challenge):
             return outcome
-        return self.check_message(method=method, path=path, headers=fields, body=body) or outcome
+        return await self.check_message(outcome, method=method, path=path, headers=fields, body=body) or outcome
 
     async def check_token(self, headers: Headers) -> Admitted | Challenge:
-        """The first half of `check`: all that needs no body. Names in `headers` are lower case."""
+        """The first half of `check`: all that needs no body. Names in `headers` are lower case.
+
+        Does not look at what a call token is bound to, and does not use it up: `check_message` does.
+        """
         try:
             raw = parse_bearer(headers)
             bound = bind_audience(await self._verify(raw), self.resource)
             _check_sender(bound)
-            _check_call(bound)
             await self._check_revocation(bound)
         except (Refused, Unavailable) as fact:
             return self.refuse(fact)
         return Admitted(token=bound, presented=Secret(raw))
 
-    def check_message(self, *, method: str, path: str, headers: Headers, body: bytes) -> Challenge | None:
+    async def check_message(
+        self, admitted: Admitted, *, method: str, path: str, headers: Headers, body: bytes
+    ) -> Challenge | None:
         """The second half of `check`: an MCP message must be well formed and agree with its headers.
 
-        An MCP message is what comes to the resource's path, and wherever a proxy has moved it, what carries MCP's
-        headers; other requests are the application's own.
+        A token that is bound to a call must be bound to this one, and is used up by it. An MCP message is what comes to
+        the resource's path, and wherever a proxy has moved it, what carries MCP's headers; other requests are the
+        application's own, and no call token is good for them.
 
         Spec: MCP 2026-07-28 transports
         """
         is_at_resource = path == self._path and method in _MESSAGE_METHODS
         has_mcp_headers = method == "POST" and any(name.startswith("mcp-") for name, _ in headers)
-        if not is_at_resource and not has_mcp_headers:
-            return None
         try:
-            parse_message(method, headers, body)
-        except Refused as fact:
+            if is_at_resource or has_mcp_headers:
+                await self._check_call(admitted.token.token, parse_message(method, headers, body))
+            elif admitted.token.token.call is not None:
+                raise CallMismatch("the token is bound to one call, and this is no MCP message")
+        except (Refused, Unavailable) as fact:
             return self.refuse(fact, request_body=body)
         return None
+
+    async def _check_call(self, token: VerifiedToken, message: Message) -> None:
+        """Last of all checks: a token that is refused for anything else is not used up.
+
+        Raises: ParamsMalformed, CallMismatch, TokenReplayed, ReplayUnavailable
+        """
+        if token.call is not None:
+            check_call(token.call, binding_of(message))
+            self._start_replay()
+            await self._replay.use(token)
+
+    def _start_replay(self) -> None:
+        """Where no lifespan has started the store, the first use does. Raises: ReplayUnavailable."""
+        if self._replay_started:
+            return
+        try:
+            self._replay.start(self.resource)
+        except SettingsError as error:
+            _log.error("call tokens are refused: %s; %s", error, error.advice())
+            raise ReplayUnavailable(str(error)) from error
+        self._replay_started = True
 
     def insufficient_scope(self, scope: str) -> Challenge:
         """The answer for an application that misses a scope in an admitted token. Spec: RFC 6750 §3.1."""
@@ -165,7 +199,13 @@ class Guard:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow the revocation feeds from now on, and close all connections at the end."""
+        """Follow the revocation feeds from now on, and close all connections at the end.
+
+        Raises: SettingsError, where single use cannot be kept
+        """
+        if not self._replay_started:
+            self._replay.start(self.resource)
+            self._replay_started = True
         for feed in self._feeds.values():
             feed.start()
         try:
@@ -180,6 +220,9 @@ class Guard:
         for issuer in self._issuers.values():
             await issuer.aclose()
         await self._connections.aclose()
+        if self._replay_started:
+            self._replay.stop()
+            self._replay_started = False
 
     async def _verify(self, raw: str) -> VerifiedToken:
         """Verify under the keys of the issuer that the token names, if that is one of ours."""
@@ -197,7 +240,9 @@ class Guard:
         return verify(raw, keys=newer, now=now, leeway=Leeway.GUARD)
 
     async def _check_revocation(self, bound: BoundToken) -> None:
-        await self._feeds[bound.issuer].check(bound.token, must_be_fresh=self.risk is Risk.HIGH)
+        await self._feeds[bound.issuer].check(
+            bound.token, must_be_fresh=self.risk is Risk.HIGH or bound.token.call is not None
+        )
 
     def refuse(self, fact: Refused | Unavailable, *, request_body: bytes = b"") -> Challenge:
         """The answer that says this fact, and a line in the log: for adapters, which find faults of their own."""
@@ -210,12 +255,6 @@ def _check_sender(bound: BoundToken) -> None:
     """Raises: SenderMismatch."""
     if bound.token.sender_bound:
         raise SenderMismatch("the token is bound to a key, and possession is not proved")
-
-
-def _check_call(bound: BoundToken) -> None:
-    """Raises: CallMismatch."""
-    if bound.token.call_bound:
-        raise CallMismatch("the token is bound to one call, and this is not shown to be that call")
 
 
 def _parse_resource(text: str) -> tuple[ResourceUri, str]:

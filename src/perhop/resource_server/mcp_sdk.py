@@ -16,6 +16,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 
 from perhop.errors import KeysUnavailable
+from perhop.resource_server.asgi import was_admitted
 from perhop.resource_server.guard import Admitted, Guard
 
 
@@ -51,6 +52,9 @@ class GuardVerifier:
                 raise KeysUnavailable("the guard cannot tell whether the token is good")
             return None
         bound = outcome.token
+        # A token that is bound to a call says nothing without the call: `guard.asgi` has seen it, or nobody has.
+        if bound.token.call is not None and not was_admitted(bound):
+            return None
         return AccessToken(
             token=token,
             client_id=bound.client_id,

@@ -88,7 +88,7 @@ def _build_upstream(path: tuple[Key, ...], section: UpstreamSection, findings: F
     if url is None:
         return None
     kind = section.credential.kind
-    if kind is not CredentialKind.NONE and resource is None:
+    if kind.is_token and resource is None:
         findings.add(path, f"`{dotted(path)}` has no `resource`: the audience of the tokens that it is sent")
     if kind is CredentialKind.NONE and not is_loopback(url.host) and not section.unsafe_open_upstream:
         findings.add(
@@ -96,7 +96,7 @@ def _build_upstream(path: tuple[Key, ...], section: UpstreamSection, findings: F
             f"`{dotted(path)}.credential` is `none` for a server that is not on this machine",
             "use `kind: exchange`; `unsafe_open_upstream: true` leaves the server open to whoever reaches it",
         )
-    if kind is CredentialKind.EXCHANGE and url.scheme == "http" and not is_loopback(url.host):
+    if kind.is_token and url.scheme == "http" and not is_loopback(url.host):
         findings.add(
             (*path, "url"),
             f"`{dotted(path)}.url` must be https, since tokens are sent there: only a loopback address may be http",

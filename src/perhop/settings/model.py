@@ -82,8 +82,9 @@ class CredentialSection(Section):
 
     kind: CredentialKind = Field(
         strict=False,
-        description="`exchange`: a token of its own for each caller, good for this upstream only; `none`: nothing, for "
-        "a server on this machine that checks nothing",
+        description="`exchange`: a token of its own for each caller, good for this upstream only; `call`: a token for "
+        "each call, good for this call of this upstream and once only; `none`: nothing, for a server on this machine "
+        "that checks nothing",
     )
 
 

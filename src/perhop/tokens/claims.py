@@ -7,11 +7,13 @@ Spec: RFC 9068 §2.2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from perhop.core.actor import Actor, MayAct
+from perhop.core.call import CallBinding
 from perhop.errors import AudienceMissing, AudienceMultiple, ScopeInvalid, TokenMalformed
 from perhop.rules.scope import parse_scope
 
@@ -23,6 +25,9 @@ MAX_ACTORS = 16
 MAX_HOP = 64
 MAX_MAY_ACT_SUBJECTS = 64
 _MAX_TIME = 253402300799  # the end of the year 9999
+
+_CALL_MEMBERS = frozenset({"type", "method", "name", "arguments_sha256", "params_sha256"})
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _Object = Mapping[str, Any]
 
@@ -45,7 +50,7 @@ class Claims:
     hop: int
     tenant: str | None
     task: str | None
-    call_bound: bool
+    call: CallBinding | None
     sender_bound: bool
 
 
@@ -60,7 +65,7 @@ def parse_claims(payload: _Object) -> Claims:
     if not isinstance(payload.get("aud"), str | list | None):
         raise TokenMalformed("`aud` is neither a string nor a list")
     client_id = parse_name(payload, "client_id")
-    task, call_bound = _parse_details(payload)
+    task, call = _parse_details(payload)
     claims = Claims(
         jti=parse_name(payload, "jti", MAX_ID_LENGTH),
         subject=parse_name(payload, "sub"),
@@ -76,7 +81,7 @@ def parse_claims(payload: _Object) -> Claims:
         hop=_parse_hop(payload),
         tenant=_parse_optional_name(payload, "tenant"),
         task=task,
-        call_bound=call_bound,
+        call=call,
         sender_bound=_is_sender_bound(payload),
     )
     if claims.expires_at <= claims.issued_at:
@@ -178,21 +183,33 @@ def _parse_may_act(value: object) -> MayAct:
     )
 
 
-def _parse_details(payload: _Object) -> tuple[str | None, bool]:
-    """The task that the token is for, if any, and whether it is for one call only. Spec: RFC 9396 §2."""
+def _parse_details(payload: _Object) -> tuple[str | None, CallBinding | None]:
+    """The task that the token is for, if any, and the one call that it is for, if any. Spec: RFC 9396 §2."""
     details = payload.get("authorization_details", [])
     if not isinstance(details, list) or not all(isinstance(each, dict) for each in details):
         raise TokenMalformed("`authorization_details` is not a list of objects")
-    task, call_bound = None, False
+    task, call = None, None
     for detail in details:
         match detail.get("type"):
             case "agent_task" if task is None:
                 task = _check_name(detail.get("id"), "authorization_details.id", MAX_ID_LENGTH)
-            case "mcp_call":
-                call_bound = True
+            case "mcp_call" if call is None:
+                call = _parse_call(detail)
             case _:
-                raise TokenMalformed("`authorization_details` has an unknown type, or two tasks")
-    return task, call_bound
+                raise TokenMalformed("`authorization_details` has an unknown type, or one type twice")
+    return task, call
+
+
+def _parse_call(detail: _Object) -> CallBinding:
+    """The call that a token is bound to; a member that we do not know would bind it to more than we check."""
+    name = detail.get("name")
+    if not detail.keys() <= _CALL_MEMBERS or not ("name" not in detail or isinstance(name, str)):
+        raise TokenMalformed("`mcp_call` has an unknown member, or a name that is no text")
+    digests = [detail.get("arguments_sha256"), detail.get("params_sha256")]
+    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in digests):
+        raise TokenMalformed("`mcp_call` lacks a SHA-256 of its arguments or params")
+    method = _check_name(detail.get("method"), "mcp_call.method", MAX_ID_LENGTH)
+    return CallBinding(method=method, name=name, arguments_sha256=str(digests[0]), params_sha256=str(digests[1]))
 
 
 def _is_sender_bound(payload: _Object) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from perhop.core.actor import Actor
+from perhop.core.call import CallBinding
 from perhop.core.secret import Secret
 from perhop.core.token import MintedToken, TokenDraft
 from perhop.errors import TokenRequestMalformed
@@ -59,9 +60,23 @@ def render_claims(draft: TokenDraft) -> dict[str, Any]:
         claims["act"] = render_actor(draft.actor)
     if draft.tenant is not None:
         claims["tenant"] = draft.tenant
-    if draft.task is not None:
-        claims["authorization_details"] = [{"type": "agent_task", "id": draft.task}]
+    details = [*_render_task(draft.task), *_render_call(draft.call)]
+    if details:
+        claims["authorization_details"] = details
     return claims
+
+
+def _render_task(task: str | None) -> list[dict[str, Any]]:
+    return [] if task is None else [{"type": "agent_task", "id": task}]
+
+
+def _render_call(call: CallBinding | None) -> list[dict[str, Any]]:
+    """The one call that the token is good for. Spec: RFC 9396 §2."""
+    if call is None:
+        return []
+    name = {} if call.name is None else {"name": call.name}
+    digests = {"arguments_sha256": call.arguments_sha256, "params_sha256": call.params_sha256}
+    return [{"type": "mcp_call", "method": call.method, **name, **digests}]
 
 
 def render_actor(actor: Actor) -> dict[str, Any]:

@@ -68,6 +68,6 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
         hop=claims.hop,
         tenant=claims.tenant,
         task=claims.task,
-        call_bound=claims.call_bound,
+        call=claims.call,
         sender_bound=claims.sender_bound,
     )

@@ -87,7 +87,7 @@ class Traffic:
 def _verdict(gate: Gate) -> str:
     assert gate.resource.upstream is not None
     match gate.resource.upstream.credential:
-        case CredentialKind.EXCHANGE:
+        case CredentialKind.EXCHANGE | CredentialKind.CALL:
             return gate.readiness.verdict.value
         case CredentialKind.NONE:
             return NO_TOKEN

@@ -17,7 +17,6 @@ from perhop.core.resource import Hop, Resource, ResourceUri
 from perhop.core.token import BoundToken, VerifiedToken
 from perhop.errors import (
     BearerRefused,
-    CallMismatch,
     HopUnknown,
     PresenterMismatch,
     SenderMismatch,
@@ -103,7 +102,7 @@ def _bind_to_presenter(token: VerifiedToken, client: Client, issuer: Issuer) -> 
 
 
 def _check_subject_token(bound: BoundToken, source: Resource, issuer: Issuer, *, now: int) -> None:
-    """Sender -> call -> task -> revocation -> standing.
+    """Sender -> task -> revocation -> standing.
 
     Raises: SubjectTokenRefused, OwnerMissing
     """
@@ -111,8 +110,6 @@ def _check_subject_token(bound: BoundToken, source: Resource, issuer: Issuer, *,
     try:
         if token.sender_bound:
             raise SenderMismatch("the subject token is bound to a key")
-        if token.call_bound:
-            raise CallMismatch("the subject token is bound to one call")
         if token.task is not None:
             raise TaskOutside("the subject token names a task that is not known here")
         issuer.revocations.check(token)
