@@ -13,6 +13,7 @@ from tests.attacks.row import Row
 from tests.attacks.rows import (
     audiences,
     authorizations,
+    call_tokens,
     calls,
     claims,
     codes,
@@ -38,6 +39,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     messages,
     wire,
     calls,
+    call_tokens,
     upstreams,
     sessions,
     token_endpoint,
@@ -88,8 +90,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "code-while-a-second-factor-is-pending": "federation of sign-in",
     "shared-upstream-client-and-old-consent": "broker",
     # tasks, calls and approvals
-    "call-token-twice": "call tokens",
-    "call-token-other-arguments": "call tokens",
     "foreign-task": "tasks",
     "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
     "tool-changed-after-approval": "approval of tool definitions",

@@ -98,7 +98,10 @@ class Leaks:
 
 @dataclass(kw_only=True)
 class World:
-    """The running installation, and the means to attack it. `key` signs its tokens, `retired` signed them before."""
+    """The running installation, and the means to attack it. `key` signs its tokens, `retired` signed them before.
+
+    `began` is when its guards did.
+    """
 
     folder: Path
     at: Addresses
@@ -108,6 +111,7 @@ class World:
     keys: Mapping[str, SigningKey]
     key: SigningKey
     retired: SigningKey
+    began: float
     calendar: GuardedServer
     rooms: GuardedServer
     scripted: RecordingUpstream
@@ -312,6 +316,7 @@ async def attacked(folder: Path) -> AsyncIterator[World]:
         (folder / "first.pem").write_text(first.as_pem().reveal(), encoding="ascii")
         await found(folder, signing_key_pem=folder / "first.pem", environ={}, clock=clock)
         settings = load(folder / "perhop.yaml", os.environ)
+        began = clock.now
         trusted, scopes = [at.issuer, other.url], ["calendar:read"]
         calendar = GuardedServer(
             Guard(resource=f"http://{at.calendar_past}/mcp", issuers=trusted, scopes=scopes, clock=clock),
@@ -349,6 +354,7 @@ async def attacked(folder: Path) -> AsyncIterator[World]:
             keys=keys,
             key=running.plane.issuer.keyring.active,
             retired=first,
+            began=began,
             calendar=calendar,
             rooms=rooms,
             scripted=scripted,

@@ -10,6 +10,7 @@ import pytest
 
 from perhop.core.resource import CredentialKind
 from perhop.errors import ChainTooDeep, PolicyDenied, PresenterMismatch, ScopeInsufficient, TokenExpired
+from perhop.rules.call_binding import bind_call
 from perhop.rules.resource_uri import parse_resource_uri
 from tests.support.authorization_servers import (
     CALENDAR,
@@ -22,6 +23,8 @@ from tests.support.authorization_servers import (
     running_server,
 )
 from tests.support.forge import good_claims, sign
+
+LISTING = bind_call("tools/list", {})
 
 
 @pytest.fixture
@@ -107,8 +110,8 @@ async def test_policy_can_forbid_the_hop(server: RunningServer) -> None:
 async def test_the_self_tests_tokens_differ_in_their_audience_alone(server: RunningServer) -> None:
     """The right token and the canary are alike but for audience, id and transaction, and both are recorded."""
     calendar = server.issuer.registry.resources["calendar"]
-    right = await server.hops().self_test_token(calendar, calendar.server_uri)
-    canary = await server.hops().self_test_token(calendar, server.hops().canary())
+    right = await server.hops().self_test_token(calendar, calendar.server_uri, LISTING)
+    canary = await server.hops().self_test_token(calendar, server.hops().canary(), LISTING)
     claims = [claims_in(each.minted.raw.reveal()) for each in (right, canary)]
     assert claims[0].keys() == claims[1].keys()
     assert {name for name in claims[0] if claims[0][name] != claims[1][name]} == {"aud", "jti", "txn"}
@@ -122,7 +125,7 @@ async def test_the_self_tests_tokens_differ_in_their_audience_alone(server: Runn
 async def test_the_self_tests_token_leads_no_further(server: RunningServer) -> None:
     """The upstream that is tested cannot exchange the token that it is tested with."""
     calendar = server.issuer.registry.resources["calendar"]
-    right = await server.hops().self_test_token(calendar, calendar.server_uri)
+    right = await server.hops().self_test_token(calendar, calendar.server_uri, LISTING)
     assert_refused(await server.exchange(right.minted.raw.reveal()), "invalid_request")
     assert server.last_refusal()["reason"] == "client.disabled"
 
@@ -139,7 +142,7 @@ async def test_the_self_test_gets_no_other_token(server: RunningServer, audience
     """Another resource's server, or the resource's own `uri`, is no audience for the self-test."""
     calendar = server.issuer.registry.resources["calendar"]
     with pytest.raises(ValueError, match="canary"):
-        await server.hops().self_test_token(calendar, parse_resource_uri(audience))
+        await server.hops().self_test_token(calendar, parse_resource_uri(audience), LISTING)
 
 
 async def test_an_upstream_that_takes_no_token_gets_none(server: RunningServer) -> None:
@@ -150,3 +153,45 @@ async def test_an_upstream_that_takes_no_token_gets_none(server: RunningServer) 
     permit = replace(server.permit(_inbound(server)), resource=bare)
     with pytest.raises(ValueError, match="no upstream"):
         await server.hops().exchange(permit)
+
+
+async def test_a_call_token_is_for_one_call_and_never_kept(server: RunningServer) -> None:
+    """Each permit gets a token of its own, bound to its call, for 30 seconds; without a call there is none."""
+    calendar = server.issuer.registry.resources["calendar"]
+    assert calendar.upstream is not None
+    called = replace(calendar, upstream=replace(calendar.upstream, credential=CredentialKind.CALL))
+    permit = replace(server.permit(_inbound(server)), resource=called)
+    with pytest.raises(RuntimeError, match="no call"):
+        await server.hops().exchange(permit)
+    binding = bind_call("tools/call", {"name": "list_events", "arguments": {"day": "monday"}})
+    permit = replace(permit, call=replace(permit.call, binding=binding))
+    hops = server.hops()
+    first, second = [(await hops.exchange(permit)).minted for _ in range(2)]
+    assert first.draft.jti != second.draft.jti
+    claims = claims_in(first.raw.reveal())
+    assert claims["exp"] == NOW + 30
+    assert claims["authorization_details"] == [
+        {
+            "type": "mcp_call",
+            "method": "tools/call",
+            "name": "list_events",
+            "arguments_sha256": binding.arguments_sha256,
+            "params_sha256": binding.params_sha256,
+        }
+    ]
+
+
+async def test_the_server_of_a_call_may_exchange_what_it_was_called_with(server: RunningServer) -> None:
+    """A call token is addressed to its server like any hop token; what comes of it is for another resource."""
+    binding = bind_call("tools/call", {"name": "list_events"})
+    detail = {
+        "type": "mcp_call",
+        "method": "tools/call",
+        "name": "list_events",
+        "arguments_sha256": binding.arguments_sha256,
+        "params_sha256": binding.params_sha256,
+    }
+    token = good_claims(issuer=server.issuer.url, audience=CALENDAR_SERVER, authorization_details=[detail])
+    answer = await server.exchange(sign(token, server.keys.issuer))
+    assert answer.status_code == 200, answer.text
+    assert "authorization_details" not in claims_in(answer.json()["access_token"])

@@ -21,7 +21,7 @@ async def _until_refused(scene: Scene, token: str) -> Seen:
     """A guard hears of it by its feed: ask until it has."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            seen = await scene.at_server(scene.addresses.calendar_server, token)
+            seen = await scene.at_server(scene.addresses.calendar_server, token, LIST_EVENTS)
             if seen.observed != "200":
                 return seen
             await asyncio.sleep(0.05)
@@ -36,7 +36,7 @@ async def test_revoking_an_agents_token_ends_what_came_from_it_everywhere(tmp_pa
         parent = (await scene.token("trip-planner", "calendar")).reveal()
         assert scene.calendar.received is not None
         hop_token = scene.calendar.received.reveal()
-        before = await scene.at_server(scene.addresses.calendar_server, hop_token)
+        before = await scene.at_server(scene.addresses.calendar_server, hop_token, LIST_EVENTS)
         assert before.observed == "200"
         jti = str(parse_compact(parent).payload["jti"])
         result = await carry_out(scene.settings, "revoke", {"kind": "token", "value": jti, "why": "test"})

@@ -21,6 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from perhop.core.call import CallBinding
 from perhop.core.decision import Permit
 from perhop.core.owner import Owner
 from perhop.core.registry import Registry
@@ -74,7 +75,7 @@ class MintingExchanger:
     def canary(self) -> ResourceUri:
         return parse_resource_uri(f"{self.issuer}/canary/{secrets.token_hex(8)}")
 
-    async def self_test_token(self, resource: Resource, audience: ResourceUri) -> HopToken:
+    async def self_test_token(self, resource: Resource, audience: ResourceUri, call: CallBinding) -> HopToken:
         return HopToken(mint(self._draft(resource, audience), self.key))
 
     def _draft(self, resource: Resource, audience: ResourceUri) -> TokenDraft:
@@ -310,7 +311,7 @@ def _world(
         policy=policy,
         exchanger=exchanger,
         journal=journal,
-        upstream=HttpUpstream(resource.upstream.url, session),
+        upstream=HttpUpstream(resource.upstream.place, session),
         readiness=Readiness(resource.upstream),
         sealer=SessionSealer([b"k" * 32], clock=clock, random_bytes=os.urandom),
         open_requests=OpenRequests(),

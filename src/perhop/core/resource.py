@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import NewType
+
+from perhop.core.secret import Secret
 
 ResourceUri = NewType("ResourceUri", str)
 """A canonical resource URI; only `perhop.rules.resource_uri` makes one."""
@@ -55,13 +58,47 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
-    """The real server behind the gateway. `resource` is None only for credential kind `none`."""
+class LocalCommand:
+    """A server on this machine that speaks over its standard streams. Times are in seconds.
 
-    url: str
+    `folder` is absolute. `environment` is all that it gets besides a few harmless variables of ours.
+    """
+
+    words: tuple[str, ...]
+    folder: str
+    environment: Mapping[str, Secret] = field(default_factory=dict)
+    start_timeout: int = 30
+    max_sessions: int = 8
+    session_idle: int = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """The real server behind the gateway, at a `url` or run by a `command`: exactly one of them.
+
+    `resource` is None only for credential kind `none`. Times are in seconds; those of connections and the circuit are
+    for a `url`.
+    """
+
+    url: str | None = None
+    command: LocalCommand | None = None
     resource: ResourceUri | None
     credential: CredentialKind
     unsafe_open_upstream: bool = False
+    ca_file: str | None = None
+    connect_timeout: int = 5
+    answer_timeout: int = 120
+    circuit_failures: int = 5
+    circuit_seconds: int = 5
+
+    def __post_init__(self) -> None:
+        if (self.url is None) == (self.command is None):
+            raise ValueError("an upstream has a `url` or a `command`")
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.url or "" if self.command is None else shlex.join(self.command.words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import socket
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -47,12 +49,17 @@ class Addresses:
 
 
 def free_addresses() -> Addresses:
-    """Six loopback addresses that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
-    names = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    traffic, console, ops, calendar, rooms, booking = names
+    """Six loopback addresses that are free now.
+
+    Below the ports that systems give to outgoing connections: one of those could take an address before we do.
+    """
+    free: list[str] = []
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.append(f"127.0.0.1:{port}")
+        if len(free) == 6:
+            break
+    traffic, console, ops, calendar, rooms, booking = free
     return Addresses(traffic=traffic, console=console, ops=ops, calendar=calendar, rooms=rooms, booking=booking)
 
 

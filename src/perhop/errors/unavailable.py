@@ -14,7 +14,7 @@ class Unavailable(PerhopError):
     error: ClassVar[str] = "temporarily_unavailable"
     description: ClassVar[str] = "the service is not available"
     reason: ClassVar[str] = "upstream.unavailable"
-    retry_after: ClassVar[int] = 1
+    retry_after: int = 1
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.description)
@@ -32,7 +32,13 @@ class StorageUnavailable(Unavailable):
 
 
 class UpstreamUnavailable(Unavailable):
+    """The upstream cannot be reached, broke off, or is left alone for a while: then `retry_after` says how long."""
+
     reason = "upstream.unavailable"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class AnswerTooLong(Unavailable):

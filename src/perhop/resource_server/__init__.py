@@ -7,5 +7,15 @@ app = guard.asgi(app)
 from perhop.resource_server.asgi import current_subject_token, current_token
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.refusal import Challenge
+from perhop.resource_server.replay import MemoryReplay, ReplayStore, SqliteReplay
 
-__all__ = ["Admitted", "Challenge", "Guard", "current_subject_token", "current_token"]
+__all__ = [
+    "Admitted",
+    "Challenge",
+    "Guard",
+    "MemoryReplay",
+    "ReplayStore",
+    "SqliteReplay",
+    "current_subject_token",
+    "current_token",
+]

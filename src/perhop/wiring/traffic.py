@@ -139,7 +139,7 @@ def _gate(
         policy=plane.policy,
         exchanger=exchanger,
         journal=plane.journal,
-        upstream=HttpUpstream(resource.upstream.url, session),
+        upstream=HttpUpstream(resource.upstream.place, session),
         readiness=Readiness(resource.upstream),
         sealer=SessionSealer(
             (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom

@@ -169,16 +169,12 @@ def _with_dpop_scheme(target: Target) -> Any:
     return (("authorization", f"DPoP {target.claiming(cnf={'jkt': target.attacker.kid})}"),)
 
 
-def _for_one_call(target: Target) -> str:
-    detail = {"type": "mcp_call", "method": "tools/call", "name": "list_events", "arguments_sha256": "x"}
-    return target.claiming(authorization_details=[detail])
-
-
 def _odd_details(target: Target) -> dict[str, str]:
     odd: dict[str, Any] = {
         "unknown type": [{"type": "payment"}],
         "no list": {"type": "mcp_call"},
         "no object": ["mcp_call"],
+        "call without digests": [{"type": "mcp_call", "method": "tools/call", "name": "list_events"}],
         "two tasks": [{"type": "agent_task", "id": "a"}, {"type": "agent_task", "id": "b"}],
     }
     return {name: target.claiming(authorization_details=value) for name, value in odd.items()} | {
@@ -319,13 +315,6 @@ ROWS = (
         "RFC 9449 §7.1; RFC 6750 §3.1",
         _with_dpop_scheme,
         refused("token.malformed", "401"),
-    ),
-    bearer(
-        "token-for-one-call",
-        "a token for one call, where no call is compared with it",
-        "RFC 9396 §2",
-        _for_one_call,
-        refused("call.mismatch"),
     ),
     bearer(
         "odd-structure",

@@ -110,7 +110,7 @@ BAD_SUBJECT_TOKENS: list[tuple[dict[str, Any], str]] = [
     ({"client_id": ABSENT}, "token.malformed"),
     ({"cnf": {"jkt": "x" * 43}}, "sender.mismatch"),
     ({"authorization_details": [{"type": "agent_task", "id": "t"}]}, "task.outside"),
-    ({"authorization_details": [{"type": "mcp_call", "method": "tools/call"}]}, "call.mismatch"),
+    ({"authorization_details": [{"type": "mcp_call", "method": "tools/call"}]}, "token.malformed"),
     ({"may_act": {"sub": "rooms-server"}}, "presenter.mismatch"),
     ({"may_act": {"sub": ["rooms-server", "trip-planner"]}}, "presenter.mismatch"),
     ({"may_act": {"sub": "calendar-server", "iss": "https://other.example.com"}}, "presenter.mismatch"),

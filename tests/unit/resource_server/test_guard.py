@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perhop.errors import SettingsError
-from perhop.resource_server import Admitted, Challenge, Guard
+from perhop.resource_server import Admitted, Challenge, Guard, SqliteReplay
 from perhop.resource_server.testing.loopback_http import Reply, json_reply
+from perhop.rules.call_binding import bind_call
 from perhop.tokens.jwks import render_jwks
 from perhop.tokens.keys import Algorithm, SigningKey
 from tests.support import forge
@@ -138,12 +140,114 @@ async def test_a_claim_that_is_wrong_is_refused_for_its_reason(changes: dict[str
     assert await site.reason(site.issuer.sign(claims)) == reason
 
 
-async def test_a_token_bound_to_a_call_is_refused() -> None:
-    """A call token is not good for a door that does not match calls."""
+ADD = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {"a": 1, "b": 2}}}
+
+
+def call_token(site: Site, message: dict[str, Any], **changes: Any) -> str:
+    """A token for one message, as the gateway mints it."""
+    bound = bind_call(message["method"], message.get("params", {}))
+    named = {} if bound.name is None else {"name": bound.name}
+    digests = {"arguments_sha256": bound.arguments_sha256, "params_sha256": bound.params_sha256}
+    detail = {"type": "mcp_call", "method": bound.method, **named, **digests}
+    claims = site.issuer.claims(RESOURCE) | {"authorization_details": [detail]} | changes
+    return site.issuer.sign({name: value for name, value in claims.items() if value is not forge.ABSENT})
+
+
+async def send(site: Site, token: str, message: dict[str, Any], **changes: Any) -> Admitted | Challenge:
+    """POST this message of a handshake revision with this token."""
+    headers = [("authorization", f"Bearer {token}"), JSON, ("mcp-protocol-version", "2025-11-25")]
+    arguments = {"method": "POST", "path": "/mcp", "headers": headers, "body": json.dumps(message).encode()} | changes
+    return await site.guard.check(**arguments)
+
+
+async def test_a_call_token_is_good_for_its_call_once() -> None:
+    """The call passes; the same again is a replay, also with the token's signature written in its other way."""
     site = Site()
-    details = [{"type": "mcp_call", "method": "tools/call", "name": "x", "arguments_sha256": "", "params_sha256": ""}]
-    claims = site.issuer.claims(RESOURCE) | {"authorization_details": details}
-    assert await site.reason(site.issuer.sign(claims)) == "call.mismatch"
+    token = call_token(site, ADD)
+    try:
+        assert isinstance(await send(site, token, ADD), Admitted)
+        again = await send(site, token, {**ADD, "id": 2})
+        assert isinstance(again, Challenge)
+        assert (again.status, again.reason, again.body) == (401, "token.replayed", b"")
+    finally:
+        await site.guard.aclose()
+
+
+@pytest.mark.parametrize(
+    ("message", "changes"),
+    [
+        ({**ADD, "params": {"name": "add", "arguments": {"a": 1, "b": 3}}}, {}),
+        ({**ADD, "params": {"name": "add"}}, {}),
+        ({**ADD, "params": {"name": "drop", "arguments": {"a": 1, "b": 2}}}, {}),
+        ({**ADD, "params": {**ADD["params"], "task": {"ttl": 1}}}, {}),  # type: ignore[dict-item]
+        ({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, {}),
+        ({"jsonrpc": "2.0", "method": "notifications/initialized"}, {}),
+        ({"jsonrpc": "2.0", "id": 1, "result": {}}, {}),
+        (ADD, {"method": "GET", "body": b""}),
+        (ADD, {"method": "DELETE", "body": b""}),
+        (ADD, {"path": "/admin", "method": "GET"}),
+    ],
+)
+async def test_a_call_token_is_good_for_nothing_else(message: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Another call, another kind of message, another path: refused, and the token is still good for its call."""
+    site = Site()
+    token = call_token(site, ADD)
+    try:
+        outcome = await send(site, token, message, **changes)
+        assert isinstance(outcome, Challenge)
+        assert (outcome.status, outcome.reason) == (401, "call.mismatch")
+        assert isinstance(await send(site, token, ADD), Admitted)
+    finally:
+        await site.guard.aclose()
+
+
+async def test_a_call_token_that_is_refused_is_not_used_up() -> None:
+    """Single use comes last: a body that does not agree with its headers costs nobody their call."""
+    site = Site()
+    token = call_token(site, ADD)
+    try:
+        broken = await send(site, token, ADD, body=b"{")
+        assert isinstance(broken, Challenge)
+        assert broken.status == 400
+        assert isinstance(await send(site, token, ADD), Admitted)
+    finally:
+        await site.guard.aclose()
+
+
+async def test_a_call_token_is_refused_where_the_feed_is_stale() -> None:
+    """Whatever the risk: a call token is for what must be known to be allowed now."""
+    site = Site(risk="low")
+    try:
+        assert isinstance(await send(site, call_token(site, ADD), ADD), Admitted)
+        site.issuer.is_down = True
+        site.clock.now += 60
+        refused = await send(site, call_token(site, ADD), ADD)
+        assert isinstance(refused, Challenge)
+        assert (refused.status, refused.reason) == (503, "upstream.unavailable")
+        plain = site.issuer.mint(RESOURCE)
+        assert isinstance(await send(site, plain, ADD), Admitted)
+    finally:
+        await site.guard.aclose()
+
+
+async def test_two_guards_of_one_resource_need_a_shared_store(tmp_path: Path) -> None:
+    """Each with a memory of its own, the second takes no call token, and does not start; with one store both do."""
+    first, second = Site(), Site()
+    try:
+        assert isinstance(await send(first, call_token(first, ADD), ADD), Admitted)
+        refused = await send(second, call_token(second, ADD), ADD)
+        assert isinstance(refused, Challenge)
+        assert (refused.status, refused.reason) == (503, "upstream.unavailable")
+        with pytest.raises(SettingsError, match="another process"):
+            async with second.guard.running():
+                pass
+    finally:
+        await first.guard.aclose()
+        await second.guard.aclose()
+    sharing = [Site(replay=SqliteReplay(tmp_path / "used.db")) for _ in range(2)]
+    for each in sharing:
+        assert isinstance(await send(each, call_token(each, ADD), ADD), Admitted)
+        await each.guard.aclose()
 
 
 async def test_a_token_of_a_task_is_admitted_and_says_so() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from perhop.core.call import CallBinding
 from perhop.errors import TokenMalformed
 from tests.support.forge import ABSENT, NOW, good_claims, sign
 from tests.support.verifier import KEY, check, refuse
@@ -100,6 +101,31 @@ def test_bound_tokens_are_marked() -> None:
     """A sender constraint, a single call and a task are told to whoever admits the token."""
     assert check(sign(good_claims(cnf={"jkt": "x"}), KEY)).sender_bound
     assert check(sign(good_claims(cnf={"unknown": "x"}), KEY)).sender_bound
-    details = [{"type": "mcp_call", "method": "tools/call"}, {"type": "agent_task", "id": "task-1"}]
+    call = {"method": "tools/call", "name": "x", "arguments_sha256": "a" * 43, "params_sha256": "b" * 43}
+    details = [{"type": "mcp_call", **call}, {"type": "agent_task", "id": "task-1"}]
     token = check(sign(good_claims(authorization_details=details), KEY))
-    assert (token.call_bound, token.task) == (True, "task-1")
+    assert (token.call, token.task) == (CallBinding(**call), "task-1")
+    nameless = {"type": "mcp_call", **{key: value for key, value in call.items() if key != "name"}}
+    token = check(sign(good_claims(authorization_details=[nameless]), KEY))
+    assert token.call == CallBinding(**{**call, "name": None})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": None},
+        {"method": ""},
+        {"name": 7},
+        {"name": None},
+        {"arguments_sha256": "a" * 42},
+        {"params_sha256": "b" * 42 + "="},
+        {"params_sha256": None},
+        {"tool": "x"},
+    ],
+)
+def test_a_call_is_said_whole_or_the_token_is_malformed(change: dict[str, Any]) -> None:
+    """What binds a token to a call has its own members, each of its form, and no others."""
+    call = {"method": "tools/call", "name": "x", "arguments_sha256": "a" * 43, "params_sha256": "b" * 43}
+    details = [{"type": "mcp_call", **call, **change}]
+    refuse(sign(good_claims(authorization_details=details), KEY), TokenMalformed)
+    refuse(sign(good_claims(authorization_details=[{"type": "mcp_call", **call}] * 2), KEY), TokenMalformed)

@@ -66,7 +66,7 @@ def test_good_token_is_verified(key: SigningKey) -> None:
     assert token.may_act is not None
     assert (token.may_act.subjects, token.may_act.issuer) == ({"a", "b"}, ISSUER)
     assert len(token.fingerprint) == 64
-    assert not token.call_bound
+    assert token.call is None
     assert not token.sender_bound
 
 

@@ -1,26 +1,49 @@
-"""An upstream over streamable HTTP: one pooled client session, no cookies, no redirects, no decompression.
+"""An upstream over streamable HTTP: one pooled client session, no cookies, no redirects, no decompression, no proxy.
+
+A call is sent a second time only if no connection came about, so that nothing of it can have arrived: MCP calls may
+not be repeated, and a call token is good once. A connection of the pool that was closed meanwhile is noticed before
+it is used; one that breaks after that may have carried the call, and the caller is told.
 
 Spec: MCP 2026-07-28 transports
 Spec: RFC 9110 §7.6
+Spec: RFC 9110 §9.2.2
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
 from perhop.core.call import Headers
-from perhop.errors import UpstreamUnavailable
-from perhop.gateway.upstream.interface import UpstreamReply
+from perhop.errors import AnswerTooLong, UpstreamUnavailable
+from perhop.gateway.upstream.circuit import Circuit
+from perhop.gateway.upstream.interface import Condition, StateKeeper, UpstreamReply, UpstreamState
 
-CONNECT_SECONDS = 5.0
 IDLE_CONNECTION_SECONDS = 3.0
 """Shorter than common servers keep a connection: a request is not sent into one that is just being closed."""
 
+SECOND_TRY_SECONDS = 0.1
+
 _NEVER_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_ANSWERS_OF_PROXIES = frozenset({502, 503, 504})
+_MCP_MEDIA_TYPES = ("application/json", "text/event-stream")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Seconds for a connection and for the head of an answer; failures in a row, and seconds of rest after them."""
+
+    connect: float = 5.0
+    answer: float = 120.0
+    circuit_failures: int = 5
+    circuit_seconds: float = 5.0
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -29,7 +52,6 @@ def open_session() -> aiohttp.ClientSession:
         # A cap on connections would let a few open streams starve every call.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=None),
         auto_decompress=False,
         skip_auto_headers=_NEVER_ADDED,
         trust_env=False,
@@ -39,31 +61,104 @@ def open_session() -> aiohttp.ClientSession:
 class HttpUpstream:
     """One upstream at one address; nothing of a request chooses where it goes."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        *,
+        patience: Patience = Patience(),
+        tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._url = URL(url, encoded=True)
         self._session = session
+        self._tls: ssl.SSLContext | bool = tls or True
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect, sock_connect=patience.connect)
+        self._answer_seconds = patience.answer
+        self._circuit = Circuit(failures=patience.circuit_failures, seconds=patience.circuit_seconds, clock=monotonic)
+        self._keeper = StateKeeper(clock)
+
+    @property
+    def state(self) -> UpstreamState:
+        return self._keeper.state
+
+    async def close(self, *, within: float = 0.0) -> None:
+        """Nothing to close: connections are the session's, and a call on its way ends by itself."""
 
     async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
         """Send one request and return when the head of its answer has come.
 
-        Raises: UpstreamUnavailable
+        Raises: UpstreamUnavailable, AnswerTooLong
         """
+        attempt = self._circuit.admit()
         try:
-            response = await self._session.request(
-                http_method,
-                self._url,
-                headers=CIMultiDict(headers),
-                data=body if http_method == "POST" else None,
-                allow_redirects=False,
-            )
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            async with asyncio.timeout(self._answer_seconds):
+                response = await self._request(http_method, headers, body)
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+            self._circuit.failed(attempt)
+            self._keeper.become(Condition.FAILED, type(error).__name__)
+            raise _unavailable(error) from error
+        except ValueError as error:
+            # What cannot be written as a request says nothing of the upstream.
+            self._circuit.abandoned(attempt)
             raise UpstreamUnavailable(f"upstream: {type(error).__name__}") from error
+        except BaseException:
+            self._circuit.abandoned(attempt)
+            raise
+        if _is_from_a_proxy(response):
+            self._circuit.failed(attempt)
+            self._keeper.become(Condition.FAILED, f"answered for with {response.status}")
+        else:
+            self._circuit.reached(attempt)
+            self._keeper.become(Condition.UP)
         return UpstreamReply(
             status=response.status,
             headers=tuple((name.lower(), value) for name, value in response.headers.items()),
             chunks=_chunks(response),
             close=_closing(response),
         )
+
+    async def _request(self, http_method: str, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
+        try:
+            return await self._request_once(http_method, headers, body)
+        except aiohttp.ClientSSLError:
+            raise
+        except aiohttp.ClientConnectorError:
+            # There was no connection, so nothing of the request has left us.
+            await asyncio.sleep(SECOND_TRY_SECONDS)
+            return await self._request_once(http_method, headers, body)
+
+    async def _request_once(self, http_method: str, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
+        return await self._session.request(
+            http_method,
+            self._url,
+            headers=CIMultiDict(headers),
+            data=body if http_method == "POST" else None,
+            allow_redirects=False,
+            timeout=self._timeout,
+            ssl=self._tls,
+        )
+
+
+def load_tls(ca_file: str) -> ssl.SSLContext:
+    """A client's TLS that believes these certificates, and not the system's.
+
+    Raises: OSError, ssl.SSLError
+    """
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def _unavailable(error: Exception) -> UpstreamUnavailable | AnswerTooLong:
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        return AnswerTooLong("the head of the answer did not come in time")
+    return UpstreamUnavailable(f"upstream: {type(error).__name__}")
+
+
+def _is_from_a_proxy(response: aiohttp.ClientResponse) -> bool:
+    """True for an answer in the upstream's stead: a proxy before it says that it is not there."""
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status in _ANSWERS_OF_PROXIES and media_type not in _MCP_MEDIA_TYPES
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

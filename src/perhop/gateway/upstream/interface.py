@@ -1,9 +1,10 @@
-"""What the gateway asks of a way to an upstream."""
+"""What the gateway asks of a way to an upstream, and what a way to an upstream says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from perhop.core.call import Headers
@@ -27,6 +28,53 @@ class Upstream(Protocol):
     async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
         """Send one request and return when the head of its answer has come. Reading the body may raise, too.
 
-        Raises: UpstreamUnavailable
+        Raises: UpstreamUnavailable, AnswerTooLong
         """
         ...
+
+
+class Condition(StrEnum):
+    """How the way to an upstream stands. Whether the upstream may be trusted with tokens is the self-test's to say."""
+
+    STARTING = "starting"
+    UP = "up"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamState:
+    """How it stands, since when (seconds since the epoch), and why if something is wrong."""
+
+    condition: Condition
+    since: float
+    problem: str = ""
+
+
+class OpenUpstream(Upstream, Protocol):
+    """A way that is open: it tells its state, and is closed by whoever opened it."""
+
+    @property
+    def state(self) -> UpstreamState: ...
+
+    async def close(self, *, within: float = 0.0) -> None:
+        """Take nothing new, let what runs end for so many seconds, then end it. May be called more than once."""
+        ...
+
+
+class StateKeeper:
+    """The state of one way to an upstream; `since` is when its condition last changed."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._state = UpstreamState(condition=Condition.STARTING, since=clock())
+
+    @property
+    def state(self) -> UpstreamState:
+        return self._state
+
+    def become(self, condition: Condition, problem: str = "") -> bool:
+        """Note how it stands now; True if its condition is another than before."""
+        changed = condition is not self._state.condition
+        since = self._clock() if changed else self._state.since
+        self._state = UpstreamState(condition=condition, since=since, problem=problem)
+        return changed
