@@ -136,7 +136,7 @@ async def test_a_stop_cuts_streams_that_have_no_end(world: World) -> None:
     async with opening(world) as answer:
         chunks = answer.aiter_bytes()
         await anext(chunks)
-        world.gate.revoked.stop()
+        world.gate.revoked.supersede("a test")
         rest = b"".join([chunk async for chunk in chunks])
     assert rest == b": upstream.unavailable\n\n"
     await asyncio.wait_for(world.upstream.gone.wait(), 5)
@@ -149,7 +149,7 @@ async def test_a_stop_lets_an_answer_end(world: World) -> None:
     async with opening(world, call()) as answer:
         chunks = answer.aiter_bytes()
         await anext(chunks)
-        world.gate.revoked.stop()
+        world.gate.revoked.supersede("a test")
         tap.write(event(DONE), None)
         assert b"".join([chunk async for chunk in chunks]) == event(DONE)
 

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 from perhop.cli.carry_out import load_settings
 from perhop.cli.options import AsJson, ConfigFile
 from perhop.cli.output import emit_json, say
-from perhop.errors import OperatorError
+from perhop.control.failure import failure_of
+from perhop.errors import OperatorError, PerhopError
 
 if TYPE_CHECKING:
     from perhop.settings import Settings
+    from perhop.wiring.plane import Plane
 
 
 def serve(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Serve until stopped. Refuses to make what `perhop init` should have made."""
+    """Serve until stopped. Refuses to make what `perhop init` should have made.
+
+    SIGHUP does what `perhop apply` does.
+    """
     import asyncio
     import logging
 
@@ -40,12 +45,33 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(settings, clock=time.time, control=control_socket):
+    async with serving(settings, clock=time.time, control=control_socket) as running:
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = asyncio.create_task(_reload(running.plane))
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         _announce(settings)
         if as_json:
             _announce_to_programs(settings)
         await stop.wait()
         say("stopping: calls that run may end")
+
+
+async def _reload(plane: Plane) -> None:
+    """Nobody waits for an answer: what came of it is said where the server says everything."""
+    from perhop.control.operations import run_operation
+
+    try:
+        result = await run_operation(plane, "apply", {"dry_run": False})
+    except PerhopError as error:
+        failure = failure_of(error)
+        say(f"nothing was applied: {failure.problem}; {failure.advice}")
+    else:
+        say(f"in force: configuration {result['version']}, policies {result['policy_version']}")
 
 
 def _announce(settings: Settings) -> None:

@@ -21,9 +21,11 @@ from perhop.authorization_server.store import Account
 from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
+from perhop.settings import load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
 from perhop.wiring.plane import Plane
+from perhop.wiring.reload import preview, put_in_force
 
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
 
@@ -187,9 +189,25 @@ async def key_rotate(plane: Plane, *, alg: str | None, now: bool, revoke_others:
     return {"kid": rotated.kid, "alg": rotated.algorithm.value, "state": rotated.state.value, "signs_from": signs_from}
 
 
+async def apply(plane: Plane, *, dry_run: bool) -> Mapping[str, Any]:
+    """Read the configuration and the policies again, and go by them. `serving` is False where nobody had to be told."""
+    settings = load(plane.settings.file, os.environ)
+    applied = await (preview(plane, settings) if dry_run else put_in_force(plane, settings, by=_by()))
+    return {
+        "applied": not dry_run,
+        "serving": bool(plane.followers),
+        "version": applied.version,
+        "policy_version": applied.policy_version,
+        "changes": [each.as_json() for each in applied.changes],
+        "revoked": applied.revoked,
+        "unsafe": list(applied.unsafe),
+    }
+
+
 _SAME_VERSION = "use the same version of perhop for the command and the server"
 
 OPERATIONS: Mapping[str, Operation] = {
+    "apply": apply,
     "revoke": revoke,
     "standing.disable": disable,
     "standing.enable": enable,

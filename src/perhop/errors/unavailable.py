@@ -55,10 +55,10 @@ class AnswerUnfit(Unavailable):
     description = "the answer cannot be passed on"
 
 
-class GatewayStopping(Unavailable):
-    """The gateway is being stopped: a stream that has no end of its own is cut, and may be opened anew."""
+class StreamSuperseded(Unavailable):
+    """The gateway stops, or goes on by another configuration: a stream that has no end of its own is cut."""
 
-    description = "the service is being restarted"
+    description = "the stream ends here and may be opened anew"
 
 
 class UpstreamOpen(Unavailable):

@@ -1,11 +1,11 @@
-"""What ends an open stream from outside: a revocation, or the gateway's own stop."""
+"""What ends an open stream from outside: a revocation, another configuration, or the gateway's own stop."""
 
 from __future__ import annotations
 
 import asyncio
 
 from perhop.core.token import BoundToken
-from perhop.errors import GatewayStopping
+from perhop.errors import StreamSuperseded
 from perhop.rules.revocation import Revocations
 
 
@@ -15,7 +15,7 @@ class RevocationWatch:
     def __init__(self, revocations: Revocations) -> None:
         self._revocations = revocations
         self._changed = asyncio.Event()
-        self._stopping = False
+        self._superseded = ""
 
     def check(self, bound: BoundToken) -> None:
         """Refuse a revoked token.
@@ -25,16 +25,16 @@ class RevocationWatch:
         self._revocations.check(bound.token)
 
     def check_standing(self) -> None:
-        """Refuse to go on with a stream that has no end of its own, while the gateway stops.
+        """Refuse to go on with a stream that has no end of its own.
 
-        Raises: GatewayStopping
+        Raises: StreamSuperseded
         """
-        if self._stopping:
-            raise GatewayStopping("the gateway stops")
+        if self._superseded:
+            raise StreamSuperseded(self._superseded)
 
-    def stop(self) -> None:
-        """The gateway stops: answers may end, and streams without an end are cut."""
-        self._stopping = True
+    def supersede(self, why: str) -> None:
+        """No call begins here any more: answers may end, and streams without an end are cut."""
+        self._superseded = why
         self.notify()
 
     def notify(self) -> None:

@@ -84,6 +84,7 @@ def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequen
         uvicorn.Config(
             app,
             http=BoundedHttpProtocol,
+            interface="asgi3",
             ws="none",
             lifespan=lifespan,
             log_config=None,

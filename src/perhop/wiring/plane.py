@@ -10,8 +10,9 @@ import contextlib
 import dataclasses
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.interaction.form_seal import FormSeal
@@ -45,9 +46,22 @@ from perhop.wiring.keys import Rotated, SigningKeys
 Clock = Callable[[], float]
 
 
+class Follower(Protocol):
+    """A part that is built from the configuration and goes along when another one is put in force."""
+
+    async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
+        """Get ready without a change for anybody; what is returned changes over, at once and without fail.
+
+        Raises: OperatorError, Unavailable
+        """
+        ...
+
+
 @dataclass(kw_only=True)
 class Plane:
-    """What one installation consists of while it is open. `issuer` is replaced whole when a key changes."""
+    """What one installation consists of while it is open. `issuer` is replaced whole when a key changes, and
+    `settings`, `policy` and `issuer` together when another configuration is put in force: see `wiring.reload`.
+    """
 
     settings: Settings
     journal: Journal
@@ -58,6 +72,8 @@ class Plane:
     signing_keys: SigningKeys
     policy: PolicyEngine
     issuer: Issuer
+    followers: list[Follower] = field(default_factory=list)
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def registry(self) -> Registry:
@@ -75,6 +91,14 @@ class Plane:
         issuer = self.issuer
         keys = {issuer.url: issuer.keyring.verify_keys()}
         return verify(raw, keys=keys, now=issuer.now(), leeway=Leeway.NONE)
+
+    def take(self, settings: Settings, policy: PolicyEngine) -> None:
+        """Go by this configuration from now on; a request keeps the issuer that it began with."""
+        registry = settings.registry
+        self.settings, self.policy = settings, policy
+        self.issuer = dataclasses.replace(
+            self.issuer, registry=registry, client_keys=load_client_keys(registry), policy=policy
+        )
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
@@ -133,12 +157,16 @@ async def _assemble(
     stores = open_stores(database, reader)
     signing_keys = SigningKeys(settings.keys_dir, stores.key_states, clock=clock)
     revocations = Revocations()
+
+    def registry_in_force() -> Registry:
+        return plane.registry
+
     revoker = Revoker(
         rows=stores.revocation_rows,
         lineage=stores.lineage,
         journal=journal,
         revocations=revocations,
-        registry=lambda: settings.registry,
+        registry=registry_in_force,
         clock=clock,
     )
     await revoker.load()
@@ -159,7 +187,7 @@ async def _assemble(
         clock=clock,
         randomness=os.urandom,
     )
-    return Plane(
+    plane = Plane(
         settings=settings,
         journal=journal,
         journal_key=journal_key,
@@ -170,10 +198,20 @@ async def _assemble(
         policy=policy,
         issuer=issuer,
     )
+    return plane
 
 
 async def _reconcile(plane: Plane, *, record_start: bool) -> None:
-    """Hold the file against what stood before: what was removed is disabled and its tokens are revoked."""
+    removed = await disable_removed(plane)
+    if record_start or removed:
+        await plane.journal.append(config_loaded(plane.settings, plane.policy, removed=removed))
+
+
+async def disable_removed(plane: Plane) -> Sequence[str]:
+    """Hold the file against what stood before: what was removed is disabled and its tokens are revoked.
+
+    Raises: StorageUnavailable, JournalUnavailable
+    """
     issuer = plane.issuer
     removed = await issuer.standing.reconcile(plane.registry, now=issuer.now())
     for kind, name in sorted(removed):
@@ -183,18 +221,13 @@ async def _reconcile(plane: Plane, *, record_start: bool) -> None:
         if kind == "resource":
             for audience in await asyncio.to_thread(_recent_audiences, plane, name):
                 await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
-    if record_start or removed:
-        await plane.journal.append(
-            Record(
-                event=Event.CONFIG_LOADED,
-                about={
-                    "version": plane.registry.version,
-                    "policy_version": plane.policy.version,
-                    "unsafe": list(plane.settings.unsafe()),
-                    "removed": sorted(f"{kind} {name}" for kind, name in removed),
-                },
-            )
-        )
+    return sorted(f"{kind} {name}" for kind, name in removed)
+
+
+def config_loaded(settings: Settings, policy: PolicyEngine, **about: object) -> Record:
+    """The record of a configuration that is put in force."""
+    versions = {"version": settings.registry.version, "policy_version": policy.version}
+    return Record(event=Event.CONFIG_LOADED, about={**versions, "unsafe": list(settings.unsafe()), **about})
 
 
 def _recent_audiences(plane: Plane, resource: str) -> list[str]:

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -24,12 +25,14 @@ from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
-from perhop.gateway.readiness import Readiness
+from perhop.gateway.readiness import Readiness, Verdict
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.policy.engine import PolicyEngine
 from perhop.rules.revocation import Revocation
+from perhop.settings import Settings
 from perhop.wiring.plane import Plane
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -54,15 +57,53 @@ class StandingNow:
         issuer.standing.check_token(bound.token, resource, issuer.registry, now=issuer.now())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """The traffic of an open plane: one ASGI application, and how each gate stands."""
+    """The traffic of an open plane: one ASGI application, and a gate before each upstream.
 
-    app: AsgiApp
-    gates: tuple[Gate, ...]
-    plane: Plane
-    exchanger: HopExchanger
-    watch: RevocationWatch
+    Follows the plane: `prepare` builds the gates of another configuration, and what it returns puts them in place.
+    """
+
+    def __init__(self, plane: Plane, session: aiohttp.ClientSession, exchanger: HopExchanger) -> None:
+        self.plane = plane
+        self.gates: tuple[Gate, ...] = ()
+        self._session = session
+        self._exchanger = exchanger
+        # A gate that was replaced is watched as long as a call of its time runs.
+        self._watches: weakref.WeakSet[RevocationWatch] = weakref.WeakSet()
+        self._gateway = GatewayApp({})
+        self._authorization_server = build_app(plane.issuer.url, plane.current_issuer)
+        self._tests: list[asyncio.Task[NoReturn]] = []
+        self._works = False
+
+    async def app(self, asgi_scope: Any, receive: Any, send: Any) -> None:
+        """The application of the traffic listener."""
+        chosen: AsgiApp = self._gateway if self._gateway.serves(asgi_scope) else self._authorization_server
+        await chosen(asgi_scope, receive, send)
+
+    async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
+        """Build the gates of a configuration. An upstream that is new is tested before it gets calls.
+
+        Calls on their way end with the gates they began with; streams that have no end of their own are cut there.
+        """
+        before = {gate.resource.name: gate for gate in self.gates}
+        gates = tuple(
+            self._gate(resource, settings, policy, before.get(resource.name))
+            for resource in settings.registry.resources.values()
+            if resource.upstream is not None
+        )
+        if self._works:
+            untested = [gate for gate in gates if gate.readiness.verdict is Verdict.UNTESTED]
+            await asyncio.gather(*(self._self_test(gate).run() for gate in untested))
+
+        def change_over() -> None:
+            for gate in self.gates:
+                gate.revoked.supersede("another configuration is in force")
+            self.gates = gates
+            self._gateway.take(gates_by_path(gates))
+            if self._works:
+                self._begin_tests()
+
+        return change_over
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -70,18 +111,73 @@ class Traffic:
 
         Begins once the listener is up: a guard that is tested asks it for our keys.
         """
-        tests = (_self_test(gate, self.exchanger).keep_running() for gate in self.gates)
-        async with contextlib.AsyncExitStack() as stack:
-            for work in (*tests, _keep_house(self.plane)):
-                stack.push_async_callback(_cancel, asyncio.create_task(work))
-            try:
-                yield
-            finally:
-                self.watch.stop()
+        house = asyncio.create_task(_keep_house(self.plane))
+        self._works = True
+        self._begin_tests()
+        try:
+            yield
+        finally:
+            self._works = False
+            for gate in self.gates:
+                gate.revoked.supersede("the gateway stops")
+            await _cancel(house, *self._tests)
+
+    def on_revocation(self, _: Sequence[Revocation]) -> None:
+        """Tell everyone who keeps something that may be of a revoked token."""
+        self._exchanger.forget()
+        for watch in tuple(self._watches):
+            watch.notify()
+
+    def _begin_tests(self) -> None:
+        for task in self._tests:
+            task.cancel()
+        self._tests = [asyncio.create_task(self._self_test(gate).keep_running()) for gate in self.gates]
+
+    def _self_test(self, gate: Gate) -> SelfTest:
+        return SelfTest(
+            resource=gate.resource,
+            tokens=self._exchanger,
+            upstream=gate.upstream,
+            readiness=gate.readiness,
+            catalogue=gate.catalogue,
+        )
+
+    def _gate(self, resource: Resource, settings: Settings, policy: PolicyEngine, before: Gate | None) -> Gate:
+        """The gate of a resource; what was learned of the same upstream before goes along."""
+        assert resource.upstream is not None
+        plane = self.plane
+        watch = RevocationWatch(plane.issuer.revocations)
+        self._watches.add(watch)
+        same = before if before is not None and _is_same(before.resource, resource) else None
+        return Gate(
+            resource=resource,
+            issuer=plane.issuer.url,
+            verify=plane.verify_here,
+            revoked=watch,
+            standing=StandingNow(plane),
+            policy=policy,
+            exchanger=self._exchanger,
+            journal=plane.journal,
+            upstream=HttpUpstream(resource.upstream.place, self._session),
+            readiness=same.readiness if same else Readiness(resource.upstream),
+            sealer=SessionSealer(
+                (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
+            ),
+            open_requests=same.open_requests if same else OpenRequests(),
+            catalogue=same.catalogue if same else Catalogue(),
+            clock=plane.issuer.clock,
+            new_call_id=lambda: secrets.token_hex(8),
+            limits=Limits(max_call_seconds=settings.max_call),
+        )
 
     def verdicts(self) -> dict[str, str]:
         """What the self-test has shown of every upstream; of one that is given no token there is nothing to show."""
         return {gate.resource.name: _verdict(gate) for gate in self.gates}
+
+
+def _is_same(before: Resource, now: Resource) -> bool:
+    """True if what was learned of the one holds for the other: its sessions, its tools and how it took a canary."""
+    return (before.uri, before.tenant, before.upstream) == (now.uri, now.tenant, now.upstream)
 
 
 def _verdict(gate: Gate) -> str:
@@ -95,71 +191,17 @@ def _verdict(gate: Gate) -> str:
 
 @contextlib.asynccontextmanager
 async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
-    """Build the gates; they take calls while the block runs."""
+    """Build the gates; they take calls while the block runs, and go along when the plane goes by another file."""
     async with contextlib.AsyncExitStack() as stack:
         session = open_session()
         stack.push_async_callback(session.close)
-        watch = RevocationWatch(plane.issuer.revocations)
-        exchanger = HopExchanger(plane.current_issuer)
-
-        def on_revocation(_: Sequence[Revocation]) -> None:
-            exchanger.forget()
-            watch.notify()
-
-        stack.callback(plane.issuer.revoker.subscribe(on_revocation))
-        gates = tuple(
-            _gate(plane, resource, session, watch, exchanger)
-            for resource in plane.registry.resources.values()
-            if resource.upstream is not None
-        )
-        gateway = GatewayApp(gates_by_path(gates))
-        authorization_server = build_app(plane.issuer.url, plane.current_issuer)
-
-        async def app(asgi_scope: Any, receive: Any, send: Any) -> None:
-            chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
-            await chosen(asgi_scope, receive, send)
-
-        yield Traffic(app=app, gates=gates, plane=plane, exchanger=exchanger, watch=watch)
-
-
-def _gate(
-    plane: Plane,
-    resource: Resource,
-    session: aiohttp.ClientSession,
-    watch: RevocationWatch,
-    exchanger: HopExchanger,
-) -> Gate:
-    assert resource.upstream is not None
-    return Gate(
-        resource=resource,
-        issuer=plane.issuer.url,
-        verify=plane.verify_here,
-        revoked=watch,
-        standing=StandingNow(plane),
-        policy=plane.policy,
-        exchanger=exchanger,
-        journal=plane.journal,
-        upstream=HttpUpstream(resource.upstream.place, session),
-        readiness=Readiness(resource.upstream),
-        sealer=SessionSealer(
-            (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
-        ),
-        open_requests=OpenRequests(),
-        catalogue=Catalogue(),
-        clock=plane.issuer.clock,
-        new_call_id=lambda: secrets.token_hex(8),
-        limits=Limits(max_call_seconds=plane.settings.max_call),
-    )
-
-
-def _self_test(gate: Gate, exchanger: HopExchanger) -> SelfTest:
-    return SelfTest(
-        resource=gate.resource,
-        tokens=exchanger,
-        upstream=gate.upstream,
-        readiness=gate.readiness,
-        catalogue=gate.catalogue,
-    )
+        traffic = Traffic(plane, session, HopExchanger(plane.current_issuer))
+        stack.callback(plane.issuer.revoker.subscribe(traffic.on_revocation))
+        put_in_place = await traffic.prepare(plane.settings, plane.policy)
+        put_in_place()
+        plane.followers.append(traffic)
+        stack.callback(plane.followers.remove, traffic)
+        yield traffic
 
 
 async def _keep_house(plane: Plane) -> NoReturn:
@@ -176,7 +218,7 @@ async def _keep_house(plane: Plane) -> NoReturn:
         await asyncio.sleep(KEY_CHECK_SECONDS)
 
 
-async def _cancel(task: asyncio.Task[NoReturn]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+async def _cancel(*tasks: asyncio.Task[NoReturn]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

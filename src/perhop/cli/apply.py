@@ -1,0 +1,51 @@
+"""`perhop apply`: the running server reads its file and its policies again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from perhop.cli.carry_out import carry_out
+from perhop.cli.options import AsJson, ConfigFile
+from perhop.cli.output import counted, emit_json, emit_table, emit_text, say
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")]
+
+
+def apply(dry_run: DryRun = False, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Put the configuration file and the policies in force in the running server, whole or not at all.
+
+    Prints what changes. Calls on their way end as they began. What the file no longer defines is disabled and its
+    tokens are revoked, and so are those of a client that may ask for less than before. It lifts nothing that was
+    disabled or revoked.
+    """
+    result = carry_out(config, "apply", {"dry_run": dry_run})
+    if as_json:
+        emit_json(result)
+        return
+    _emit_changes(result["changes"])
+    say(_outcome(result))
+    for weakening in result["unsafe"]:
+        say(f"  UNSAFE: {weakening}")
+
+
+def _emit_changes(changes: list[Mapping[str, Any]]) -> None:
+    if not changes:
+        emit_text("nothing changes")
+        return
+    emit_table(
+        ("CHANGE", "WHAT", "NAME", "WHAT OF IT"),
+        ((each["change"], each["kind"], each["name"], ", ".join(each["members"])) for each in changes),
+    )
+
+
+def _outcome(result: Mapping[str, Any]) -> str:
+    versions = f"configuration {result['version']}, policies {result['policy_version']}"
+    if not result["applied"]:
+        return f"nothing was applied; this would be {versions}"
+    if not result["serving"]:
+        return f"perhop does not serve here; the next start goes by {versions}"
+    revoked = f"; {counted(result['revoked'], 'live token')} revoked" if result["revoked"] else ""
+    return f"in force: {versions}{revoked}"

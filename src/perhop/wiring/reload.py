@@ -1,0 +1,99 @@
+"""Reload: a configuration that was read again is put in force in a running plane, whole or not at all.
+
+A call that has begun ends by what it began with. What a new file takes away is taken away at once: objects that are
+gone are disabled and their tokens revoked, and so are the tokens of clients that may ask for less than before. What
+stands in the database is never lifted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from perhop.authorization_server.revocation import RevokedObject
+from perhop.errors import SettingsError
+from perhop.journal.record import Event, Record
+from perhop.policy.engine import PolicyEngine
+from perhop.policy.policy_set import load_policies
+from perhop.settings import Settings
+from perhop.wiring.changes import Change, changed_policies, changes_between, narrowed_clients
+from perhop.wiring.plane import Plane, config_loaded, disable_removed
+
+NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from")
+"""What sockets, files and tokens of this process hang on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of one reload."""
+
+    changes: tuple[Change, ...]
+    version: str
+    policy_version: str
+    unsafe: tuple[str, ...]
+    revoked: int = 0
+
+
+async def preview(plane: Plane, settings: Settings) -> Applied:
+    """What putting this configuration in force would change. Changes nothing.
+
+    Raises: OperatorError
+    """
+    _check_restart(plane.settings, settings)
+    return _applied(plane, settings, PolicyEngine(load_policies(settings.policies_dir), settings.registry))
+
+
+async def put_in_force(plane: Plane, settings: Settings, *, by: str) -> Applied:
+    """Go by this configuration and its policies from now on. If this raises before the change, all is as it was.
+
+    Raises: OperatorError, StorageUnavailable, JournalUnavailable
+    """
+    async with plane.changing:
+        _check_restart(plane.settings, settings)
+        policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
+        over = [await follower.prepare(settings, policy) for follower in plane.followers]
+        applied = _applied(plane, settings, policy)
+        # Recorded first: what gives power is never in force without a record.
+        for record in _records(applied, settings, policy, by=by):
+            await plane.journal.append(record)
+        old = plane.registry
+        # INVARIANT: no await between these: every request begins with the one configuration or with the other.
+        plane.take(settings, policy)
+        for change_over in over:
+            change_over()
+        await disable_removed(plane)
+        revoked = 0
+        for client in narrowed_clients(old, settings.registry):
+            why = f"client `{client}` may ask for less than before"
+            revoked += (await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by)).live
+        return replace(applied, revoked=revoked)
+
+
+def _check_restart(old: Settings, new: Settings) -> None:
+    for name in NEEDS_RESTART:
+        if getattr(old, name) != getattr(new, name):
+            key = {"database_path": "database"}.get(name, name)
+            raise SettingsError(
+                f"`{key}` is another one, and cannot change while perhop serves",
+                advice="put it back, or stop and start `perhop serve`; nothing was applied",
+            )
+
+
+def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
+    return Applied(
+        changes=(
+            *changes_between(plane.registry, settings.registry),
+            *changed_policies(plane.policy.policy_set, policy.policy_set),
+        ),
+        version=settings.registry.version,
+        policy_version=policy.version,
+        unsafe=settings.unsafe(),
+    )
+
+
+def _records(applied: Applied, settings: Settings, policy: PolicyEngine, *, by: str) -> Iterator[Record]:
+    told = [f"{each.change} {each.kind} {each.name}" for each in applied.changes]
+    yield config_loaded(settings, policy, changes=told, by=by)
+    policies = [each.name for each in applied.changes if each.kind == "policy"]
+    if policies:
+        yield Record(event=Event.POLICY_CHANGED, about={"version": policy.version, "policies": policies, "by": by})

@@ -1,0 +1,249 @@
+"""Another configuration is put in force in a running server: whole or not at all, and no call is dropped for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from perhop.control.failure import RemoteFailure
+from perhop.control.local import carry_out
+from perhop.demo.run import staged
+from perhop.demo.scene import Scene, Seen, call
+from perhop.journal.query import Filter
+from tests.support.commands import clean_environment, make_installation, perhop, ports_of
+from tests.support.installations import PERHOP
+from tests.support.processes import answers
+
+LIST_EVENTS = call("list_events", {"day": "monday"})
+GOOD = Seen("200", None)
+NO_LISTING = """
+@id("test.no-listing") @reason("not now")
+forbid (principal, action == MCP::Action::"call_tool", resource == MCP::Tool::"calendar/list_events");
+"""
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """The demo's installation, served in this process."""
+    async with staged(tmp_path / "demo") as staged_scene:
+        yield staged_scene
+
+
+def rewrite(scene: Scene, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the configuration file."""
+    path = scene.folder / "perhop.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    change(document)
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+async def apply(scene: Scene, *, dry_run: bool = False) -> Mapping[str, Any]:
+    """`perhop apply`, through the control socket."""
+    return await carry_out(scene.settings, "apply", {"dry_run": dry_run})
+
+
+async def try_list(scene: Scene, token: str | None = None) -> Seen:
+    """List events with this token, or one that the client library has."""
+    return await scene.at_gateway(
+        "calendar", token or (await scene.token("trip-planner", "calendar")).reveal(), LIST_EVENTS
+    )
+
+
+async def test_a_policy_is_in_force_at_once_and_its_change_is_recorded(scene: Scene) -> None:
+    """The token that listed a second ago lists no more, without having expired; the record names the version."""
+    token = (await scene.token("trip-planner", "calendar")).reveal()
+    assert await try_list(scene, token) == GOOD
+    (scene.folder / "policies" / "more.cedar").write_text(NO_LISTING, encoding="utf-8")
+    result = await apply(scene)
+    assert result["changes"] == [{"kind": "policy", "name": "test.no-listing", "change": "added", "members": []}]
+    assert await try_list(scene, token) == Seen("403 -31403", "policy.denied")
+    (changed,) = scene.reader.find(Filter(event="policy.changed"))
+    assert changed.part("about")["version"] == result["policy_version"]
+    refused = list(scene.reader.find(Filter(event="call.refused", reason="policy.denied")))
+    assert refused[-1].part("decision")["policy_version"] == result["policy_version"]
+
+
+async def test_a_dry_run_tells_and_changes_nothing(scene: Scene) -> None:
+    """What would change is told by name, never by value; calls go on as before."""
+    (scene.folder / "policies" / "more.cedar").write_text(NO_LISTING, encoding="utf-8")
+    rewrite(scene, lambda file: file["clients"]["trip-planner"].update(purpose="something that nobody should see"))
+    result = await apply(scene, dry_run=True)
+    assert [(each["name"], each["members"]) for each in result["changes"]] == [
+        ("trip-planner", ["purpose"]),
+        ("test.no-listing", []),
+    ]
+    assert "nobody should see" not in json.dumps(dict(result))
+    assert await try_list(scene) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("policies/more.cedar", '@id("half") permit (principal, action', "more.cedar"),
+        ("policies/more.cedar", '@id("x") permit (principal, action, resource) when { context.nonsense };', "nonsense"),
+        ("perhop.yaml", "issuer: [", "perhop.yaml"),
+        ("perhop.yaml", "owners: {}\n", "issuer"),
+    ],
+)
+async def test_what_is_wrong_is_refused_whole_and_the_old_stays(scene: Scene, file: str, text: str, said: str) -> None:
+    """A half-written policy or file changes nothing: not the part of it that was good, either."""
+    rewrite(scene, lambda document: document["clients"].pop("trip-planner"))
+    (scene.folder / file).write_text(text, encoding="utf-8")
+    with pytest.raises(RemoteFailure, match=said):
+        await apply(scene)
+    assert await try_list(scene) == GOOD
+    assert list(scene.reader.find(Filter(event="policy.changed"))) == []
+
+
+async def test_what_a_process_hangs_on_needs_a_restart(scene: Scene) -> None:
+    """Another issuer or listener is refused with advice, and nothing else of the file is applied."""
+    rewrite(scene, lambda file: file["listen"].update(ops="127.0.0.1:1"))
+    with pytest.raises(RemoteFailure, match="`listen` is another one") as refused:
+        await apply(scene)
+    assert "stop and start" in refused.value.advice()
+
+
+async def test_a_client_that_is_gone_is_refused_and_stays_disabled_when_put_back(scene: Scene) -> None:
+    """Its live token dies at once; put back into the file it gets nothing until it is enabled by a command."""
+    token = (await scene.token("trip-planner", "calendar")).reveal()
+    kept: dict[str, Any] = {}
+    rewrite(scene, lambda file: kept.update(file["clients"].pop("trip-planner")))
+    result = await apply(scene)
+    assert [(each["kind"], each["name"], each["change"]) for each in result["changes"]] == [
+        ("client", "trip-planner", "removed")
+    ]
+    assert (await try_list(scene, token)).observed == "401"
+    rewrite(scene, lambda file: file["clients"].update({"trip-planner": kept}))
+    await apply(scene)
+    assert (await try_list(scene, token)).observed == "401"
+    form = [("grant_type", "client_credentials"), ("resource", scene.addresses.resource("calendar"))]
+    assert await scene.at_sts("trip-planner", form) == Seen("401 invalid_client", "client.disabled")
+    await carry_out(scene.settings, "standing.enable", {"kind": "client", "name": "trip-planner"})
+    assert (await scene.at_sts("trip-planner", form)).observed == "200"
+
+
+async def test_tokens_of_a_client_that_may_ask_for_less_are_revoked(scene: Scene) -> None:
+    """What was issued under the wider reach is refused at once; a token of the narrower one is good."""
+    token = (await scene.token("trip-planner", "calendar")).reveal()
+    rewrite(scene, lambda file: file["clients"]["trip-planner"]["reaches"].update(calendar=["calendar:read"]))
+    result = await apply(scene)
+    assert result["revoked"] >= 1
+    assert await try_list(scene, token) == Seen("401", "token.revoked")
+
+
+async def test_a_changed_upstream_is_tested_before_it_gets_a_call(scene: Scene) -> None:
+    """One that does not answer gets none; the right one is known to enforce when the command returns."""
+    right: dict[str, Any] = {}
+
+    def elsewhere(file: dict[str, Any]) -> None:
+        right.update(file["resources"]["calendar"]["upstream"])
+        file["resources"]["calendar"]["upstream"] = {**right, "url": "http://127.0.0.1:9/mcp"}
+
+    rewrite(scene, elsewhere)
+    result = await apply(scene)
+    assert result["changes"][0]["members"] == ["upstream.url"]
+    assert await try_list(scene) == Seen("503 -31503", "upstream.open")
+    rewrite(scene, lambda file: file["resources"]["calendar"].update(upstream=right))
+    await apply(scene)
+    assert await try_list(scene) == GOOD
+
+
+async def test_a_standing_stream_ends_with_the_configuration_that_it_began_with(scene: Scene) -> None:
+    """It says so in its last event, and may be opened anew."""
+    listen = call("", {})
+    meta = listen["params"]["_meta"]
+    message = {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "method": "subscriptions/listen",
+        "params": {"_meta": meta, "notifications": {"toolsListChanged": True}},
+    }
+    token = (await scene.token("trip-planner", "calendar")).reveal()
+    sent = {
+        "authorization": f"Bearer {token}",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": "2026-07-28",
+        "mcp-method": "subscriptions/listen",
+    }
+    (scene.folder / "policies" / "more.cedar").write_text(NO_LISTING, encoding="utf-8")
+    async with scene.http.stream("POST", scene.addresses.resource("calendar"), json=message, headers=sent) as stream:
+        lines = stream.aiter_lines()
+        first = await asyncio.wait_for(anext(lines), 10)
+        await apply(scene)
+        async with asyncio.timeout(10):
+            rest = [first] + [line async for line in lines]
+    last = json.loads([line for line in rest if line.startswith("data:")][-1].removeprefix("data:"))
+    assert (last["id"], last["error"]["code"]) == (7, -31401)
+
+
+async def test_no_call_is_dropped_while_configurations_change(scene: Scene) -> None:
+    """Callers who never pause see nothing but answers over ten changes of policies, clients and resources."""
+    token = (await scene.token("trip-planner", "calendar")).reveal()
+    seen: list[str] = []
+    is_over = False
+
+    async def keep_calling() -> None:
+        while not is_over:
+            answer = await scene.post(scene.addresses.resource("calendar"), token, LIST_EVENTS)
+            seen.append(str(answer.status_code))
+
+    async with asyncio.TaskGroup() as group:
+        callers = [group.create_task(keep_calling()) for _ in range(4)]
+        for number in range(10):
+            comment = f"// change {number}\n"
+            (scene.folder / "policies" / "more.cedar").write_text(comment, encoding="utf-8")
+            rewrite(scene, lambda file, n=number: file["resources"]["calendar"].update(tenant=f"tenant-{n % 2}"))  # type: ignore[misc]
+            await apply(scene)
+        is_over = True
+    assert all(each.done() for each in callers)
+    assert len(seen) > 10
+    assert set(seen) == {"200"}
+
+
+def test_the_command_and_the_signal_put_a_file_in_force(tmp_path: Path) -> None:
+    """`perhop apply` prints what changed; SIGHUP does the same, and without a server the next start will."""
+    folder = tmp_path / "installation"
+    make_installation(folder)
+    path = folder / "perhop.yaml"
+    text = path.read_text(encoding="utf-8")
+    without = perhop("apply", folder=folder)
+    assert (without.code, without.out) == (0, "nothing changes\n")
+    assert "does not serve here" in without.err
+    serving = subprocess.Popen(
+        [PERHOP, "serve"], cwd=folder, stderr=subprocess.PIPE, env=clean_environment(), text=True
+    )
+    try:
+        assert serving.stderr is not None
+        while "health:" not in serving.stderr.readline():
+            pass
+        while not answers(ports_of(folder)[0]):
+            pass
+        path.write_text(text.replace("plans trips", "plans other trips"), encoding="utf-8")
+        applied = perhop("apply", folder=folder)
+        assert applied.code == 0, applied.err
+        assert "changed  client  planner  purpose" in applied.out
+        assert "in force: configuration" in applied.err
+        path.write_text(text.replace("plans trips", "plans"), encoding="utf-8")
+        serving.send_signal(signal.SIGHUP)
+        while "in force:" not in serving.stderr.readline():
+            pass
+        assert perhop("apply", "--json", folder=folder).json["changes"] == []
+        path.write_text("issuer: [", encoding="utf-8")
+        serving.send_signal(signal.SIGHUP)
+        while "nothing was applied:" not in serving.stderr.readline():
+            pass
+        assert perhop("--json", "apply", folder=folder).code == 2
+    finally:
+        serving.terminate()
+        serving.wait(20)
+        assert serving.stderr is not None
+        serving.stderr.close()
+    assert serving.returncode == 0
