@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -14,6 +16,15 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 settings.register_profile("perhop", deadline=None, max_examples=100)
 settings.register_profile("perhop-ci", deadline=None, max_examples=100, derandomize=True)
 settings.load_profile("perhop-ci" if IN_CI else "perhop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests of two workers guard resources of the same name: each has its own place for the guards' locks."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        place = Path(tempfile.gettempdir()) / f"perhop-tests-{os.getppid()}-{worker}"
+        place.mkdir(exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(place)
 
 
 @pytest.fixture(autouse=True, scope="session")
