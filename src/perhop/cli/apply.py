@@ -15,9 +15,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would c
 
 
 def apply(dry_run: DryRun = False, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Put configuration and policies in force in the running server, whole or not at all.
+    """Put file and policies in force in the running server, whole or not at all. Prints what changes.
 
-    Prints what changes. Calls on their way end as they began. What the file no longer defines is disabled and its
+    Calls on their way end as they began. What the file no longer defines is disabled and its
     tokens are revoked, and so are those of a client that may ask for less than before. It lifts nothing that was
     disabled or revoked.
     """
