@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.commands import clean_environment, perhop
 from tests.support.installations import PERHOP
+from tests.unit.journal.test_export_ocsf import complaints
 
 ATTACKS = {
     "other-audience-at-gateway": "gateway",
@@ -161,6 +162,14 @@ def test_every_command_runs_in_the_folder(shown: Shown, tmp_path: Path) -> None:
     used = {row["id"] for row in perhop("client", "list", "--json", folder=folder).json if row["last_used"]}
     assert {"trip-planner", "calendar-server"} <= used
     assert "rooms-server" not in used
+
+
+def test_its_journal_is_taken_as_ocsf(shown: Shown) -> None:
+    """Every record of the agent's work and of the attacks becomes an event that the schema takes; alerts are told."""
+    lines = perhop("journal", "export", "--format", "ocsf", folder=shown.folder).out.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [complaints(event) for event in events] == [[] for _ in events]
+    assert "audience.mismatch" in {event["finding_info"]["types"][0] for event in events if event["class_uid"] == 2004}
 
 
 def test_a_folder_that_is_in_use_is_left_alone(shown: Shown) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_export import FOLLOW_SECONDS, export
 from perhop.cli.options import AsJson, ConfigFile, command_group
 from perhop.cli.output import emit_json, emit_text, progress, say, terminal_width
 from perhop.control.failure import ExitCode
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from perhop.storage.journal_reader import JournalQueries
 
 app = command_group("The journal: one record per event.")
-
-FOLLOW_SECONDS = 0.5
+app.command()(export)
 
 _CONTINUED = " " * 8
 

@@ -47,6 +47,7 @@ from perhop.errors.bearer import (
 )
 from perhop.errors.operator import (
     CheckFailed,
+    ExportFailed,
     JournalDamaged,
     JournalLocked,
     KeyUnusable,
@@ -149,6 +150,7 @@ __all__ = [
     "CodeInvalid",
     "CodeReplayed",
     "ConsentDenied",
+    "ExportFailed",
     "GrantTypeNotAllowed",
     "GrantTypeUnsupported",
     "HeaderMismatch",

@@ -54,6 +54,10 @@ class CheckFailed(OperatorError):
     exit_code = 7
 
 
+class ExportFailed(OperatorError):
+    """Records cannot be written to where an export goes; they wait in the journal, and nothing is lost."""
+
+
 class TokenNotGranted(OperatorError):
     """The authorization server refused our own token request; `error` is its code. Spec: RFC 6749 §5.2."""
 

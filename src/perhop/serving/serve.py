@@ -10,6 +10,7 @@ from typing import Protocol
 from perhop.serving.listeners import listening
 from perhop.serving.ops import ops_app
 from perhop.settings import Settings
+from perhop.wiring.exports import RunningExport, exporting
 from perhop.wiring.plane import Plane, open_plane
 from perhop.wiring.traffic import Traffic, open_traffic
 
@@ -26,6 +27,7 @@ class Serving:
 
     plane: Plane
     traffic: Traffic
+    exports: tuple[RunningExport, ...]
 
 
 @contextlib.asynccontextmanager
@@ -40,17 +42,18 @@ async def serving(
         open_plane(settings, clock=clock, record_start=True) as plane,
         open_traffic(plane) as traffic,
         control(plane),
+        exporting(settings, plane.reader, origin=plane.journal_key.name) as exports,
         listening(
             {
                 str(settings.listen.traffic): traffic.app,
-                str(settings.listen.ops): ops_app(plane, traffic),
+                str(settings.listen.ops): ops_app(plane, traffic, exports),
             },
             forwarded_from=[str(network) for network in settings.forwarded_from],
         ),
         traffic.working(),
     ):
         try:
-            yield Serving(plane, traffic)
+            yield Serving(plane, traffic, exports)
         finally:
             # Readers of the feed wait for as long as they may, and have nothing to lose.
             plane.issuer.revoker.let_go()

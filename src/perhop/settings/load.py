@@ -22,7 +22,7 @@ from perhop.settings.model import File
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
 from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
-from perhop.settings.values import Settings
+from perhop.settings.values import Export, Settings
 
 REDACTED = "(redacted)"
 
@@ -103,6 +103,10 @@ def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
         policies_dir=folder / file.policies,
         max_call=file.max_call,
         forwarded_from=networks,
+        exports=tuple(
+            Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)
+            for name, each in file.exports.items()
+        ),
         registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
     )
 

@@ -175,6 +175,15 @@ class HopSection(Section):
     )
 
 
+class ExportSection(Section):
+    """One export of the journal's records, which goes on while Perhop serves."""
+
+    format: Literal["json", "ocsf"] = Field(
+        description="`json`: each record as the journal has it; `ocsf`: as an event of OCSF 1.8.0; one a line"
+    )
+    to: Text = Field(description="a file that is appended to, or `-` for stdout")
+
+
 class File(Section):
     """The whole file."""
 
@@ -191,6 +200,9 @@ class File(Section):
     forwarded_from: list[Text] = Field(
         default=[],
         description="addresses or networks of proxies whose `X-Forwarded-*` headers are believed",
+    )
+    exports: dict[Name, ExportSection] = Field(
+        default={}, description="exports of the journal, by name; how far one got stands in `export-NAME.cursor`"
     )
     owners: dict[str, OwnerSection] = Field(default={}, description="the teams, by name")
     resources: dict[str, ResourceSection] = Field(default={}, description="the MCP servers, by name")

@@ -30,6 +30,15 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One export of the journal. `format` is `json` or `ocsf`; `to` is None for stdout."""
+
+    name: str
+    format: str
+    to: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed."""
 
@@ -41,6 +50,7 @@ class Settings:
     policies_dir: Path
     max_call: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
+    exports: tuple[Export, ...]
     registry: Registry
 
     @property
@@ -52,6 +62,10 @@ class Settings:
     def socket_path(self) -> Path:
         """The control socket lies beside the database."""
         return self.database_path.with_name("perhop.sock")
+
+    def cursor_path(self, export: str) -> Path:
+        """How far an export got stands beside the database."""
+        return self.database_path.with_name(f"export-{export}.cursor")
 
     @property
     def keys_dir(self) -> Path:

@@ -19,7 +19,7 @@ from perhop.settings import Settings
 from perhop.wiring.changes import Change, changed_policies, changes_between, narrowed_clients
 from perhop.wiring.plane import Plane, config_loaded, disable_removed
 
-NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from")
+NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports")
 """What sockets, files and tokens of this process hang on."""
 
 
