@@ -21,6 +21,7 @@ COMMANDS = {
     *("account add", "account list", "account disable", "account password"),
     *("config schema", "config check", "config show", "key list", "key rotate", "policy check", "policy explain"),
     *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),
+    "resource tools",
     *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove")),
 }
 

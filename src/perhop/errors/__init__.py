@@ -55,6 +55,7 @@ from perhop.errors.operator import (
     PolicyError,
     SettingsError,
     TokenNotGranted,
+    ToolsNotListed,
     WrongDestination,
 )
 from perhop.errors.policy import (
@@ -62,6 +63,7 @@ from perhop.errors.policy import (
     PolicyRefused,
     PolicyUndecidable,
     TaskOutside,
+    ToolQuarantined,
 )
 from perhop.errors.request import (
     BodyTooLarge,
@@ -214,6 +216,8 @@ __all__ = [
     "TokenRevoked",
     "TokenSignatureInvalid",
     "TokenTypeWrong",
+    "ToolQuarantined",
+    "ToolsNotListed",
     "Unavailable",
     "UpstreamOpen",
     "UpstreamUnavailable",

@@ -54,6 +54,12 @@ class CheckFailed(OperatorError):
     exit_code = 7
 
 
+class ToolsNotListed(OperatorError):
+    """An upstream that answers did not list its tools for the gateway itself."""
+
+    exit_code = 5
+
+
 class TokenNotGranted(OperatorError):
     """The authorization server refused our own token request; `error` is its code. Spec: RFC 6749 §5.2."""
 

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.interaction.form_seal import FormSeal
@@ -23,6 +23,8 @@ from perhop.authorization_server.standing import Standing
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.core.token import VerifiedToken
+from perhop.gateway.tool_pins import ToolPins
+from perhop.gateway.upstream.interface import Upstream
 from perhop.journal.canonical import format_time
 from perhop.journal.keys import JournalKey, load_journal_key
 from perhop.journal.query import Filter
@@ -47,7 +49,10 @@ Clock = Callable[[], float]
 
 @dataclass(kw_only=True)
 class Plane:
-    """What one installation consists of while it is open. `issuer` is replaced whole when a key changes."""
+    """What one installation consists of while it is open. `issuer` is replaced whole when a key changes.
+
+    `open_upstreams` are the ways that the gates take, by the name of the resource; empty while nothing serves.
+    """
 
     settings: Settings
     journal: Journal
@@ -58,6 +63,8 @@ class Plane:
     signing_keys: SigningKeys
     policy: PolicyEngine
     issuer: Issuer
+    tool_pins: ToolPins
+    open_upstreams: dict[str, Upstream] = field(default_factory=dict)
 
     @property
     def registry(self) -> Registry:
@@ -116,6 +123,7 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
         plane = await _assemble(settings, journal, journal_key, reader, database, policy, clock=clock)
+        stack.push_async_callback(plane.tool_pins.close)
         await _reconcile(plane, record_start=record_start)
         yield plane
 
@@ -142,6 +150,8 @@ async def _assemble(
         clock=clock,
     )
     await revoker.load()
+    tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
+    await tool_pins.load()
     issuer = Issuer(
         url=settings.issuer,
         registry=settings.registry,
@@ -169,6 +179,7 @@ async def _assemble(
         signing_keys=signing_keys,
         policy=policy,
         issuer=issuer,
+        tool_pins=tool_pins,
     )
 
 

@@ -55,6 +55,14 @@ class StandingNow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsStanding:
+    """Whether the owner has approved a resource's tools, and which of them have been seen otherwise since."""
+
+    is_pinned: bool
+    quarantined: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """The traffic of an open plane: one ASGI application, and how each gate stands."""
 
@@ -82,6 +90,15 @@ class Traffic:
     def verdicts(self) -> dict[str, str]:
         """What the self-test has shown of every upstream; of one that is given no token there is nothing to show."""
         return {gate.resource.name: _verdict(gate) for gate in self.gates}
+
+    def tools(self) -> dict[str, ToolsStanding]:
+        """How the tools of every upstream stand with their resource's owner."""
+        return {
+            gate.resource.name: ToolsStanding(
+                is_pinned=gate.catalogue.is_pinned, quarantined=tuple(sorted(gate.catalogue.quarantined))
+            )
+            for gate in self.gates
+        }
 
 
 def _verdict(gate: Gate) -> str:
@@ -112,6 +129,8 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             for resource in plane.registry.resources.values()
             if resource.upstream is not None
         )
+        plane.open_upstreams.update((gate.resource.name, gate.upstream) for gate in gates)
+        stack.callback(plane.open_upstreams.clear)
         gateway = GatewayApp(gates_by_path(gates))
         authorization_server = build_app(plane.issuer.url, plane.current_issuer)
 
@@ -145,7 +164,7 @@ def _gate(
             (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
         ),
         open_requests=OpenRequests(),
-        catalogue=Catalogue(),
+        catalogue=Catalogue(plane.tool_pins.of(resource.name)),
         clock=plane.issuer.clock,
         new_call_id=lambda: secrets.token_hex(8),
         limits=Limits(max_call_seconds=plane.settings.max_call),
@@ -163,11 +182,15 @@ def _self_test(gate: Gate, exchanger: HopExchanger) -> SelfTest:
 
 
 async def _keep_house(plane: Plane) -> NoReturn:
-    """Look now and then whether a prepared key's time has come, and hourly for rows that can matter to no token."""
+    """Look now and then whether a prepared key's time has come, and hourly for rows that can matter to no token.
+
+    What was quarantined while the disk was full is written when it no longer is.
+    """
     tidied = float("-inf")
     while True:
         try:
             await plane.advance_keys()
+            await plane.tool_pins.keep()
             if time.monotonic() - tidied >= TIDY_SECONDS:
                 await plane.forget_expired()
                 tidied = time.monotonic()
