@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from perhop.errors import AnswerUnfit, ParamsMalformed
@@ -25,14 +26,18 @@ MAX_DEFINITION_BYTES = 256 * 1024
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolDefinition:
     """One tool as a server defined it. `text` is the canonical form, `digest` the hex SHA-256 of it."""
 
     name: str
     text: str
     digest: str
-    members: Mapping[str, Any] = field(compare=False, repr=False)
+
+    @cached_property
+    def members(self) -> Mapping[str, Any]:
+        """What the text says. Read from it, so that nobody who holds the server's own list can change it."""
+        return dict(json.loads(self.text))
 
     @property
     def input_schema(self) -> Mapping[str, Any]:
@@ -88,7 +93,7 @@ def parse_definition(tool: Mapping[str, Any]) -> ToolDefinition:
         raise AnswerUnfit(f"the definition of tool `{name}` has no canonical form: {error.detail}") from None
     if len(octets) > MAX_DEFINITION_BYTES:
         raise AnswerUnfit(f"the definition of tool `{name}` has more than {MAX_DEFINITION_BYTES} bytes")
-    return ToolDefinition(name, octets.decode("utf-8"), hashlib.sha256(octets).hexdigest(), members)
+    return ToolDefinition(name, octets.decode("utf-8"), hashlib.sha256(octets).hexdigest())
 
 
 def set_digest(digests: Mapping[str, str]) -> str:
