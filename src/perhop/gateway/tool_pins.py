@@ -218,7 +218,7 @@ class ToolPins:
 
     def _notice(self, resource: str, noticed: Sequence[Quarantined]) -> None:
         # INVARIANT: the quarantine is in force already. What follows keeps it for the next start, and tells of it.
-        _log.warning("quarantined tools of `%s`: %s", resource, ", ".join(f"`{each.tool}`" for each in noticed))
+        _log.warning("quarantined tools of `%s`: %s", resource, ", ".join(repr(each.tool) for each in noticed))
         for waiting in (self._unrecorded, self._unwritten):
             waiting.setdefault(resource, {}).update((each.tool, each) for each in noticed)
         self._begin_keeping()

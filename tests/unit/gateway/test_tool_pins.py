@@ -204,7 +204,7 @@ async def test_a_quarantine_that_cannot_be_kept_holds_and_is_kept_later(caplog: 
         pins.of("calendar").compare([CHANGED])
         assert not passes(pins.of("calendar"), "echo")
         await pins.close()
-    assert "quarantined tools of `calendar`: `echo`" in caplog.text
+    assert "quarantined tools of `calendar`: 'echo'" in caplog.text
     assert "not kept on disk yet" in caplog.text
     rows.is_down = pages.is_full = False
     await pins.keep()
@@ -217,6 +217,15 @@ async def test_a_quarantine_that_cannot_be_kept_holds_and_is_kept_later(caplog: 
         "tools": {"echo": parse_definition(CHANGED).digest},
         "by": "perhop",
     }
+
+
+async def test_a_tools_name_forges_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Names come from the server: what would end a line or move a cursor is written as an escape."""
+    pins, _, _ = all_pins()
+    await pins.approve("calendar", {}, by="operator:ann")
+    pins.of("calendar").compare([{"name": "a\nERROR the journal is lost\x1b[2J"}])
+    await pins.close()
+    assert [record.getMessage().isprintable() for record in caplog.records] == [True]
 
 
 async def test_one_part_that_is_down_does_not_keep_the_other_waiting() -> None:
