@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import pty
 import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,7 +25,8 @@ from perhop.journal.query import Filter
 from perhop.serving.serve import Serving, serving
 from perhop.settings import load
 from perhop.storage.journal_reader import JournalQueries
-from tests.support.commands import Ran, perhop
+from tests.support.commands import Ran, clean_environment, perhop
+from tests.support.installations import PERHOP
 from tests.support.processes import LOOPBACK, free_ports
 from tests.support.upstreams import (
     Received,
@@ -399,12 +401,70 @@ async def test_an_upstream_that_is_away_leaves_what_is_known(here: Installation)
     assert (ran.code, "nothing was approved" in ran.err) == (7, True)
 
 
-async def test_a_list_that_does_not_end_is_not_approved(here: Installation) -> None:
+@pytest.mark.parametrize("last", [None, Scripted(500)], ids=["without an end", "broken off"])
+async def test_a_list_that_does_not_end_is_not_approved(here: Installation, last: Scripted | None) -> None:
     """Half a list approved would be the other half forbidden."""
-    pages = iter(range(1000))
-    here.upstream.script = lambda _: json_answer({"tools": [], "nextCursor": str(next(pages))})
+    page = json_answer({"tools": [ECHO], "nextCursor": "more"})
+    here.upstream.script = lambda received: last if last and "cursor" in received.message.get("params", {}) else page
     ran = await here.command("resource", "tools", "calendar", "--approve", "--yes")
     assert (ran.code, "did not come to its end" in ran.err) == (5, True)
+
+
+async def test_a_guarded_server_needs_perhop_to_serve(stopped: Installation) -> None:
+    """A server that cannot get our keys lists nothing: the command says what to do, and shows what is known."""
+    file = stopped.folder / "perhop.yaml"
+    url = load(file, os.environ).registry.resources["calendar"].upstream
+    assert url is not None
+    guarded = f'resource: "{url.url}", credential: {{kind: exchange}}'
+    file.write_text(file.read_text(encoding="utf-8").replace("credential: {kind: none}", guarded), encoding="utf-8")
+    await stopped.approve()
+    assert stopped.upstream.last.header("authorization") is not None
+    stopped.upstream.script = lambda _: Scripted(503, {}, ())
+    ran = await stopped.command("resource", "tools", "calendar")
+    assert (ran.code, "start `perhop serve`" in ran.err, "echo" in ran.out) == (5, True, True)
+
+
+async def test_a_list_of_megabytes_comes_through_the_socket(here: Installation) -> None:
+    """What the command is told may be longer than what it asks."""
+    here.tools[:] = [{"name": f"tool-{number}", "description": "ü" * 20_000} for number in range(60)]
+    ran = await here.command("resource", "tools", "calendar", "--json")
+    assert (ran.code, len(ran.out) > 2 * 1024 * 1024) == (0, True)
+
+
+async def test_more_than_a_person_could_look_at_is_not_approved(here: Installation) -> None:
+    """2,000 tools are the bound."""
+    here.tools[:] = [{"name": f"tool-{number}"} for number in range(2000)]
+    await here.approve()
+    here.tools.append({"name": "one-more"})
+    ran = await here.command("resource", "tools", "calendar", "--approve", "--yes", "--json")
+    assert (ran.code, "more than 2000 tools" in ran.json["problem"]) == (7, True)
+
+
+@pytest.mark.parametrize(("typed", "code", "approvals"), [(b"n\n", 7, 1), (b"y\n", 0, 2)])
+async def test_at_a_terminal_the_owner_is_asked(here: Installation, typed: bytes, code: int, approvals: int) -> None:
+    """What differs is shown first; a no leaves the quarantine, and says so with exit code 7."""
+    await here.approve()
+    here.tools[0] = POISONED
+    terminal, stdin = pty.openpty()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(PERHOP, "resource", "tools", "calendar", "--approve"),
+            cwd=here.folder,
+            env=clean_environment(),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        os.write(terminal, typed)
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+    finally:
+        os.close(terminal)
+        os.close(stdin)
+    assert process.returncode == code, err
+    assert b"mallory@example.com" in out
+    assert b"Approve 2 tools of `calendar` as listed now?" in err
+    assert len([each for each in here.changes() if each["change"] == "approved"]) == approvals
 
 
 async def test_a_resource_that_is_not_there(here: Installation) -> None:
