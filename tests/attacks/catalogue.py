@@ -27,6 +27,7 @@ from tests.attacks.rows import (
     signatures,
     standing,
     token_endpoint,
+    tools,
     upstreams,
     wire,
 )
@@ -41,6 +42,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     calls,
     call_tokens,
     upstreams,
+    tools,
     sessions,
     token_endpoint,
     exchanges,
@@ -92,7 +94,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     # tasks, calls and approvals
     "foreign-task": "tasks",
     "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
-    "tool-changed-after-approval": "approval of tool definitions",
     # what is decided and looked at by people
     "owner-approves-own-access": "governance",
     "overdue-review-still-issues": "governance",

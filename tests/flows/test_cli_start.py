@@ -22,6 +22,7 @@ COMMANDS = {
     *("config schema", "config check", "config show", "key list", "key rotate", "policy check", "policy explain"),
     *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),
     *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove", "export")),
+    "resource tools",
 }
 
 HEAVY = {

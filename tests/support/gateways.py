@@ -35,6 +35,7 @@ from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.readiness import Readiness, Verdict
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
+from perhop.gateway.tool_pins import ResourcePins
 from perhop.gateway.upstream.http import HttpUpstream, open_session
 from perhop.journal.record import Record
 from perhop.journal.writer import Journal
@@ -315,7 +316,7 @@ def _world(
         readiness=Readiness(resource.upstream),
         sealer=SessionSealer([b"k" * 32], clock=clock, random_bytes=os.urandom),
         open_requests=OpenRequests(),
-        catalogue=Catalogue(),
+        catalogue=Catalogue(ResourcePins(resource.name, clock=clock)),
         clock=clock,
         new_call_id=lambda: secrets.token_hex(8),
         limits=limits,

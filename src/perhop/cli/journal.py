@@ -266,4 +266,4 @@ def _what(entry: Entry) -> str:
 
 
 def _listed(value: object) -> str:
-    return ",".join(str(each) for each in value) if isinstance(value, list) else str(value)
+    return ",".join(str(each) for each in value) if isinstance(value, list | dict) else str(value)

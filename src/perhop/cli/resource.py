@@ -10,6 +10,7 @@ from perhop.cli.carry_out import look_up
 from perhop.cli.options import AsJson, ConfigFile, command_group
 from perhop.cli.output import emit_json, emit_table
 from perhop.cli.standing import Why, disable_named, enable_named
+from perhop.cli.tools import tools
 
 app = command_group("Resources: the MCP servers that tokens are good for.")
 
@@ -48,3 +49,6 @@ def disable(name: Name, why: Why = "", as_json: AsJson = False, config: ConfigFi
 def enable(name: Name, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Enable a resource again. Tokens that were revoked stay revoked."""
     enable_named("resource", name, as_json=as_json, config=config)
+
+
+app.command()(tools)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import pwd
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +17,8 @@ from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
+from perhop.control.operator import by_operator as _by
+from perhop.control.tools import approve_tools, show_tools
 from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
@@ -30,13 +31,6 @@ from perhop.wiring.reload import preview, put_in_force
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
 
 MIN_PASSWORD = 12
-
-
-def _by() -> str:
-    try:
-        return f"operator:{pwd.getpwuid(os.getuid()).pw_name}"
-    except KeyError:  # in a container nobody may have named the user
-        return f"operator:{os.getuid()}"
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str) -> Mapping[str, Any]:
@@ -216,6 +210,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.disable": account_disable,
     "token.issue": token_issue,
     "key.rotate": key_rotate,
+    "tools.show": show_tools,
+    "tools.approve": approve_tools,
 }
 
 

@@ -22,6 +22,9 @@ Answer = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Runs the operation of this name with these arguments."""
 
 MAX_LINE_BYTES = 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Room for two sets of tool definitions at their bounds, every letter of them escaped."""
+
 ASKING_SECONDS = 10.0
 """From the connection to the end of the line that asks; the answer may take longer."""
 
@@ -146,7 +149,7 @@ async def ask(path: Path, operation: str, arguments: Mapping[str, Any]) -> Mappi
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
     try:
         with _reachable(path) as name:
-            return await asyncio.open_unix_connection(name, limit=MAX_LINE_BYTES)
+            return await asyncio.open_unix_connection(name, limit=MAX_ANSWER_BYTES)
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except PermissionError as error:

@@ -56,6 +56,7 @@ from perhop.errors.operator import (
     PolicyError,
     SettingsError,
     TokenNotGranted,
+    ToolsNotListed,
     WrongDestination,
 )
 from perhop.errors.policy import (
@@ -63,6 +64,7 @@ from perhop.errors.policy import (
     PolicyRefused,
     PolicyUndecidable,
     TaskOutside,
+    ToolQuarantined,
 )
 from perhop.errors.request import (
     BodyTooLarge,
@@ -216,6 +218,8 @@ __all__ = [
     "TokenRevoked",
     "TokenSignatureInvalid",
     "TokenTypeWrong",
+    "ToolQuarantined",
+    "ToolsNotListed",
     "Unavailable",
     "UpstreamOpen",
     "UpstreamUnavailable",

@@ -58,6 +58,12 @@ class ExportFailed(OperatorError):
     """Records cannot be written to where an export goes; they wait in the journal, and nothing is lost."""
 
 
+class ToolsNotListed(OperatorError):
+    """An upstream that answers did not list its tools for the gateway itself."""
+
+    exit_code = 5
+
+
 class TokenNotGranted(OperatorError):
     """The authorization server refused our own token request; `error` is its code. Spec: RFC 6749 §5.2."""
 

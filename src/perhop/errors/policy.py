@@ -33,3 +33,10 @@ class TaskOutside(PolicyRefused):
     """The token names a task that does not cover this call."""
 
     reason = "task.outside"
+
+
+class ToolQuarantined(PolicyRefused):
+    """The tool is not among those that the resource's owner approved, or is not as it was approved."""
+
+    description = "the tool is not as its owner approved it"
+    reason = "tool.quarantined"

@@ -1,29 +1,56 @@
-"""The catalogue: the input schemas of an upstream's tools, as its own lists have shown them."""
+"""The catalogue: what is known of an upstream's tools, by its own lists and by what the owner approved of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from perhop.gateway.tool_pins import ResourcePins
 
 MAX_TOOLS = 10_000
 
 
 class Catalogue:
-    """Tool name -> input schema of one upstream; the newest list that passed wins."""
+    """The tools of one upstream. The owner's approval wins; without one, the newest list that passed."""
 
-    def __init__(self) -> None:
+    def __init__(self, pins: ResourcePins) -> None:
+        self._pins = pins
         self._schemas: dict[str, Mapping[str, Any]] = {}
 
     def learn(self, tools: object) -> None:
-        """Take in the `tools` of one list result, whatever else is in it."""
+        """Take in the `tools` of one list result, whatever else is in it; quarantine what is not as approved."""
         if not isinstance(tools, list):
             return
+        self._pins.compare(tools)
         for tool in tools:
             if isinstance(tool, dict) and isinstance(name := tool.get("name"), str):
                 schema = tool.get("inputSchema")
                 if len(self._schemas) < MAX_TOOLS or name in self._schemas:
                     self._schemas[name] = schema if isinstance(schema, dict) else {}
 
+    def check_approved(self, tool: str) -> None:
+        """Refuse a tool that is quarantined. While the owner has approved nothing, every tool passes.
+
+        Raises: ToolQuarantined
+        """
+        self._pins.check(tool)
+
+    @property
+    def is_pinned(self) -> bool:
+        """False while the owner has approved nothing."""
+        return self._pins.approval is not None
+
+    @property
+    def quarantined(self) -> Collection[str]:
+        """The names of tools that were seen and are not as approved."""
+        return self._pins.quarantined.keys()
+
     def schema_of(self, tool: str) -> Mapping[str, Any] | None:
-        """The tool's input schema; None if no list has shown the tool."""
+        """The tool's input schema as approved, never as just shown; None if there is none.
+
+        While the owner has approved nothing: as the newest list has it.
+        """
+        if self._pins.approval is not None:
+            approved = self._pins.approved(tool)
+            return approved.input_schema if approved is not None else None
         return self._schemas.get(tool)

@@ -1,4 +1,4 @@
-"""Decide: scope, then policy. The only place where a Permit is made.
+"""Decide: scope, then the owner's approval of the tool, then policy. The only place where a Permit is made.
 
 Spec: RFC 6750 §3.1
 Spec: MCP 2026-07-28 authorization
@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from perhop.core.call import Action, Call, Target
 from perhop.core.decision import Allow, Deny, Permit, Question
 from perhop.core.token import BoundToken
-from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient, TaskOutside
+from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient, TaskOutside, ToolQuarantined
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
@@ -23,28 +23,33 @@ PERSON_PREFIX = "user:"
 
 
 def decide(request: Request, bound: BoundToken, call: Call, gate: Gate) -> Permit:
-    """Permit a call whose every target is in scope and permitted by policy.
+    """Permit a call whose every target is in scope, as approved by the resource's owner, and permitted by policy.
 
     What touches nothing (a handshake, a ping, a notification) needs no more than the bound token.
 
-    Raises: TaskOutside, ScopeInsufficient, ParamsMalformed, PolicyDenied, PolicyUndecidable
+    Raises: TaskOutside, ScopeInsufficient, ToolQuarantined, ParamsMalformed, PolicyDenied, PolicyUndecidable
     """
     if bound.task is not None:
         raise TaskOutside("the token names a task, and no task covers anything here")
     for target in call.targets:
         if target.action is Action.CALL_TOOL:
             check_tool_scope(bound, gate.resource, target.name)
+            gate.catalogue.check_approved(target.name)
     allowed = [_ask(question_about(target, request, bound, call, gate), gate) for target in call.targets]
     policies = tuple(dict.fromkeys(each for allow in allowed for each in allow.policies))
     return Permit(bound, gate.resource, call, Allow(policies, gate.policy.version))
 
 
 def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> bool:
-    """True for an item of a list that some arguments could make permitted, under a scope that the token has."""
+    """True for an item of a list that some arguments could make permitted, under a scope that the token has.
+
+    False for a tool that is quarantined.
+    """
     if target.action is Action.CALL_TOOL:
         try:
             check_tool_scope(permit.bound, permit.resource, target.name)
-        except (ScopeInsufficient, PolicyDenied):
+            gate.catalogue.check_approved(target.name)
+        except (ScopeInsufficient, PolicyDenied, ToolQuarantined):
             return False
     return gate.policy.may_permit(_question(target, {}, request, permit.bound, permit.call, gate))
 

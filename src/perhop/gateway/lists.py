@@ -1,7 +1,7 @@
 """Lists: what a caller sees of an upstream's tools, prompts and resources.
 
 Any result that holds such a list is filtered, whatever was asked. An item is hidden if no arguments could make it
-permitted, or no scope of the token lists it.
+permitted, no scope of the token lists it, or it is a tool that is not as its owner approved it.
 
 Spec: MCP 2026-07-28 caching
 """

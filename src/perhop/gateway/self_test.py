@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
-from perhop.core.call import CallBinding
-from perhop.core.resource import CredentialKind, Resource, ResourceUri
-from perhop.core.token import HopToken
+from perhop.core.resource import Resource
 from perhop.errors import Refused, Unavailable
 from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.own_tokens import AudienceTokens, list_own, presenting
 from perhop.gateway.readiness import Readiness, Verdict
-from perhop.gateway.tool_listing import Listing, Outcome, Presenting, list_tools, present_nothing, reach
+from perhop.gateway.tool_listing import Listing, Outcome, list_tools, reach
 from perhop.gateway.upstream.interface import Upstream
 
 PATIENCE_SECONDS = 10.0
@@ -27,18 +26,6 @@ RETEST_SECONDS = 30.0
 REPEAT_SECONDS = 300.0
 
 _log = logging.getLogger("perhop.gateway")
-
-
-class AudienceTokens(Protocol):
-    """Tokens that are alike but for their audience."""
-
-    def canary(self) -> ResourceUri:
-        """A fresh audience that is registered nowhere."""
-        ...
-
-    async def self_test_token(self, resource: Resource, audience: ResourceUri, call: CallBinding) -> HopToken:
-        """Raises: StorageUnavailable, JournalUnavailable."""
-        ...
 
 
 class SelfTest:
@@ -100,26 +87,12 @@ class SelfTest:
         return True
 
     async def _test(self) -> Verdict:
-        upstream = self._resource.upstream
-        if not self._is_testable or upstream is None or upstream.resource is None:
-            self._learn(await list_tools(self._upstream, present_nothing))
-            return Verdict.INCONCLUSIVE
-        listed = await list_tools(self._upstream, self._presenting(upstream.resource))
+        listed = await list_own(self._upstream, self._resource, self._tokens)
         self._learn(listed)
-        return judge(listed, await list_tools(self._upstream, self._presenting(self._tokens.canary())))
-
-    def _presenting(self, audience: ResourceUri) -> Presenting:
-        """Tokens for this audience: one for all messages, or one for each where the upstream takes call tokens."""
-        kept: HopToken | None = None
-        is_call = self._resource.upstream is not None and self._resource.upstream.credential is CredentialKind.CALL
-
-        async def present(call: CallBinding) -> HopToken:
-            nonlocal kept
-            if kept is None or is_call:
-                kept = await self._tokens.self_test_token(self._resource, audience, call)
-            return kept
-
-        return present
+        if not self._is_testable:
+            return Verdict.INCONCLUSIVE
+        canary = presenting(self._resource, self._tokens, self._tokens.canary())
+        return judge(listed, await list_tools(self._upstream, canary))
 
     def _learn(self, listing: Listing) -> None:
         self._catalogue.learn(list(listing.tools))

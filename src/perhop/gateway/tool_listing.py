@@ -39,10 +39,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What came of asking for the tools."""
+    """What came of asking for the tools. `is_whole` if every page has come, to the last one."""
 
     outcome: Outcome
     tools: tuple[Any, ...] = ()
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class _Asking:
         """All pages of the tools; the first page says how the token was taken."""
         tools: list[Any] = []
         first: Outcome | None = None
+        is_whole = False
         for _ in range(MAX_PAGES):
             page = await self.page("tools/list", params, headers)
             first = first or page.outcome
@@ -119,9 +121,10 @@ class _Asking:
             tools.extend(held if isinstance(held, list) else ())
             cursor = page.result.get("nextCursor")
             if not isinstance(cursor, str):
+                is_whole = page.outcome is Outcome.ACCEPTED
                 break
             params = {**params, "cursor": cursor}
-        return Listing(first or Outcome.UNCLEAR, tuple(tools))
+        return Listing(first or Outcome.UNCLEAR, tuple(tools), is_whole)
 
     async def page(self, method: str, params: Mapping[str, Any], headers: Headers) -> _Page:
         """One request and its answer."""

@@ -36,6 +36,7 @@ class Event(StrEnum):
     POLICY_CHANGED = "policy.changed"
     CONFIG_LOADED = "config.loaded"
     ACCOUNT_CHANGED = "account.changed"
+    APPROVAL_CHANGED = "approval.changed"
     JOURNAL_SUPPRESSED = "journal.suppressed"
 
 

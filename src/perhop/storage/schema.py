@@ -136,3 +136,24 @@ key_state = Table(
     Column("since", Integer, nullable=False),
     CheckConstraint("state IN ('prepared', 'active', 'retired', 'revoked')", name="key_state_state"),
 )
+
+# The definitions are one canonical JSON array: what was approved was approved as a whole.
+tool_approval = Table(
+    "tool_approval",
+    metadata,
+    Column("resource", Text, primary_key=True),
+    Column("definitions", Text, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    Column("approved_at", Integer, nullable=False),
+)
+
+# `definition` is null where there is none that could be approved.
+tool_quarantine = Table(
+    "tool_quarantine",
+    metadata,
+    Column("resource", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("definition", Text),
+    Column("noticed_at", Integer, nullable=False),
+    PrimaryKeyConstraint("resource", "tool"),
+)

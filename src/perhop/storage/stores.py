@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perhop.authorization_server import issuer
 from perhop.authorization_server.store import KeyStates, Standings
+from perhop.gateway.tool_pins import ToolPinRows
 from perhop.storage.accounts import SqlAccounts
 from perhop.storage.assertions import SqlAssertions
 from perhop.storage.authorization_codes import SqlAuthorizationCodes
@@ -17,6 +18,7 @@ from perhop.storage.revocations import SqlRevocationRows
 from perhop.storage.sign_ins import SqlSignIns
 from perhop.storage.standings import SqlStandings
 from perhop.storage.token_records import SqlTokenRecords
+from perhop.storage.tool_pins import SqlToolPins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +27,11 @@ class Stores(issuer.Stores):
 
     standings: Standings
     key_states: KeyStates
+    tool_pins: ToolPinRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
-    """Every Protocol of the authorization server over one database; `permits` is the journal's reader."""
+    """Every Protocol that the products declare, over one database; `permits` is the journal's reader."""
     return Stores(
         token_records=SqlTokenRecords(database),
         lineage=SqlLineage(database, permits),
@@ -40,4 +43,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         revocation_rows=SqlRevocationRows(database),
         standings=SqlStandings(database),
         key_states=SqlKeyStates(database),
+        tool_pins=SqlToolPins(database),
     )

@@ -24,6 +24,8 @@ from perhop.authorization_server.standing import Standing
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.core.token import VerifiedToken
+from perhop.gateway.tool_pins import ToolPins
+from perhop.gateway.upstream.interface import Upstream
 from perhop.journal.canonical import format_time
 from perhop.journal.keys import JournalKey, load_journal_key
 from perhop.journal.query import Filter
@@ -61,6 +63,8 @@ class Follower(Protocol):
 class Plane:
     """What one installation consists of while it is open. `issuer` is replaced whole when a key changes, and
     `settings`, `policy` and `issuer` together when another configuration is put in force: see `wiring.reload`.
+
+    `open_upstreams` are the ways that the gates take, by the name of the resource; empty while nothing serves.
     """
 
     settings: Settings
@@ -72,8 +76,10 @@ class Plane:
     signing_keys: SigningKeys
     policy: PolicyEngine
     issuer: Issuer
+    tool_pins: ToolPins
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    open_upstreams: dict[str, Upstream] = field(default_factory=dict)
 
     @property
     def registry(self) -> Registry:
@@ -140,6 +146,7 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
         plane = await _assemble(settings, journal, journal_key, reader, database, policy, clock=clock)
+        stack.push_async_callback(plane.tool_pins.close)
         await _reconcile(plane, record_start=record_start)
         yield plane
 
@@ -170,6 +177,8 @@ async def _assemble(
         clock=clock,
     )
     await revoker.load()
+    tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
+    await tool_pins.load()
     issuer = Issuer(
         url=settings.issuer,
         registry=settings.registry,
@@ -197,6 +206,7 @@ async def _assemble(
         signing_keys=signing_keys,
         policy=policy,
         issuer=issuer,
+        tool_pins=tool_pins,
     )
     return plane
 

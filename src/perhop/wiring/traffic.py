@@ -57,6 +57,14 @@ class StandingNow:
         issuer.standing.check_token(bound.token, resource, issuer.registry, now=issuer.now())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsStanding:
+    """Whether the owner has approved a resource's tools, and which of them have been seen otherwise since."""
+
+    is_pinned: bool
+    quarantined: tuple[str, ...]
+
+
 class Traffic:
     """The traffic of an open plane: one ASGI application, and a gate before each upstream.
 
@@ -99,6 +107,8 @@ class Traffic:
             for gate in self.gates:
                 gate.revoked.supersede("another configuration is in force")
             self.gates = gates
+            self.plane.open_upstreams.clear()
+            self.plane.open_upstreams.update({gate.resource.name: gate.upstream for gate in gates})
             self._gateway.take(gates_by_path(gates))
             if self._works:
                 self._begin_tests()
@@ -164,7 +174,7 @@ class Traffic:
                 (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
             ),
             open_requests=same.open_requests if same else OpenRequests(),
-            catalogue=same.catalogue if same else Catalogue(),
+            catalogue=same.catalogue if same else Catalogue(plane.tool_pins.of(resource.name)),
             clock=plane.issuer.clock,
             new_call_id=lambda: secrets.token_hex(8),
             limits=Limits(max_call_seconds=settings.max_call),
@@ -173,6 +183,15 @@ class Traffic:
     def verdicts(self) -> dict[str, str]:
         """What the self-test has shown of every upstream; of one that is given no token there is nothing to show."""
         return {gate.resource.name: _verdict(gate) for gate in self.gates}
+
+    def tools(self) -> dict[str, ToolsStanding]:
+        """How the tools of every upstream stand with their resource's owner."""
+        return {
+            gate.resource.name: ToolsStanding(
+                is_pinned=gate.catalogue.is_pinned, quarantined=tuple(sorted(gate.catalogue.quarantined))
+            )
+            for gate in self.gates
+        }
 
 
 def _is_same(before: Resource, now: Resource) -> bool:
@@ -201,15 +220,20 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
         put_in_place()
         plane.followers.append(traffic)
         stack.callback(plane.followers.remove, traffic)
+        stack.callback(plane.open_upstreams.clear)
         yield traffic
 
 
 async def _keep_house(plane: Plane) -> NoReturn:
-    """Look now and then whether a prepared key's time has come, and hourly for rows that can matter to no token."""
+    """Look now and then whether a prepared key's time has come, and hourly for rows that can matter to no token.
+
+    What was quarantined while the disk was full is written when it no longer is.
+    """
     tidied = float("-inf")
     while True:
         try:
             await plane.advance_keys()
+            await plane.tool_pins.keep()
             if time.monotonic() - tidied >= TIDY_SECONDS:
                 await plane.forget_expired()
                 tidied = time.monotonic()
