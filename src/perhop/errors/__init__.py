@@ -112,6 +112,7 @@ from perhop.errors.token_endpoint import (
 from perhop.errors.unavailable import (
     AnswerTooLong,
     AnswerUnfit,
+    BodyNeeded,
     GatewayStopping,
     IssuerUnavailable,
     JournalUnavailable,
@@ -137,6 +138,7 @@ __all__ = [
     "AuthorizeRefused",
     "AuthorizeRequestMalformed",
     "BearerRefused",
+    "BodyNeeded",
     "BodyTooLarge",
     "BodyTooSlow",
     "CallMismatch",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from perhop.serving.listeners import listening
+from perhop.serving.listeners import AsgiApp, listening
 from perhop.serving.ops import ops_app
 from perhop.settings import Settings
 from perhop.wiring.plane import Plane, open_plane
@@ -28,6 +28,16 @@ class Serving:
     traffic: Traffic
 
 
+def _apps(settings: Settings, plane: Plane, traffic: Traffic) -> dict[str, AsgiApp]:
+    apps: dict[str, AsgiApp] = {
+        str(settings.listen.traffic): traffic.app,
+        str(settings.listen.ops): ops_app(plane, traffic),
+    }
+    if traffic.authz is not None:
+        apps[str(settings.listen.authz)] = traffic.authz
+    return apps
+
+
 @contextlib.asynccontextmanager
 async def serving(
     settings: Settings, *, clock: Callable[[], float], control: ControlListener
@@ -41,10 +51,7 @@ async def serving(
         open_traffic(plane) as traffic,
         control(plane),
         listening(
-            {
-                str(settings.listen.traffic): traffic.app,
-                str(settings.listen.ops): ops_app(plane, traffic),
-            },
+            _apps(settings, plane, traffic),
             forwarded_from=[str(network) for network in settings.forwarded_from],
         ),
         traffic.working(),

@@ -10,18 +10,20 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_never
 
 import aiohttp
 
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.issuer import Issuer
-from perhop.core.resource import CredentialKind, Resource
+from perhop.core.resource import CredentialKind, DataPlane, Resource
 from perhop.core.token import BoundToken
 from perhop.errors import PerhopError
 from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.data_planes.asking import BySecret, BySocket
+from perhop.gateway.data_planes.forward_auth import ForwardAuthApp
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.readiness import Readiness
@@ -30,6 +32,7 @@ from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.http import HttpUpstream, open_session
 from perhop.rules.revocation import Revocation
+from perhop.settings.values import AuthzAddress, AuthzSocket
 from perhop.wiring.plane import Plane
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -56,9 +59,13 @@ class StandingNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """The traffic of an open plane: one ASGI application, and how each gate stands."""
+    """The traffic of an open plane: its ASGI application, and how each gate stands.
+
+    `authz` is for the proxies that carry calls themselves; None where the settings have no listener for them.
+    """
 
     app: AsgiApp
+    authz: AsgiApp | None
     gates: tuple[Gate, ...]
     plane: Plane
     exchanger: HopExchanger
@@ -119,7 +126,20 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
             await chosen(asgi_scope, receive, send)
 
-        yield Traffic(app=app, gates=gates, plane=plane, exchanger=exchanger, watch=watch)
+        yield Traffic(app=app, authz=_authz(plane, gates), gates=gates, plane=plane, exchanger=exchanger, watch=watch)
+
+
+def _authz(plane: Plane, gates: Sequence[Gate]) -> AsgiApp | None:
+    asked_about = [gate for gate in gates if gate.resource.data_plane is DataPlane.FORWARD_AUTH]
+    match listener := plane.settings.listen.authz:
+        case None:
+            return None
+        case AuthzSocket():
+            return ForwardAuthApp(asked_about, BySocket())
+        case AuthzAddress(secret=secret):
+            return ForwardAuthApp(asked_about, BySecret(secret))
+        case _:
+            assert_never(listener)
 
 
 def _gate(
