@@ -104,15 +104,15 @@ def _audiences(resources: Mapping[str, Resource]) -> Iterator[tuple[tuple[Key, .
 
 def _check_places(issuer: str, resources: Mapping[str, Resource], findings: Findings) -> None:
     """What the gateway answers must not be answered by anything else of ours."""
-    taken: dict[tuple[str, str], str] = {}
+    taken: dict[str, str] = {}
     for name, resource in resources.items():
         if resource.upstream is None:
             continue
         path = ("resources", name, "uri")
         uri = parse_http_uri(resource.uri)
-        first = taken.setdefault((uri.host, uri.path), name)
+        first = taken.setdefault(uri.path, name)
         if first != name:
-            findings.add(path, f"`{dotted(path)}` has the host and path of `resources.{first}.uri`")
+            findings.add(path, f"`{dotted(path)}` has the path of `resources.{first}.uri`")
         if uri.query is not None:
             findings.add(path, f"`{dotted(path)}` has a query, which the gateway cannot tell resources by")
         if uri.path.startswith("/.well-known/") or _is_own(issuer, uri.path):
