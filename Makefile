@@ -23,6 +23,7 @@ test: .venv/.ready-dev
 
 test-real: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_real
+	@$(VENV)/python -m scripts.fetch_debian
 	@$(VENV)/python -m pytest tests/real
 
 conformance: .venv/.ready-dev

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import fetch_debian
 from scripts.fetch_real import entry_of, environment, is_fetched, node
 from tests.support.processes import free_port, started_beside
 
@@ -15,11 +16,12 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this folder `real`, and skip it when the software is not there."""
+    is_there = is_fetched() and fetch_debian.is_fetched()
     for item in items:
         if not item.path.is_relative_to(HERE):
             continue
         item.add_marker("real")
-        if not is_fetched():
+        if not is_there:
             item.add_marker(pytest.mark.skip(reason="needs pinned real software; run `make test-real`"))
 
 

@@ -263,17 +263,18 @@ async def gateway(
             worlds.append(world)
             return world.app
 
-        async with _serving(make_app), httpx2.AsyncClient(timeout=10) as http:
+        async with serving(make_app), httpx2.AsyncClient(timeout=10) as http:
             worlds[0].http = http
             yield worlds[0]
 
 
 @asynccontextmanager
-async def _serving(make_app: Callable[[str], Any]) -> AsyncIterator[None]:
+async def serving(make_app: Callable[[str], Any]) -> AsyncIterator[str]:
     """uvicorn's protocol on a free loopback port, without its server, whose stop takes a fifth of a second."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = make_app("http://{}:{}".format(*listener.getsockname()))
+        url = "http://{}:{}".format(*listener.getsockname())
+        app = make_app(url)
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
         config.load()
         state = ServerState()
@@ -281,7 +282,7 @@ async def _serving(make_app: Callable[[str], Any]) -> AsyncIterator[None]:
             lambda: HttpToolsProtocol(config=config, server_state=state, app_state={}), sock=listener
         )
         try:
-            yield
+            yield url
         finally:
             server.close()
             for connection in list(state.connections):

@@ -11,7 +11,7 @@ import typer
 from perhop.cli.options import AsJson, ConfigFile, command_group, config_path
 from perhop.cli.output import emit_json, emit_text, say
 from perhop.control.failure import ExitCode
-from perhop.errors import SettingsError
+from perhop.errors import PolicyError, SettingsError
 
 app = command_group("The configuration file.")
 
@@ -31,14 +31,17 @@ def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
     path = config_path(config)
     problems = _problems(path)
     unsafe = [] if problems else _unsafe(path)
+    needing = {} if problems else _needing_bodies(path)
     if as_json:
-        emit_json({"ok": not problems, "problems": problems, "unsafe": unsafe})
+        emit_json({"ok": not problems, "problems": problems, "unsafe": unsafe, "needing_bodies": needing})
     else:
         for problem in problems:
             place = f"{problem['place']}: " if problem["place"] else ""
             emit_text(f"{place}{problem['problem']}" + (f"; {problem['advice']}" if problem["advice"] else ""))
         for weakening in unsafe:
             say(f"unsafe: {weakening}")
+        for name, why in needing.items():
+            say(f"resources.{name} is closed to a proxy that sends no body: {why}")
         if not problems:
             emit_text("ok")
     if problems:
@@ -62,6 +65,16 @@ def _unsafe(path: Path) -> list[str]:
     from perhop.settings import load
 
     return list(load(path, os.environ).unsafe())
+
+
+def _needing_bodies(path: Path) -> dict[str, str]:
+    from perhop.control.data_planes import needing_bodies
+    from perhop.settings import load
+
+    try:
+        return needing_bodies(load(path, os.environ))
+    except PolicyError:  # for `perhop policy check` to tell
+        return {}
 
 
 @app.command("show")

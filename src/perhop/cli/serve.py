@@ -75,11 +75,17 @@ async def _reload(plane: Plane) -> None:
 
 
 def _announce(settings: Settings) -> None:
+    from perhop.control.data_planes import ADVICE, needing_bodies
+
     say(f"perhop serves {settings.issuer}")
     for resource in settings.registry.resources.values():
         where = f"-> {resource.upstream.url}" if resource.upstream else "(no gateway in front)"
         say(f"  {resource.name}: {resource.uri} {where}")
     say(f"  health: http://{settings.listen.ops}/readyz")
+    if settings.listen.authz is not None:
+        say(f"  other proxies ask at {settings.listen.authz}")
+    for name, why in needing_bodies(settings).items():
+        say(f"  {name} is closed to a proxy that sends no body: {why}; {ADVICE}")
     for weakening in settings.unsafe():
         say(f"  UNSAFE: {weakening}")
 

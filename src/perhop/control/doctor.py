@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from perhop.control.data_planes import ADVICE, needing_bodies
 from perhop.control.socket import is_answered
 from perhop.errors import PerhopError
 from perhop.gateway.readiness import Verdict
@@ -92,6 +93,12 @@ async def _policies(patient: _Patient) -> Finding:
     return Finding("policies", True, f"policies: {len(policies.policies)}, version {policies.version}")
 
 
+async def _bodies(patient: _Patient) -> Finding:
+    needing = needing_bodies(patient.settings)
+    seen = "; ".join(f"{name}: {why}" for name, why in needing.items())
+    return Finding("calls for other proxies", not needing, seen or "headers suffice", ADVICE)
+
+
 async def _unsafe(patient: _Patient) -> Finding:
     unsafe = patient.settings.unsafe()
     return Finding("unsafe switches", not unsafe, ", ".join(unsafe) or "none", "remove them from the configuration")
@@ -135,7 +142,7 @@ async def _revocation(_: _Patient) -> Finding:
     return Finding("revocation bound", True, f"{seen}, else until a token's expiry (300 s)")
 
 
-OFFLINE = (_keys, _database, _journal, _unfinished, _policies, _unsafe, _expiry, _revocation)
+OFFLINE = (_keys, _database, _journal, _unfinished, _policies, _bodies, _unsafe, _expiry, _revocation)
 ONLINE = (_issuer, _clock, _readiness)
 
 

@@ -26,6 +26,13 @@ class Risk(StrEnum):
     HIGH = "high"
 
 
+class DataPlane(StrEnum):
+    """What carries the calls of a resource: our gateway, or another proxy that asks us about each."""
+
+    GATEWAY = "gateway"
+    FORWARD_AUTH = "forward_auth"
+
+
 class CredentialKind(StrEnum):
     """What the gateway presents to an upstream."""
 
@@ -106,7 +113,7 @@ class Resource:
     """A registered MCP server. `uri` is the audience of inbound tokens.
 
     Scopes keep the order of the configuration file. Without `upstream` no gateway stands in front: the server
-    itself is at `uri`.
+    itself is at `uri`. With `data_plane: forward_auth` another proxy is there.
     """
 
     name: str
@@ -116,6 +123,7 @@ class Resource:
     tenant: str | None = None
     risk: Risk = Risk.MEDIUM
     upstream: Upstream | None = None
+    data_plane: DataPlane = DataPlane.GATEWAY
 
     @property
     def server_uri(self) -> ResourceUri:

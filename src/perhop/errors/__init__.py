@@ -115,6 +115,7 @@ from perhop.errors.token_endpoint import (
 from perhop.errors.unavailable import (
     AnswerTooLong,
     AnswerUnfit,
+    BodyNeeded,
     IssuerUnavailable,
     JournalUnavailable,
     KeysUnavailable,
@@ -140,6 +141,7 @@ __all__ = [
     "AuthorizeRefused",
     "AuthorizeRequestMalformed",
     "BearerRefused",
+    "BodyNeeded",
     "BodyTooLarge",
     "BodyTooSlow",
     "CallMismatch",

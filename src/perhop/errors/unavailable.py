@@ -68,6 +68,13 @@ class UpstreamOpen(Unavailable):
     retry_after = 30
 
 
+class BodyNeeded(Unavailable):
+    """Another proxy asks without the body of a call that only its body can decide."""
+
+    reason = "policy.error"
+    retry_after = 30
+
+
 class KeysUnavailable(Unavailable):
     """The issuer's keys, or its revocation feed, could not be had or are stale."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from perhop.core.call import Headers, Reply
+from perhop.core.resource import DataPlane
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.gate import Gate
 from perhop.gateway.pipeline import handle
@@ -33,7 +34,10 @@ def gates_by_path(gates: Iterable[Gate]) -> Mapping[str, Gate]:
 
 
 class GatewayApp:
-    """Answers at the paths of its gates and at the paths of their metadata; 404 elsewhere."""
+    """Answers at the paths of its gates and at the paths of their metadata; 404 elsewhere.
+
+    Of a resource whose calls another proxy carries, only the metadata is here.
+    """
 
     def __init__(self, gates: Mapping[str, Gate]) -> None:
         self._gates: Mapping[str, Gate] = {}
@@ -42,13 +46,13 @@ class GatewayApp:
 
     def take(self, gates: Mapping[str, Gate]) -> None:
         """Answer by these gates from now on; requests on their way end with the gates they began with."""
-        self._gates = dict(gates)
+        self._gates = {path: gate for path, gate in gates.items() if gate.resource.data_plane is DataPlane.GATEWAY}
         self._metadata = {metadata_path(gate.resource.uri): gate for gate in gates.values()}
 
     def serves(self, asgi_scope: AsgiScope) -> bool:
         """True if a request is this application's: for whoever routes several applications on one listener."""
         return asgi_scope["type"] == "http" and (
-            self._gate_at(asgi_scope) is not None or _raw_path(asgi_scope) in self._metadata
+            self._gate_at(asgi_scope) is not None or raw_path(asgi_scope) in self._metadata
         )
 
     async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -56,22 +60,22 @@ class GatewayApp:
         if gate is not None:
             await _answer(gate, asgi_scope, receive, send)
             return
-        described = self._metadata.get(_raw_path(asgi_scope))
+        described = self._metadata.get(raw_path(asgi_scope))
         if described is not None:
             await _send_metadata(described, asgi_scope["method"], send)
             return
-        await _send_whole(send, 404, (), b"")
+        await send_whole(send, 404, (), b"")
 
     def _gate_at(self, asgi_scope: AsgiScope) -> Gate | None:
         """By the path as it came, not decoded: what is not written like the resource's own path is another path."""
-        path = _raw_path(asgi_scope)
+        path = raw_path(asgi_scope)
         query = asgi_scope.get("query_string", b"").decode("latin-1")
         return self._gates.get(f"{path}?{query}") or self._gates.get(path)
 
 
 async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
-    """Answer one request; a sender who goes away takes the call along, up to the upstream."""
-    headers = _headers(asgi_scope)
+    """Answer one request."""
+    headers = read_headers(asgi_scope)
     length = next((value for name, value in headers if name == "content-length"), None)
     body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=length)
     if asgi_scope["method"] != "POST":
@@ -80,7 +84,12 @@ async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Sen
     request = Request(
         http_method=asgi_scope["method"], headers=headers, address=client[0] if client else None, body=body
     )
-    answering = asyncio.create_task(_handle_and_send(request, gate, send))
+    await answer_while_wanted(lambda: handle(request, gate), body, send)
+
+
+async def answer_while_wanted(reply: Callable[[], Awaitable[Reply]], body: RequestBody, send: Send) -> None:
+    """Send a reply; a sender who goes away takes the call along, up to the upstream."""
+    answering = asyncio.create_task(_reply_and_send(reply, send))
     watching = asyncio.create_task(body.sender_gone())
     try:
         await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,15 +101,15 @@ async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Sen
         answering.result()
 
 
-async def _handle_and_send(request: Request, gate: Gate, send: Send) -> None:
+async def _reply_and_send(reply: Callable[[], Awaitable[Reply]], send: Send) -> None:
     try:
-        reply = await handle(request, gate)
+        replied = await reply()
     except Exception:
         # What went wrong is ours: logged and recorded, and the peer learns no more than that.
         _log.exception("a request failed")
-        await _send_whole(send, 500, (("cache-control", "no-store"),), b"")
+        await send_whole(send, 500, (("cache-control", "no-store"),), b"")
         return
-    await _send_reply(reply, send)
+    await _send_reply(replied, send)
 
 
 async def _send_reply(reply: Reply, send: Send) -> None:
@@ -118,7 +127,7 @@ async def _send_reply(reply: Reply, send: Send) -> None:
 
 async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:
     if http_method not in ("GET", "HEAD"):
-        await _send_whole(send, 405, (("allow", "GET, HEAD"),), b"")
+        await send_whole(send, 405, (("allow", "GET, HEAD"),), b"")
         return
     document = resource_metadata_document(
         gate.resource.uri,
@@ -127,16 +136,18 @@ async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:
         name=gate.resource.name,
     )
     headers = (("content-type", "application/json"), ("cache-control", f"public, max-age={METADATA_MAX_AGE}"))
-    await _send_whole(send, 200, headers, render_json(document))
+    await send_whole(send, 200, headers, render_json(document))
 
 
-async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send an answer that is there already."""
     headers = (*headers, ("content-length", str(len(body))))
     await send({"type": "http.response.start", "status": status, "headers": _encode(headers)})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _headers(asgi_scope: AsgiScope) -> Headers:
+def read_headers(asgi_scope: AsgiScope) -> Headers:
+    """The header fields of a request, names in lower case."""
     return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"])
 
 
@@ -144,7 +155,8 @@ def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-def _raw_path(asgi_scope: AsgiScope) -> str:
+def raw_path(asgi_scope: AsgiScope) -> str:
+    """The path of a request as it came, not decoded."""
     raw = asgi_scope.get("raw_path") or asgi_scope["path"].encode()
     return bytes(raw).decode("latin-1").partition("?")[0]
 

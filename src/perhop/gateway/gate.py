@@ -34,6 +34,10 @@ class Policy(Protocol):
         """False only if no arguments could make it permitted."""
         ...
 
+    def needing_body(self, server: str) -> tuple[str, ...]:
+        """Ids of the policies that want more of a call at this server than its headers tell."""
+        ...
+
     @property
     def version(self) -> str: ...
 

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from perhop.core.call import Call
 from perhop.core.decision import Permit
-from perhop.core.resource import Resource
+from perhop.core.resource import DataPlane, Resource
 from perhop.core.token import HopToken, NoCredential, Onward, TokenDraft, VerifiedToken
 from perhop.errors import PerhopError, PolicyRefused, Refused, SessionMismatch, Unavailable
 from perhop.gateway.gate import Gate
@@ -130,14 +130,17 @@ class Trail:
         return Inbound(unverified=self.unverified) if self.unverified is not None else None
 
     def _call_facts(self) -> CallFacts:
+        is_ours = self.resource.data_plane is DataPlane.GATEWAY
+        data_plane = None if is_ours else self.resource.data_plane.value
         if self.call is None:
-            return CallFacts(id=self.call_id, method=self.http_method)
+            return CallFacts(id=self.call_id, method=self.http_method, data_plane=data_plane)
         return CallFacts(
             id=self.call_id,
             method=self.call.method,
             name=self.call.name,
             arguments_mac=self.arguments_mac,
             revision=self.call.revision,
+            data_plane=data_plane,
         )
 
     def _record(self, event: Event, **facts: Any) -> Record:

@@ -16,7 +16,10 @@ MAX_TOKENS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedCall:
-    """One call that was tried with a token. `outcome`: `ended`, `unfinished` or `refused`."""
+    """One call that was tried with a token. `outcome`: `ended`, `unfinished`, `refused`, or `authorized`.
+
+    The last is a call that another data plane carries: whether it was made, and how it ended, is not known here.
+    """
 
     seq: int
     time: str | None
@@ -99,7 +102,10 @@ def trace(reader: JournalReader, jti_or_txn: str) -> HopTree:
 
 
 def unfinished(reader: JournalReader, *, since: str | None = None) -> Iterator[Entry]:
-    """Permits whose call has no outcome: it still runs, a crash cut it off, or its outcome could not be written."""
+    """Permits whose call has no outcome: it still runs, a crash cut it off, or its outcome could not be written.
+
+    Not those of calls that another data plane carries: their outcome is never ours to record.
+    """
     return reader.unfinished(since=since)
 
 
@@ -191,7 +197,8 @@ def _read_use(entry: Entry, ends: Mapping[str | None, Entry], tokens: Mapping[st
     match entry.fields.get("event"):
         case Event.CALL_PERMITTED.value:
             end = ends.get(_call_id(entry))
-            outcome = "unfinished" if end is None else "ended"
+            carried = entry.part("call").get("data_plane") is not None
+            outcome = "ended" if end is not None else "authorized" if carried else "unfinished"
             token.calls.append(_call(entry, outcome, end))
         case Event.CALL_REFUSED.value | Event.SESSION_REFUSED.value:
             token.calls.append(_call(entry, "refused", entry))

@@ -96,13 +96,17 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFacts:
-    """The call: `id` is ours, `arguments_mac` an HMAC-SHA-256 of the arguments under a key of the journal."""
+    """The call: `id` is ours, `arguments_mac` an HMAC-SHA-256 of the arguments under a key of the journal.
+
+    `data_plane` is set where another proxy carries the call: then we see no outcome of it, and record none.
+    """
 
     id: str
     method: str
     name: str | None = None
     arguments_mac: str | None = None
     revision: str | None = None
+    data_plane: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import cedarpy
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Decision, Deny, Question
 from perhop.core.registry import Registry
+from perhop.policy.bodies import needs_body, speaks_of_calls_at
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, scene, uid_value
@@ -59,6 +60,7 @@ class PolicyEngine:
         self._policies = {policy.id: policy for policy in policy_set.policies}
         self._case_of = lru_cache(maxsize=_MOST_CASES)(self._make_case)
         self._slice_of = lru_cache(maxsize=_MOST_SLICES)(self._make_slice)
+        self._needing_body_at = lru_cache(maxsize=_MOST_SLICES)(self._find_needing_body)
 
     @property
     def version(self) -> str:
@@ -101,6 +103,10 @@ class PolicyEngine:
         hoped_for = [each for each in doubtful if not self._is_forbid(each)]
         return result.allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT
 
+    def needing_body(self, server: str) -> tuple[str, ...]:
+        """Ids of the policies that may be asked about a call at this server, and want more of it than its headers."""
+        return self._needing_body_at(server)
+
     def case(self, question: Question) -> Case:
         """The entities and the policies for a question."""
         key = (question.agent, question.server, question.target)
@@ -112,6 +118,11 @@ class PolicyEngine:
         asked = scene(agent, server, target, self.registry)
         ids = tuple(policy.id for policy in self.policy_set.policies if fits(policy.tree, asked))
         return Case(asked, cedarpy.Entities.from_json_str(json.dumps(asked.entities)), self._slice_of(ids))
+
+    def _find_needing_body(self, server: str) -> tuple[str, ...]:
+        there = scene("", server, Target(Action.LIST), self.registry)
+        policies = self.policy_set.policies
+        return tuple(each.id for each in policies if needs_body(each) and speaks_of_calls_at(each.tree, there))
 
     def _make_slice(self, ids: tuple[str, ...]) -> Slice:
         return make_slice(tuple(self._policies[each] for each in ids))

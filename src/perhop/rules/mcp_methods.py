@@ -88,11 +88,15 @@ def _text(params: Params, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MethodRule:
-    """One row: the eras that know the method, what it touches, and the parameter that `Mcp-Name` mirrors."""
+    """One row: the eras that know the method, what it touches, and the parameter that `Mcp-Name` mirrors.
+
+    `is_told_by_headers` is False where no header says what it touches.
+    """
 
     eras: frozenset[Era]
     targets: TargetsOf
     mirrored: str | None = None
+    is_told_by_headers: bool = True
 
 
 BOTH = frozenset(Era)
@@ -113,8 +117,8 @@ REQUESTS: Mapping[str, MethodRule] = {
     "resources/read": MethodRule(BOTH, _mcp_resource, mirrored="uri"),
     "resources/subscribe": MethodRule(LEGACY, _mcp_resource),
     "resources/unsubscribe": MethodRule(LEGACY, _mcp_resource),
-    "subscriptions/listen": MethodRule(MODERN, _listen),
-    "completion/complete": MethodRule(BOTH, _completion),
+    "subscriptions/listen": MethodRule(MODERN, _listen, is_told_by_headers=False),
+    "completion/complete": MethodRule(BOTH, _completion, is_told_by_headers=False),
 }
 
 # A modern server has no use for three of these, and the revision lets it drop them; clients in the field send them.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
@@ -29,11 +31,18 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
+UNIX = "unix:"
+UNIX_MASK = 0o117
+"""Mode 0660: owner and group may connect. The folder says which group that is."""
+
+
 def bind(address: str) -> socket.socket:
-    """A listening TCP socket for `HOST:PORT`, `[V6]:PORT` included; port 0 takes a free one.
+    """A listening socket for `HOST:PORT`, `[V6]:PORT` included, or for `unix:PATH`; port 0 takes a free one.
 
     Raises: OperatorError
     """
+    if address.startswith(UNIX):
+        return _bind_unix(Path(address.removeprefix(UNIX)))
     host, _, port = address.rpartition(":")
     try:
         return socket.create_server(
@@ -48,11 +57,35 @@ def bind(address: str) -> socket.socket:
         ) from error
 
 
+def _bind_unix(path: Path) -> socket.socket:
+    """Take the place of a socket at which nobody answers any more, and of nothing else."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(UNIX_MASK)
+    try:
+        if path.is_socket() and not _is_answered(path):
+            path.unlink()
+        listener.bind(str(path))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise OperatorError(
+            f"cannot listen on `{path}`: {error.strerror}", advice="remove what is there, or change `listen`"
+        ) from error
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        return caller.connect_ex(str(path)) == 0
+
+
 @contextlib.asynccontextmanager
 async def listening(
     apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off"] = "off", forwarded_from: Sequence[str] = ()
 ) -> AsyncIterator[None]:
-    """Serve each application at its `HOST:PORT` while the block runs; open calls are drained at its end.
+    """Serve each application at its `HOST:PORT` or `unix:PATH` while the block runs; open calls are drained at its end.
 
     `forwarded_from` are the proxies whose `X-Forwarded-For` is believed: it changes the caller's address in the
     journal and in policy, and nothing else. From anybody else the header is ignored.
@@ -77,6 +110,9 @@ async def listening(
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*running, return_exceptions=True)
+        for address in apps:
+            if address.startswith(UNIX):
+                Path(address.removeprefix(UNIX)).unlink(missing_ok=True)
 
 
 def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequence[str]) -> _QuietServer:

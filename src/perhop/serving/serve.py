@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from perhop.serving.listeners import listening
+from perhop.serving.listeners import AsgiApp, listening
 from perhop.serving.ops import ops_app
 from perhop.settings import Settings
 from perhop.wiring.exports import RunningExport, exporting
@@ -30,6 +30,16 @@ class Serving:
     exports: tuple[RunningExport, ...]
 
 
+def _apps(settings: Settings, plane: Plane, traffic: Traffic, exports: tuple[RunningExport, ...]) -> dict[str, AsgiApp]:
+    apps: dict[str, AsgiApp] = {
+        str(settings.listen.traffic): traffic.app,
+        str(settings.listen.ops): ops_app(plane, traffic, exports),
+    }
+    if traffic.authz is not None:
+        apps[str(settings.listen.authz)] = traffic.authz
+    return apps
+
+
 @contextlib.asynccontextmanager
 async def serving(
     settings: Settings, *, clock: Callable[[], float], control: ControlListener
@@ -44,10 +54,7 @@ async def serving(
         control(plane),
         exporting(settings, plane.reader, origin=plane.journal_key.name) as exports,
         listening(
-            {
-                str(settings.listen.traffic): traffic.app,
-                str(settings.listen.ops): ops_app(plane, traffic, exports),
-            },
+            _apps(settings, plane, traffic, exports),
             forwarded_from=[str(network) for network in settings.forwarded_from],
         ),
         traffic.working(),

@@ -47,7 +47,7 @@ def check_issuer(issuer: str, findings: Findings) -> None:
 
 def parse_listen(section: ListenSection, findings: Findings) -> Listen | None:
     """The listeners, no two at one address."""
-    parsed = {name: _parse_address(name, getattr(section, name), findings) for name in ("traffic", "console", "ops")}
+    parsed = {name: parse_address(name, getattr(section, name), findings) for name in ("traffic", "console", "ops")}
     taken: dict[Address, str] = {}
     for name, address in parsed.items():
         if address is not None and address.port and (first := taken.setdefault(address, name)) != name:
@@ -58,7 +58,8 @@ def parse_listen(section: ListenSection, findings: Findings) -> Listen | None:
     return Listen(traffic=traffic, console=console, ops=ops)
 
 
-def _parse_address(name: str, text: str, findings: Findings) -> Address | None:
+def parse_address(name: str, text: str, findings: Findings) -> Address | None:
+    """HOST:PORT of one listener."""
     match = _LISTEN.fullmatch(text)
     if match is None or int(match[3]) > 65535:
         findings.add(("listen", name), f"`listen.{name}` is not an address", "write HOST:PORT, as 127.0.0.1:8420")

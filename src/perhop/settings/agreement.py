@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from perhop.core.resource import Resource
+from perhop.core.resource import DataPlane, Resource
 from perhop.rules.resource_uri import parse_http_uri
 from perhop.settings.model import ClientSection, File, HopSection
 from perhop.settings.problems import Findings, did_you_mean, dotted
@@ -33,6 +33,7 @@ def check_agreement(file: File, resources: Mapping[str, Resource], findings: Fin
             findings.add(("hops", index), f"the hop from `{hop.source}` to `{hop.target}` stands twice")
     _check_audiences(file.issuer, resources, findings)
     _check_places(file.issuer, resources, findings)
+    _check_data_planes(file, resources, findings)
 
 
 def _unknown_owner(path: tuple[Key, ...], owner: str, file: File, findings: Findings) -> None:
@@ -103,21 +104,35 @@ def _audiences(resources: Mapping[str, Resource]) -> Iterator[tuple[tuple[Key, .
 
 def _check_places(issuer: str, resources: Mapping[str, Resource], findings: Findings) -> None:
     """What the gateway answers must not be answered by anything else of ours."""
-    taken: dict[tuple[str, str], str] = {}
+    taken: dict[str, str] = {}
     for name, resource in resources.items():
         if resource.upstream is None:
             continue
         path = ("resources", name, "uri")
         uri = parse_http_uri(resource.uri)
-        first = taken.setdefault((uri.host, uri.path), name)
+        first = taken.setdefault(uri.path, name)
         if first != name:
-            findings.add(path, f"`{dotted(path)}` has the host and path of `resources.{first}.uri`")
+            findings.add(path, f"`{dotted(path)}` has the path of `resources.{first}.uri`")
         if uri.query is not None:
             findings.add(path, f"`{dotted(path)}` has a query, which the gateway cannot tell resources by")
         if uri.path.startswith("/.well-known/") or _is_own(issuer, uri.path):
             findings.add(path, f"`{dotted(path)}` is a path that Perhop answers itself", "put it under `/mcp/`")
         if resource.upstream.url == resource.uri:
             findings.add(("resources", name, "upstream", "url"), f"`resources.{name}` is its own upstream")
+
+
+def _check_data_planes(file: File, resources: Mapping[str, Resource], findings: Findings) -> None:
+    """Another proxy carries calls to a server that has a URL, and must have somewhere to ask."""
+    for name, resource in resources.items():
+        path = ("resources", name, "data_plane")
+        if resource.data_plane is DataPlane.GATEWAY:
+            continue
+        if resource.upstream is None or resource.upstream.url is None:
+            text = f"`resources.{name}` has no `upstream` with a `url`, which is where the other proxy forwards to"
+            findings.add(path, text)
+        if file.listen.authz is None:
+            text = f"`{dotted(path)}` is `{resource.data_plane.value}`, and there is no `listen.authz` to ask at"
+            findings.add(path, text, "write `authz: unix:authz.sock` under `listen`")
 
 
 def _is_own(issuer: str, path: str) -> bool:

@@ -65,6 +65,7 @@ def _build_resource(name: str, section: ResourceSection, findings: Findings) -> 
         tenant=section.tenant,
         risk=section.risk,
         upstream=upstream,
+        data_plane=section.data_plane,
     )
 
 

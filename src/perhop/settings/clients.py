@@ -124,21 +124,29 @@ def _build_secret(
     path: tuple[Key, ...], section: AuthenticationSection, method: str, folder: Path, findings: Findings
 ) -> ClientSecret | None:
     key = "secret" if section.secret is not None else "secret_file"
-    text = section.secret
+    whose = f"the secret of `{dotted(path[:2])}`"
+    secret = parse_secret((*path, key), section.secret, folder / str(section.secret_file), findings, whose=whose)
+    return None if secret is None else ClientSecret(method, secret)
+
+
+def parse_secret(
+    path: tuple[Key, ...], text: str | None, file: Path, findings: Findings, *, whose: str
+) -> Secret | None:
+    """A secret that is written down, or else lies in this file; None if it is none, and the problem is noted."""
     if text is None:
-        raw = _read((*path, key), folder / str(section.secret_file), findings)
+        raw = _read(path, file, findings)
         if raw is None:
             return None
         text = raw.decode("utf-8", "replace")
         text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     # The text itself is never told, nor its length: a short one is guessed the sooner.
     if len(text) < MIN_SECRET_LENGTH:
-        findings.add((*path, key), f"the secret of `{dotted(path[:2])}` is shorter than {MIN_SECRET_LENGTH} characters")
+        findings.add(path, f"{whose} is shorter than {MIN_SECRET_LENGTH} characters")
         return None
     if not re.fullmatch(r"[\x20-\x7e]+", text):
-        findings.add((*path, key), f"the secret of `{dotted(path[:2])}` holds other than printable ASCII characters")
+        findings.add(path, f"{whose} holds other than printable ASCII characters")
         return None
-    return ClientSecret(method, Secret(text))
+    return Secret(text)
 
 
 def _build_key_set(

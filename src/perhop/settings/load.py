@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.settings.addresses import check_issuer, parse_database, parse_listen, parse_networks
 from perhop.settings.agreement import check_agreement
+from perhop.settings.authz import parse_authz
 from perhop.settings.build import build_hops, build_owners, build_resources
 from perhop.settings.clients import build_clients
 from perhop.settings.environment import overlay
@@ -59,6 +60,8 @@ def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     for client in shown["clients"].values():
         if "secret" in client["authentication"]:
             client["authentication"]["secret"] = REDACTED
+    if "authz_secret" in shown["listen"]:
+        shown["listen"]["authz_secret"] = REDACTED
     for resource in shown["resources"].values():
         if "upstream" in resource:
             # A key that a server wants in its query is a secret to us as well.
@@ -84,6 +87,7 @@ def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
     folder = path.absolute().parent
     check_issuer(file.issuer, findings)
     listen = parse_listen(file.listen, findings)
+    authz = parse_authz(file.listen, listen, folder, findings)
     database_path = parse_database(file.database, folder, findings)
     networks = parse_networks(file.forwarded_from, findings)
     owners = build_owners(file.owners, findings)
@@ -98,7 +102,7 @@ def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
         file=path.absolute(),
         folder=folder,
         issuer=file.issuer,
-        listen=listen,
+        listen=replace(listen, authz=authz),
         database_path=database_path,
         policies_dir=folder / file.policies,
         max_call=file.max_call,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from perhop.core.resource import CredentialKind, Risk
+from perhop.core.resource import CredentialKind, DataPlane, Risk
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of owners, resources and tenants: they stand in policies and as `RESOURCE/TOOL`, so they hold no `/`."""
@@ -53,6 +53,18 @@ class ListenSection(Section):
     traffic: Text = Field(default="127.0.0.1:8420", description="authorization server and gateway: what clients reach")
     console: Text = Field(default="127.0.0.1:8421", description="the pages for people")
     ops: Text = Field(default="127.0.0.1:8422", description="`/livez` and `/readyz`; for your own network only")
+    authz: Text | None = Field(
+        default=None,
+        description="where another proxy asks about calls of resources with `data_plane: forward_auth`: `unix:PATH`, a "
+        "socket of mode 0660, or HOST:PORT on this machine with a secret; absent: nowhere",
+    )
+    authz_secret: Text | None = Field(
+        default=None,
+        description="what the proxy sends as `X-Perhop-Proxy-Secret` when `authz` is HOST:PORT, 32 characters or more",
+    )
+    authz_secret_file: Text | None = Field(
+        default=None, description="a file that holds it; one newline at its end is dropped"
+    )
 
 
 class OwnerSection(Section):
@@ -118,6 +130,12 @@ class ResourceSection(Section):
     upstream: UpstreamSection | None = Field(
         default=None,
         description="the server behind the gateway; absent: no gateway, the server itself is at `uri`",
+    )
+    data_plane: DataPlane = Field(
+        default=DataPlane.GATEWAY,
+        strict=False,
+        description="what is at `uri` and forwards to `upstream`: `gateway`, Perhop itself; `forward_auth`, another "
+        "proxy, which asks at `listen.authz` about each call",
     )
 
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from perhop.core.registry import Registry
+from perhop.core.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,38 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class AuthzSocket:
+    """A socket in the file system, mode 0660: its owner and its group may ask there."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthzAddress:
+    """An address on this machine, where whoever knows the secret may ask."""
+
+    address: Address
+    secret: Secret
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """The listeners: `traffic` for clients and agents, `console` for people, `ops` for probes and metrics."""
+    """The listeners: `traffic` for clients and agents, `console` for people, `ops` for probes and metrics.
+
+    `authz` is for proxies that carry calls themselves; None: nobody is answered.
+    """
 
     traffic: Address
     console: Address
     ops: Address
+    authz: AuthzSocket | AuthzAddress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from perhop.errors import NotFound
 from perhop.journal.canonical import format_time
 from perhop.journal.query import Entry, Filter, PermittedToken
 from perhop.journal.record import Event
-from perhop.storage.journal_schema import FACETS, IN_AUD, OUT_AUD, check_header, fault
+from perhop.storage.journal_schema import DATA_PLANE, FACETS, IN_AUD, OUT_AUD, check_header, fault
 
 BUSY_SECONDS = 5.0
 
@@ -127,11 +127,12 @@ class JournalQueries(_JournalFile):
 
     def unfinished(self, *, since: str | None = None) -> Iterator[Entry]:
         ended = f"SELECT 1 FROM record WHERE {FACETS['call_id']} = permit.call_id AND {_is_event(Event.CALL_ENDED)}"
-        permits = f"SELECT seq, {FACETS['call_id']} AS call_id FROM record WHERE {FACETS['event']} = ?"
+        asked = f"seq, {FACETS['call_id']} AS call_id, {DATA_PLANE} AS data_plane"
+        permits = f"SELECT {asked} FROM record WHERE {FACETS['event']} = ?"
         if since is not None:
             permits += f" AND +{FACETS['time']} >= ?"
         return self._entries(
-            f"SELECT seq FROM ({permits}) AS permit WHERE NOT EXISTS ({ended})",
+            f"SELECT seq FROM ({permits}) AS permit WHERE NOT EXISTS ({ended}) AND data_plane IS NULL",
             [Event.CALL_PERMITTED.value, *([since] if since is not None else [])],
         )
 

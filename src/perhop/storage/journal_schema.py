@@ -38,6 +38,7 @@ FACETS = {
 
 IN_AUD = _json("$.in.aud")
 OUT_AUD = _json("$.out.aud")
+DATA_PLANE = _json("$.call.data_plane")
 
 TABLES = (
     "CREATE TABLE record (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",

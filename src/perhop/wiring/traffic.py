@@ -11,18 +11,20 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_never
 
 import aiohttp
 
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.issuer import Issuer
-from perhop.core.resource import CredentialKind, Resource
+from perhop.core.resource import CredentialKind, DataPlane, Resource
 from perhop.core.token import BoundToken
 from perhop.errors import PerhopError
 from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.data_planes.asking import BySecret, BySocket
+from perhop.gateway.data_planes.forward_auth import ForwardAuthApp
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.readiness import Readiness, Verdict
@@ -33,6 +35,7 @@ from perhop.gateway.upstream.http import HttpUpstream, open_session
 from perhop.policy.engine import PolicyEngine
 from perhop.rules.revocation import Revocation
 from perhop.settings import Settings
+from perhop.settings.values import AuthzAddress, AuthzSocket
 from perhop.wiring.plane import Plane
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -66,8 +69,9 @@ class ToolsStanding:
 
 
 class Traffic:
-    """The traffic of an open plane: one ASGI application, and a gate before each upstream.
+    """The traffic of an open plane: its ASGI application, and a gate before each upstream.
 
+    `authz` is for the proxies that carry calls themselves; None where the settings have no listener for them.
     Follows the plane: `prepare` builds the gates of another configuration, and what it returns puts them in place.
     """
 
@@ -79,6 +83,7 @@ class Traffic:
         # A gate that was replaced is watched as long as a call of its time runs.
         self._watches: weakref.WeakSet[RevocationWatch] = weakref.WeakSet()
         self._gateway = GatewayApp({})
+        self.authz = _authz(plane.settings)
         self._authorization_server = build_app(plane.issuer.url, plane.current_issuer)
         self._tests: list[asyncio.Task[NoReturn]] = []
         self._works = False
@@ -110,6 +115,8 @@ class Traffic:
             self.plane.open_upstreams.clear()
             self.plane.open_upstreams.update({gate.resource.name: gate.upstream for gate in gates})
             self._gateway.take(gates_by_path(gates))
+            if self.authz is not None:
+                self.authz.take(gate for gate in gates if gate.resource.data_plane is DataPlane.FORWARD_AUTH)
             if self._works:
                 self._begin_tests()
 
@@ -192,6 +199,18 @@ class Traffic:
             )
             for gate in self.gates
         }
+
+
+def _authz(settings: Settings) -> ForwardAuthApp | None:
+    match listener := settings.listen.authz:
+        case None:
+            return None
+        case AuthzSocket():
+            return ForwardAuthApp((), BySocket())
+        case AuthzAddress(secret=secret):
+            return ForwardAuthApp((), BySecret(secret))
+        case _:
+            assert_never(listener)
 
 
 def _is_same(before: Resource, now: Resource) -> bool:

@@ -264,7 +264,8 @@ async def _of_the_other_side(target: Target) -> str:
     """At the gateway the token that the server got, at the server the token that the gateway got."""
     world = target.world
     inbound = await world.token()
-    return await world.received(inbound) if target.audience == world.at.uri("calendar") else inbound
+    at_gateway = target.audience == world.entrance(Door.GATEWAY).audience
+    return await world.received(inbound) if at_gateway else inbound
 
 
 def _for_somebody_else(target: Target) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -148,6 +149,18 @@ def test_calls_stand_under_the_token_that_made_them() -> None:
     assert [(call.id, call.outcome, call.status) for call in third.calls] == [("c2", "ended", 200)]
     assert [each.reason for each in second.refused] == ["hop.unknown"]
     assert (second.calls, fourth.calls) == ((), ())
+
+
+def test_a_call_that_another_proxy_carries_is_authorized_and_no_more() -> None:
+    """Its permit has no outcome, and is not said to be unfinished: whether it was made is not known here."""
+    job = [_carried(each) for each in _job()]
+    first, *_ = trace(ListedReader(*job), "txn-1").hops
+    seen = [(call.id, call.outcome, call.status) for call in first.calls if call.id == "c1"]
+    assert seen == [("c1", "authorized", None)]
+
+
+def _carried(record: Record) -> Record:
+    return replace(record, call=record.call and replace(record.call, data_plane="forward_auth"))
 
 
 def test_tokens_without_a_transaction_are_followed_by_their_ids() -> None:

@@ -35,7 +35,7 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         # keys and types
         ("    risk: medium", "    risc: medium", 0, "unknown key `risc` in `resources.calendar`"),
         ("policies:", "policy:", 0, "unknown key `policy`"),
-        ("listen: {", "listen: {authz: 127.0.0.1:1, ", 0, "unknown key `authz` in `listen`"),
+        ("listen: {", "listen: {metrics: 127.0.0.1:1, ", 0, "unknown key `metrics` in `listen`"),
         ("risk: medium", "risk: extreme", 0, "unknown value `extreme` in `resources.calendar.risk`"),
         ("default: true", "default: yes", 0, "`resources.calendar.scopes.calendar:read.default` must be `true` or"),
         ("says: Read your calendar", "says: 3", 0, "must be text"),
@@ -81,7 +81,7 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         (CALENDAR, "uri: http://127.0.0.1:8420/canary/x", 0, "which is never a resource"),
         (CALENDAR, "uri: http://127.0.0.1:8420/token", 0, "is a path that Perhop answers itself"),
         (CALENDAR, "uri: http://127.0.0.1:8420/.well-known/x", 0, "is a path that Perhop answers itself"),
-        (CALENDAR, "uri: https://127.0.0.1:8420/mcp/rooms", 12, "has the host and path of `resources.calendar.uri`"),
+        (CALENDAR, "uri: https://127.0.0.1:8420/mcp/rooms", 12, "has the path of `resources.calendar.uri`"),
         (CALENDAR, "uri: http://127.0.0.1:8420/mcp/calendar?a=b", 0, "has a query"),
         ("url: http://127.0.0.1:9001/mcp", "url: http://127.0.0.1:8420/mcp/calendar", 0, "is its own upstream"),
         (UPSTREAM, "", -2, "`resources.calendar.upstream` has no `resource`"),

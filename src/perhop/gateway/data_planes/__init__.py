@@ -1,0 +1,1 @@
+"""Other proxies that carry calls, and ask us about each before they do."""
