@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -31,7 +32,10 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed."""
+    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed.
+
+    `inherited` are the harmless variables of our own environment that local servers get to see.
+    """
 
     file: Path
     folder: Path
@@ -41,6 +45,7 @@ class Settings:
     policies_dir: Path
     max_call: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
+    inherited: Mapping[str, str]
     registry: Registry
 
     @property

@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import aiohttp
-
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.issuer import Issuer
@@ -28,9 +26,10 @@ from perhop.gateway.readiness import Readiness
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
-from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.rules.revocation import Revocation
 from perhop.wiring.plane import Plane
+from perhop.wiring.upstreams import Upstreams
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -97,8 +96,8 @@ def _verdict(gate: Gate) -> str:
 async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
     """Build the gates; they take calls while the block runs."""
     async with contextlib.AsyncExitStack() as stack:
-        session = open_session()
-        stack.push_async_callback(session.close)
+        upstreams = Upstreams(inherited=plane.settings.inherited)
+        stack.push_async_callback(upstreams.aclose)
         watch = RevocationWatch(plane.issuer.revocations)
         exchanger = HopExchanger(plane.current_issuer)
 
@@ -107,11 +106,8 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             watch.notify()
 
         stack.callback(plane.issuer.revoker.subscribe(on_revocation))
-        gates = tuple(
-            _gate(plane, resource, session, watch, exchanger)
-            for resource in plane.registry.resources.values()
-            if resource.upstream is not None
-        )
+        ways = upstreams.take(plane.registry.resources.values())
+        gates = tuple(_gate(plane, plane.registry.resources[name], way, watch, exchanger) for name, way in ways.items())
         gateway = GatewayApp(gates_by_path(gates))
         authorization_server = build_app(plane.issuer.url, plane.current_issuer)
 
@@ -125,7 +121,7 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
 def _gate(
     plane: Plane,
     resource: Resource,
-    session: aiohttp.ClientSession,
+    way: OpenUpstream,
     watch: RevocationWatch,
     exchanger: HopExchanger,
 ) -> Gate:
@@ -139,7 +135,7 @@ def _gate(
         policy=plane.policy,
         exchanger=exchanger,
         journal=plane.journal,
-        upstream=HttpUpstream(resource.upstream.place, session),
+        upstream=way,
         readiness=Readiness(resource.upstream),
         sealer=SessionSealer(
             (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom

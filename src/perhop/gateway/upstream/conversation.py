@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from perhop.errors import AnswerUnfit, UpstreamUnavailable
 from perhop.gateway.upstream.child import Child
@@ -40,8 +40,13 @@ from perhop.rules.mcp_methods import STANDING_STREAM
 
 MAX_PENDING = 1_000
 MAX_REMEMBERED = 1_000
+UNANSWERED_IN_A_ROW = 3
+"""Calls that ran out of time while the process said nothing at all: it hangs."""
+
 LONG_LINE = 256 * 1024
 """Longer ones are parsed beside the event loop."""
+
+T = TypeVar("T")
 
 Unlabelled = Callable[[Asked | Notified], None]
 
@@ -55,6 +60,12 @@ class PendingCall:
         self.mailbox = Mailbox()
         self.answer: Mapping[str, Any] | None = None
         self.is_left = False
+        self.is_cancelled = False
+
+    @property
+    def has_only_its_answer(self) -> bool:
+        """True once the answer has come and was the last thing taken out of the mailbox."""
+        return self.answer is not None and self.mailbox.is_empty
 
 
 class Conversation:
@@ -64,10 +75,12 @@ class Conversation:
         self._child = child
         self._unlabelled = unlabelled
         self._pending: dict[int, PendingCall] = {}
+        self._cancelled: OrderedDict[int, None] = OrderedDict()
         self._tokens: OrderedDict[int, Labels] = OrderedDict()
         self._numbers = itertools.count(1)
         self._over: UpstreamUnavailable | None = None
-        self.heard = 0
+        self._heard = 0
+        self._unanswered = (0, 0)
 
     @property
     def is_over(self) -> bool:
@@ -91,10 +104,22 @@ class Conversation:
         self._write(with_our_labels(message, labels))
         self._pending[labels.ours] = call
         if labels.progress_token is not None:
-            self._tokens[labels.ours] = labels
-            if len(self._tokens) > MAX_REMEMBERED:
-                self._tokens.popitem(last=False)
+            _remember(self._tokens, labels.ours, labels)
         return call
+
+    async def answer(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send a request and wait for its answer alone; what else comes for it is dropped.
+
+        Raises: UpstreamUnavailable
+        """
+        call = self.ask(message)
+        try:
+            while not call.has_only_its_answer:
+                await call.mailbox.take()
+        finally:
+            self.leave(call, cancels=False)
+        assert call.answer is not None
+        return call.answer
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send a notification, or a response to what the server has asked, as it is.
@@ -111,6 +136,7 @@ class Conversation:
         for call in self.calls:
             if call.labels.rpc_id == rpc_id and type(call.labels.rpc_id) is type(rpc_id):
                 self._write(_cancelled(call.labels.ours, reason))
+                call.is_cancelled = True
 
     def leave(self, call: PendingCall, *, cancels: bool) -> None:
         """Nobody waits for this call any more; the server is told if leaving means to cancel."""
@@ -118,11 +144,23 @@ class Conversation:
             return
         call.is_left = True
         call.mailbox.finish()
-        if cancels and not self.is_over:
-            try:
-                self._write(_cancelled(call.labels.ours, None))
-            except UpstreamUnavailable as error:
-                self._child.complain(f"was not told that a call is cancelled: {error}")
+        if not (cancels or call.is_cancelled):
+            return
+        # A call that was cancelled is rightly never answered, so it does not stay among those that will be.
+        del self._pending[call.labels.ours]
+        _remember(self._cancelled, call.labels.ours, None)
+        if call.is_cancelled:
+            return
+        try:
+            self._write(_cancelled(call.labels.ours, None))
+        except UpstreamUnavailable as error:
+            self._child.complain(f"was not told that a call is cancelled: {error}")
+
+    def hangs(self) -> bool:
+        """A call ran out of time. True after some in a row without a sign of life in between."""
+        heard, count = self._unanswered
+        self._unanswered = (self._heard, count + 1 if heard == self._heard else 1)
+        return self._unanswered[1] >= UNANSWERED_IN_A_ROW
 
     async def run(self) -> None:
         """Read what the server says until it ends; then every open call has failed."""
@@ -136,7 +174,7 @@ class Conversation:
                 except AnswerUnfit as unfit:
                     self._ignore(unfit.detail)
                     continue
-                self.heard += 1
+                self._heard += 1
                 self._route(read)
         finally:
             self.break_off("the server has ended")
@@ -161,7 +199,8 @@ class Conversation:
     def _answer(self, answered: Answered) -> None:
         call = self._pending.pop(answered.id, None)
         if call is None:
-            self._ignore("an answer to nothing that was asked")
+            if answered.id not in self._cancelled:
+                self._ignore("an answer to nothing that was asked")
             return
         if call.is_left:
             return
@@ -184,15 +223,15 @@ class Conversation:
             del self._pending[call.labels.ours]
 
     def _notify_progress(self, notified: Notified, token: int) -> None:
-        labels = self._tokens.get(token)
-        if labels is None:
+        call = self._pending.get(token)
+        labels = self._tokens.get(token) if call is None else call.labels
+        if labels is None or labels.progress_token is None:
             self._ignore("progress of nothing that was asked")
             return
         restored = notification_with_their_labels(notified, labels)
-        call = self._pending.get(token)
         if call is not None:
             call.mailbox.put(render_json(restored))
-        else:
+        elif token not in self._cancelled:
             # Work may go on after the answer, as a task's does.
             self._unlabelled(Notified(notified.method, restored["params"], restored))
 
@@ -203,6 +242,12 @@ class Conversation:
 
     def _ignore(self, what: str) -> None:
         self._child.complain(f"wrote {what}; it is ignored")
+
+
+def _remember(kept: OrderedDict[int, T], ours: int, value: T) -> None:
+    kept[ours] = value
+    if len(kept) > MAX_REMEMBERED:
+        kept.popitem(last=False)
 
 
 def _cancelled(ours: int, reason: object) -> dict[str, Any]:
