@@ -40,23 +40,22 @@ from perhop.rules.mcp_methods import STANDING_STREAM
 
 MAX_PENDING = 1_000
 MAX_REMEMBERED = 1_000
-UNANSWERED_IN_A_ROW = 3
-"""Calls that ran out of time while the process said nothing at all: it hangs."""
-
 LONG_LINE = 256 * 1024
 """Longer ones are parsed beside the event loop."""
 
 T = TypeVar("T")
 
 Unlabelled = Callable[[Asked | Notified], None]
+Hung = Callable[[], None]
 
 
 class PendingCall:
     """One call that the server has not answered yet. `is_left`: nobody waits for it any more."""
 
-    def __init__(self, method: str, labels: Labels) -> None:
+    def __init__(self, method: str, labels: Labels, *, heard_before: int) -> None:
         self.method = method
         self.labels = labels
+        self.heard_before = heard_before
         self.mailbox = Mailbox()
         self.answer: Mapping[str, Any] | None = None
         self.is_left = False
@@ -80,7 +79,7 @@ class Conversation:
         self._numbers = itertools.count(1)
         self._over: UpstreamUnavailable | None = None
         self._heard = 0
-        self._unanswered = (0, 0)
+        self._doubting: asyncio.Task[None] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -100,7 +99,7 @@ class Conversation:
         if len(self._pending) >= MAX_PENDING:
             raise UpstreamUnavailable("too many calls that the server has not answered")
         labels = labels_for(message, next(self._numbers))
-        call = PendingCall(message["method"], labels)
+        call = PendingCall(message["method"], labels, heard_before=self._heard)
         self._write(with_our_labels(message, labels))
         self._pending[labels.ours] = call
         if labels.progress_token is not None:
@@ -156,11 +155,22 @@ class Conversation:
         except UpstreamUnavailable as error:
             self._child.complain(f"was not told that a call is cancelled: {error}")
 
-    def hangs(self) -> bool:
-        """A call ran out of time. True after some in a row without a sign of life in between."""
-        heard, count = self._unanswered
-        self._unanswered = (self._heard, count + 1 if heard == self._heard else 1)
-        return self._unanswered[1] >= UNANSWERED_IN_A_ROW
+    def doubt(self, call: PendingCall, question: Mapping[str, Any], *, seconds: float, hung: Hung) -> None:
+        """A call ran out of time. If nothing was heard meanwhile, ask for a sign of life; `hung` if none comes."""
+        if call.heard_before != self._heard or self._doubting is not None or self.is_over:
+            return
+        self._doubting = asyncio.create_task(self._ask_for_a_sign(question, seconds, hung))
+
+    async def _ask_for_a_sign(self, question: Mapping[str, Any], seconds: float, hung: Hung) -> None:
+        heard = self._heard
+        try:
+            async with asyncio.timeout(seconds):
+                await self.answer(question)
+        except (TimeoutError, UpstreamUnavailable):
+            if self._heard == heard and not self.is_over:
+                hung()
+        finally:
+            self._doubting = None
 
     async def run(self) -> None:
         """Read what the server says until it ends; then every open call has failed."""
@@ -183,6 +193,8 @@ class Conversation:
         """Take nothing new, and fail what is open."""
         if self._over is None:
             self._over = UpstreamUnavailable(why)
+        if self._doubting is not None:
+            self._doubting.cancel()
         pending, self._pending = self._pending, {}
         for call in pending.values():
             call.mailbox.break_off(self._over)

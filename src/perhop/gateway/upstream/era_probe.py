@@ -25,13 +25,16 @@ _META = {
     CAPABILITIES_KEY: {},
     "io.modelcontextprotocol/clientInfo": _CLIENT,
 }
-_DISCOVER = {"jsonrpc": "2.0", "id": "discover", "method": "server/discover", "params": {"_meta": _META}}
+DISCOVER = {"jsonrpc": "2.0", "id": "discover", "method": "server/discover", "params": {"_meta": _META}}
 _INITIALIZE = {
     "jsonrpc": "2.0",
     "id": "initialize",
     "method": "initialize",
     "params": {"protocolVersion": LEGACY_REVISIONS[0], "capabilities": {}, "clientInfo": _CLIENT},
 }
+PING = {"jsonrpc": "2.0", "id": "ping", "method": "ping"}
+"""For the handshake era, as `DISCOVER` for the other: a question that every server answers at once."""
+
 _INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 Answer = asyncio.Task[Mapping[str, Any]]
@@ -47,7 +50,7 @@ async def meet(conversation: Conversation, *, seconds: float, discovers: bool) -
 
     Raises: UpstreamUnavailable
     """
-    discovering = _ask(conversation, _DISCOVER) if discovers else None
+    discovering = _ask(conversation, DISCOVER) if discovers else None
     opening: Answer | None = None
     try:
         async with asyncio.timeout(seconds):

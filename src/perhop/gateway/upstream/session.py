@@ -16,7 +16,8 @@ from typing import Any
 
 from perhop.errors import UpstreamUnavailable
 from perhop.gateway.upstream.child import Child
-from perhop.gateway.upstream.conversation import Conversation, PendingCall
+from perhop.gateway.upstream.conversation import Conversation, Hung, PendingCall
+from perhop.gateway.upstream.era_probe import PING
 from perhop.gateway.upstream.framing import Asked, Notified
 from perhop.gateway.upstream.mailbox import Mailbox
 from perhop.rules.mcp_message import render_json
@@ -104,9 +105,9 @@ class Session:
         self._conversation.leave(call, cancels=cancels)
         self.touch()
 
-    def hangs(self) -> bool:
-        """A call ran out of time. True after some in a row without a sign of life in between."""
-        return self._conversation.hangs()
+    def doubt(self, call: PendingCall, *, seconds: float, hung: Hung) -> None:
+        """A call ran out of time: `hung` if the process gives no sign of life."""
+        self._conversation.doubt(call, PING, seconds=seconds, hung=hung)
 
     def listen(self) -> Mailbox:
         """The stream for what belongs to no call. A client that listens anew ends the stream that it had."""

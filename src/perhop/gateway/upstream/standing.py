@@ -94,9 +94,12 @@ class Standing:
         """The server hangs in this conversation: end its process, and start another."""
         if conversation is self._conversation and self._child is not None:
             conversation.break_off("the server hangs")
-            ending = asyncio.create_task(self._child.end())
-            self._ends.add(ending)
-            ending.add_done_callback(self._ends.discard)
+            self._end_beside(self._child)
+
+    async def ended(self) -> None:
+        """Return when every process has ended, once `run` has."""
+        while self._ends:
+            await asyncio.wait(self._ends)
 
     async def run(self) -> NoReturn:
         """Keep a process standing; what ends it, and each new start, is logged."""
@@ -156,7 +159,12 @@ class Standing:
             return await takes_handshake(conversation, seconds=self._start_seconds)
         finally:
             reading.cancel()
-            await child.end()
+            self._end_beside(child)
+
+    def _end_beside(self, child: Child) -> None:
+        ending = asyncio.create_task(child.end())
+        self._ends.add(ending)
+        ending.add_done_callback(self._ends.discard)
 
     def _unlabelled(self, message: Asked | Notified) -> None:
         """What the server says to nobody: not delivered, since it could be meant for anybody."""

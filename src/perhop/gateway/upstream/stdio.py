@@ -24,6 +24,7 @@ from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream import reply
 from perhop.gateway.upstream.child import Child
 from perhop.gateway.upstream.conversation import Conversation, PendingCall
+from perhop.gateway.upstream.era_probe import DISCOVER
 from perhop.gateway.upstream.interface import StateKeeper, UpstreamReply, UpstreamState
 from perhop.gateway.upstream.open_sessions import OpenSessions
 from perhop.gateway.upstream.orphan_watch import OrphanWatch
@@ -35,6 +36,11 @@ from perhop.rules.mcp_methods import ASSUMED_REVISION, MODERN_REVISIONS, Era
 
 Ask = Callable[[Mapping[str, Any]], PendingCall]
 Leave = Callable[[PendingCall, bool], None]
+"""The second argument is True for a call that ran out of time."""
+
+Doubt = Callable[[PendingCall], None]
+
+SIGN_OF_LIFE_SECONDS = 5.0
 
 
 class StdioUpstream:
@@ -52,6 +58,7 @@ class StdioUpstream:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._answer_seconds = answer_seconds
+        self._sign_seconds = min(answer_seconds, SIGN_OF_LIFE_SECONDS)
         self._keeper = StateKeeper(clock)
         log = ServerLog(name, clock=monotonic)
 
@@ -120,7 +127,10 @@ class StdioUpstream:
         def leave(call: PendingCall, _: bool) -> None:
             shared.leave(call, cancels=True)
 
-        return await self._answer(message, shared.ask, leave, era=Era.MODERN, hung=self._hung(shared))
+        def doubt(call: PendingCall) -> None:
+            shared.doubt(call, DISCOVER, seconds=self._sign_seconds, hung=lambda: self._standing.end(shared))
+
+        return await self._answer(message, shared.ask, leave, doubt, era=Era.MODERN)
 
     async def _send_in_session(
         self, http_method: str, session_id: str | None, message: Mapping[str, Any] | None, version: str
@@ -143,11 +153,12 @@ class StdioUpstream:
         def leave(call: PendingCall, ran_out_of_time: bool) -> None:
             session.leave(call, cancels=ran_out_of_time)
 
-        def hung() -> None:
-            if session.hangs():
-                self._sessions.end(session, "the server hangs")
+        def doubt(call: PendingCall) -> None:
+            session.doubt(
+                call, seconds=self._sign_seconds, hung=lambda: self._sessions.end(session, "the server hangs")
+            )
 
-        return await self._answer(message, session.ask, leave, era=Era.LEGACY, hung=hung)
+        return await self._answer(message, session.ask, leave, doubt, era=Era.LEGACY)
 
     async def _send_without_session(self, message: Mapping[str, Any] | None, version: str) -> UpstreamReply:
         """A handshake opens a session; everything else of its era wants one."""
@@ -168,7 +179,7 @@ class StdioUpstream:
         return reply.stream(mailbox, close=self._closing_of(stop))
 
     async def _answer(
-        self, message: Mapping[str, Any], ask: Ask, leave: Leave, *, era: Era, hung: Callable[[], None]
+        self, message: Mapping[str, Any], ask: Ask, leave: Leave, doubt: Doubt, *, era: Era
     ) -> UpstreamReply:
         call = ask(message)
 
@@ -181,19 +192,12 @@ class StdioUpstream:
                 return await reply.answer_call(call, era=era, close=closing)
         except TimeoutError:
             leave(call, True)
-            hung()
+            doubt(call)
             await closing()
             raise AnswerTooLong("the answer did not begin in time") from None
         except BaseException:
             await closing()
             raise
-
-    def _hung(self, shared: Conversation) -> Callable[[], None]:
-        def hung() -> None:
-            if shared.hangs():
-                self._standing.end(shared)
-
-        return hung
 
     def _closing_of(self, close: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """Count a reply that is under way, until it is closed."""
@@ -219,6 +223,7 @@ class StdioUpstream:
         for task in self._running:
             task.cancel()
         await asyncio.gather(self._sessions.close(), *self._running, return_exceptions=True)
+        await self._standing.ended()
 
 
 def _header(headers: Headers, name: str) -> str | None:
