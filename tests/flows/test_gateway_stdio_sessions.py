@@ -150,7 +150,6 @@ async def test_going_away_does_not_cancel_and_saying_so_does(world: World) -> No
         told = await ask(world, (legacy("tools/list")[0], json.dumps(body).encode()), session=session)
         assert told.status_code == 202
         assert await say_in(world, session, "wait_for", rpc_id=8, cancelled=1) == "1"
-        del call
 
 
 async def test_a_process_that_crashes_takes_its_session_along(world: World) -> None:
