@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,14 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.http import HttpUpstream, Patience, open_session, tls_trusting
 from perhop.gateway.upstream.interface import Condition, UpstreamReply
+from tests.support.certificates import make_ca
 
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
 HEADERS = (("content-type", "application/json"),)
@@ -275,35 +270,6 @@ async def test_going_away_says_nothing_of_the_server() -> None:
             calling.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await calling
-
-
-def make_ca(folder: Path) -> tuple[str, ssl.SSLContext]:
-    """A certificate authority, as PEM, and a server's TLS with a certificate of it for 127.0.0.1."""
-    now = datetime.datetime.now(datetime.UTC)
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
-
-    def begun(subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(ca_name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-        )
-
-    ca = begun(ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = begun(x509.Name([]), key.public_key()).add_extension(names, critical=True)
-    signed = leaf.sign(ca_key, hashes.SHA256())
-    encoding, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (folder / "cert.pem").write_bytes(signed.public_bytes(encoding))
-    (folder / "key.pem").write_bytes(key.private_bytes(encoding, plain, serialization.NoEncryption()))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return ca.sign(ca_key, hashes.SHA256()).public_bytes(encoding).decode(), server
 
 
 async def test_a_certificate_of_the_named_authority_is_believed_and_no_other(tmp_path: Path) -> None:
