@@ -145,7 +145,7 @@ class Session:
             self._child.complain("said more to a client that does not listen than is kept; the oldest is dropped")
 
     def _mailbox(self) -> Mailbox | None:
-        """Where a message goes that belongs to no call. Spec: MCP 2025-11-25 transports: one stream, never two."""
+        """Where a message goes that belongs to no call: one stream, never two. Spec: MCP 2025-11-25 transports."""
         calls = [call for call in self._conversation.calls if call.mailbox.is_open] if self._is_open else []
         if len(calls) == 1:
             return calls[0].mailbox
