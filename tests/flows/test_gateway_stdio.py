@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from perhop.core.secret import Secret
+from perhop.gateway.upstream.conversation import MAX_PENDING
 from perhop.gateway.upstream.interface import Condition
 from perhop.rules.mcp_methods import Era
 from tests.support.gateways import World, gateway
@@ -97,12 +98,28 @@ async def test_going_away_cancels_at_the_server(world: World) -> None:
     assert await say(world, "cancelled") == "1"
 
 
-async def test_calls_that_were_cancelled_do_not_pile_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many calls were cancelled and never answered, the next one is taken."""
-    monkeypatch.setattr("perhop.gateway.upstream.conversation.MAX_PENDING", 3)
-    for _ in range(5):
-        await cut_off(world, calling("wait", token=1, text="x"))
-    assert await say(world, "wait_for", cancelled=5) == "5"
+async def test_calls_that_were_cancelled_do_not_pile_up(world: World) -> None:
+    """More calls than may be pending are cancelled and never answered, and the next one is taken."""
+    headers, body = calling("wait", token=1, text="x")
+    for _ in range(MAX_PENDING + 1):
+        reply = await world.way.send("POST", tuple(headers.items()), body)
+        await reply.close()
+    assert await say(world, "wait_for", cancelled=MAX_PENDING + 1) == str(MAX_PENDING + 1)
+
+
+async def test_calls_that_are_not_answered_are_bounded(tmp_path: Path) -> None:
+    """Beyond so many calls that the server has not answered further ones are refused, until one is given up."""
+    headers, body = calling("stay_silent")
+    async with gateway_before(tmp_path, small_server("modern")) as world:
+        calls = [asyncio.create_task(world.way.send("POST", tuple(headers.items()), body)) for _ in range(MAX_PENDING)]
+        await asyncio.sleep(0)
+        assert (await ask(world, calling("echo", text="x"))).status_code == 503
+        calls[0].cancel()
+        await asyncio.wait(calls[:1])
+        assert await say(world, "echo", text="x") == "x"
+        for each in calls:
+            each.cancel()
+        await asyncio.wait(calls)
 
 
 async def test_nobody_cancels_by_an_id(world: World) -> None:

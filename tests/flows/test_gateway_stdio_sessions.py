@@ -161,6 +161,23 @@ async def test_a_process_that_crashes_takes_its_session_along(world: World) -> N
     assert await say_in(world, await open_session(world), "echo", text="x") == "x"
 
 
+async def test_a_session_outlives_the_process_that_only_stands(world: World) -> None:
+    """When the process ends that shows that the server works, the sessions go on."""
+    session = await open_session(world)
+    standing = pids(world)[0]
+    os.kill(standing, signal.SIGKILL)
+    await asyncio.to_thread(await_end_of, [standing])
+    assert await say_in(world, session, "echo", text="still here") == "still here"
+
+
+@pytest.mark.parametrize("flag", ["--dies", "--silent"])
+async def test_a_server_that_cannot_be_asked_is_known_by_its_handshake(tmp_path: Path, flag: str) -> None:
+    """A server of the handshake era that ends at a discovery, or says nothing to it, gets its handshake."""
+    async with gateway_before(tmp_path, small_server("legacy", flag)) as world:
+        assert world.way.eras == {Era.LEGACY}
+        assert await say_in(world, await open_session(world), "echo", text="x") == "x"
+
+
 async def test_a_session_whose_process_hangs_is_ended(world: World) -> None:
     """After a call that ran out of time without a sign of life the process is no more, and the session unknown."""
     session = await open_session(world)

@@ -9,15 +9,17 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from perhop.core.call import Headers
 from perhop.core.resource import Resource, Upstream
 from perhop.core.secret import Secret
+from perhop.errors import UpstreamUnavailable
 from perhop.gateway.upstream.stdio import StdioUpstream
 from perhop.rules.mcp_methods import Era
 from perhop.rules.resource_uri import parse_resource_uri
@@ -29,6 +31,7 @@ from tests.support.processes import await_end_of, is_running
 from tests.support.stdio_upstreams import (
     EVERY_TOOL,
     SERVER,
+    calling,
     gateway_before,
     pids,
     sdk_stdio_server,
@@ -112,6 +115,38 @@ async def test_ways_are_kept_while_their_upstream_is_the_same() -> None:
     finally:
         await upstreams.aclose()
     assert not any(is_running(pid) for pid in running)
+
+
+async def test_a_way_that_is_dropped_lets_its_calls_end() -> None:
+    """It takes nothing new, what is under way on it ends as it would have, and then its process does."""
+    upstreams = Upstreams(inherited={"PATH": os.environ["PATH"]})
+    try:
+        way = upstreams.take([a_resource("dropped", small_server("modern"))])["dropped"]
+        assert isinstance(way, StdioUpstream)
+        async with asyncio.timeout(20):
+            while not way.eras:
+                await asyncio.sleep(0.02)
+            running = way.pids
+            waiting = await way.send("POST", *sent("wait", token=1, text="x"))
+            ending = asyncio.create_task(way.send("POST", *sent("wait_for", cancelled=1)))
+            await asyncio.sleep(0)
+            upstreams.take([])
+            await asyncio.sleep(0)
+            with pytest.raises(UpstreamUnavailable):
+                await way.send("POST", *sent("echo", text="x"))
+            await waiting.close()
+            ended = await ending
+            assert b'"text":"1"' in b"".join([chunk async for chunk in ended.chunks])
+            assert all(is_running(pid) for pid in running)
+            await ended.close()
+        await asyncio.to_thread(await_end_of, running)
+    finally:
+        await upstreams.aclose()
+
+
+def sent(tool: str, **arguments: Any) -> tuple[Headers, bytes]:
+    headers, body = calling(tool, **arguments)
+    return tuple(headers.items()), body
 
 
 def test_a_secret_that_changed_makes_another_upstream() -> None:

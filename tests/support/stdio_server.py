@@ -1,7 +1,8 @@
 """A small stdio server, written by hand so that it can misbehave; run as a script, on the standard library alone.
 
-`python stdio_server.py modern|legacy|both [--deaf]`: which era it speaks, and whether it ignores the end of its input
-and SIGTERM. It runs every call in a thread of its own.
+`python stdio_server.py modern|legacy|both [FLAG...]`: which era it speaks, and how it misbehaves: `--deaf` ignores the
+end of its input and SIGTERM, `--dies` does not survive a question that it does not know, `--silent` does not answer
+one. It runs every call in a thread of its own.
 """
 
 from __future__ import annotations
@@ -153,6 +154,10 @@ def read(message: dict[str, Any], era: str) -> None:
     if method == "initialize" and era != "modern":
         about = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
         say({"id": rpc_id, "result": about})
+    elif is_modern and era == "legacy" and "--dies" in sys.argv:
+        os._exit(1)
+    elif is_modern and era == "legacy" and "--silent" in sys.argv:
+        pass
     elif method == "initialize" or (is_modern and era == "legacy"):
         say({"id": rpc_id, "error": {"code": -32601, "message": f"unknown method {method}"}})
     elif method == "server/discover":

@@ -48,10 +48,17 @@ async def answer_call(call: PendingCall, *, era: Era, close: Close, headers: Hea
     return stream(call.mailbox, first=first, close=close, headers=headers)
 
 
-def stream(mailbox: Mailbox, *, first: bytes | None = None, close: Close, headers: Headers = ()) -> UpstreamReply:
+def stream(
+    mailbox: Mailbox,
+    *,
+    first: bytes | None = None,
+    close: Close,
+    headers: Headers = (),
+    keep_alive: float = KEEP_ALIVE_SECONDS,
+) -> UpstreamReply:
     """What a mailbox gets, as server-sent events."""
     headers = (("content-type", "text/event-stream"), *headers)
-    return UpstreamReply(status=200, headers=headers, chunks=_events(mailbox, first), close=close)
+    return UpstreamReply(status=200, headers=headers, chunks=_events(mailbox, first, keep_alive), close=close)
 
 
 def answer(message: Mapping[str, Any], headers: Headers) -> UpstreamReply:
@@ -130,12 +137,12 @@ async def _single(body: bytes) -> AsyncIterator[bytes]:
         yield body
 
 
-async def _events(mailbox: Mailbox, first: bytes | None) -> AsyncIterator[bytes]:
+async def _events(mailbox: Mailbox, first: bytes | None, keep_alive: float) -> AsyncIterator[bytes]:
     if first is not None:
         yield message_event(first)
     while True:
         try:
-            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+            async with asyncio.timeout(keep_alive):
                 message = await mailbox.take()
         except TimeoutError:
             yield comment("still here")

@@ -137,7 +137,6 @@ class StdioUpstream:
     ) -> UpstreamReply:
         if session_id is None:
             return await self._send_without_session(message, version)
-        self._standing.met()
         session = self._sessions.find(session_id)
         if session is None:
             return reply.unknown_session()
