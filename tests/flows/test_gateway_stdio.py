@@ -256,14 +256,17 @@ async def test_stopping_the_gateway_leaves_no_process(tmp_path: Path) -> None:
     assert not any(is_running(pid) for pid in running)
 
 
-async def test_a_command_that_cannot_be_started_makes_calls_unavailable(tmp_path: Path) -> None:
-    """Without the program every call is 503, and the way says why."""
-    async with gateway(tmp_path, upstream=run_by("/no/such/program")) as world:
+async def test_a_command_that_cannot_be_started_makes_calls_unavailable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the program every call is 503, the way says why, and the pauses between the tries grow."""
+    tries = [f"started again in {seconds} s" for seconds in (1, 2)]
+    async with gateway(tmp_path, upstream=run_by("/no/such/program")) as world, asyncio.timeout(20):
         assert (await world.send(calling("get_event"))).status_code == 503
-        async with asyncio.timeout(5):
-            while world.way.state.condition is not Condition.FAILED:
-                await asyncio.sleep(0.01)
-    assert world.way.state.problem == "cannot start `/no/such/program`: No such file or directory"
+        while not all(any(each in record.getMessage() for record in caplog.records) for each in tries):
+            await asyncio.sleep(0.02)
+        assert world.way.state.condition is Condition.FAILED
+        assert world.way.state.problem == "cannot start `/no/such/program`: No such file or directory"
 
 
 async def test_a_server_that_stops_reading_holds_nobody_up(world: World) -> None:

@@ -20,6 +20,7 @@ from perhop.core.call import Headers
 from perhop.core.resource import Resource, Upstream
 from perhop.core.secret import Secret
 from perhop.errors import UpstreamUnavailable
+from perhop.gateway.upstream.orphan_watch import OrphanWatch
 from perhop.gateway.upstream.stdio import StdioUpstream
 from perhop.rules.mcp_methods import Era
 from perhop.rules.resource_uri import parse_resource_uri
@@ -37,6 +38,7 @@ from tests.support.stdio_upstreams import (
     sdk_stdio_server,
     small_server,
 )
+from tests.support.upstreams import legacy
 
 Mode = Literal["legacy", "2026-07-28", "auto"]
 MODES: dict[Mode, tuple[str, int]] = {
@@ -142,6 +144,47 @@ async def test_a_way_that_is_dropped_lets_its_calls_end() -> None:
         await asyncio.to_thread(await_end_of, running)
     finally:
         await upstreams.aclose()
+
+
+async def test_the_session_unused_longest_makes_room_once_it_was_left_alone() -> None:
+    """While all are taken and were just used a new one is refused; later the one unused longest is ended for it."""
+    now = [1000.0]
+    watch = OrphanWatch()
+    command = small_server("legacy", max_sessions=2).command
+    assert command is not None
+    way = StdioUpstream("small", command, answer_seconds=20, inherited={}, watch=watch, monotonic=lambda: now[0])
+
+    async def use(session: str) -> int:
+        headers, body = calling("echo", Era.LEGACY, text="x")
+        reply = await way.send("POST", (*headers.items(), ("mcp-session-id", session)), body)
+        await reply.close()
+        return reply.status
+
+    async def open_one() -> str:
+        headers, body = legacy("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}})
+        return str((await way.send("POST", tuple(headers.items()), body)).header("mcp-session-id"))
+
+    try:
+        async with asyncio.timeout(20):
+            while not way.eras:
+                await asyncio.sleep(0.02)
+            first = await open_one()
+            now[0] += 10
+            second = await open_one()
+            now[0] += 10
+            assert await use(first) == 200
+            with pytest.raises(UpstreamUnavailable) as refusal:
+                await open_one()
+            assert refusal.value.retry_after == 20
+            now[0] += 20
+            ended = way.pids[2]
+            third = await open_one()
+            assert not is_running(ended)
+            assert [await use(session) for session in (first, second, third)] == [200, 404, 200]
+            assert len(way.pids) == 3
+    finally:
+        await way.close()
+        await watch.close()
 
 
 def sent(tool: str, **arguments: Any) -> tuple[Headers, bytes]:

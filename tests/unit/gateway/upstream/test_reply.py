@@ -89,7 +89,7 @@ async def test_a_stream_with_nothing_to_say_gives_signs_of_life() -> None:
 
 
 async def test_the_other_era_is_told_apart_by_its_error() -> None:
-    """A modern server says what it speaks with a code that modern clients know; one with handshakes uses no such code."""
+    """A modern server says what it speaks with a code of its era; one with handshakes uses no such code."""
     message = {"jsonrpc": "2.0", "id": 7, "method": "initialize"}
     modern = json.loads(await body_of(no_handshakes(message, "2025-06-18")))
     assert (modern["id"], modern["error"]["code"]) == (7, -32022)
