@@ -40,19 +40,15 @@ from tests.support.stdio_upstreams import (
 )
 from tests.support.upstreams import legacy
 
-Mode = Literal["legacy", "2026-07-28", "auto"]
-MODES: dict[Mode, tuple[str, int]] = {
-    "auto": ("2026-07-28", 1),
-    "2026-07-28": ("2026-07-28", 1),
-    "legacy": ("2025-11-25", 3),
-}
+Mode = Literal["auto", "legacy"]
+MODES: dict[Mode, tuple[str, int]] = {"auto": ("2026-07-28", 1), "legacy": ("2025-11-25", 3)}
 """What the client asks for, what it comes to, and how many processes two clients have then."""
 
 
 @asynccontextmanager
 async def client(world: World, mode: Mode, **claims: str) -> AsyncIterator[Client]:
     async with (
-        httpx2.AsyncClient(headers=world.bearer(scope="all", **claims), timeout=20) as http,
+        httpx2.AsyncClient(headers=world.bearer(scope="all", **claims), timeout=60) as http,
         Client(streamable_http_client(world.url, http_client=http), mode=mode) as connected,
     ):
         yield connected

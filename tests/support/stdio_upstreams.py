@@ -23,7 +23,7 @@ from tests.support.upstreams import legacy, modern
 SERVER = Path(__file__).with_name("stdio_server.py")
 SDK_SERVER = "from tests.support.upstreams import sdk_server; sdk_server().run('stdio')"
 EVERY_TOOL = {"all": Scope(name="all", says="everything", tools=("*",))}
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def run_by(*words: str, answer_timeout: int = 60, **more: Any) -> Upstream:
