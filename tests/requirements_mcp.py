@@ -13,6 +13,9 @@ _GATEWAY = "flows/test_gateway.py"
 _STREAMS = "flows/test_gateway_streams.py"
 _AUTHORIZE = "flows/test_authorize.py"
 _SESSIONS = "flows/test_gateway_sessions.py"
+_STDIO = "flows/test_gateway_stdio.py"
+_STDIO_SESSIONS = "flows/test_gateway_stdio_sessions.py"
+_LOCAL = "flows/test_local_servers.py"
 _MODERN_SPEC = "spec/mcp_2026_07_28/test_gateway_messages.py"
 _LEGACY_SPEC = "spec/mcp_2025_11_25/test_gateway_messages.py"
 
@@ -161,6 +164,60 @@ MCP: dict[str, Requirement] = {
         "A stream is resumed by an event id that only its principal can use.",
         _SESSIONS,
         "test_a_stream_is_resumed_with_sealed_event_ids",
+        revisions=LEGACY,
+    ),
+    "mcp.stdio-shared-channel": shown(
+        "MCP 2026-07-28 transports",
+        "On a shared channel an answer goes to the caller whose request it names, and what names none to nobody.",
+        _STDIO,
+        "test_two_callers_with_the_same_ids_hear_their_own_only",
+        "test_what_carries_no_label_of_a_call_is_heard_by_nobody",
+        "test_a_subscription_is_a_stream_of_its_own",
+        revisions=MODERN,
+    ),
+    "mcp.stdio-cancellation": shown(
+        "MCP 2026-07-28 transports",
+        "A caller that goes away, or waits too long, cancels its request at the server by a notification.",
+        _STDIO,
+        "test_going_away_cancels_at_the_server",
+        "test_a_slow_call_does_not_end_a_server_that_lives",
+        "test_nobody_cancels_by_an_id",
+        revisions=MODERN,
+    ),
+    "mcp.stdio-restart": shown(
+        "MCP 2026-07-28 transports",
+        "A server process that ends unexpectedly is started again.",
+        _STDIO,
+        "test_a_server_that_crashes_is_started_again",
+        "test_a_server_that_hangs_is_ended",
+        revisions=MODERN,
+    ),
+    "mcp.stdio-shutdown": shown(
+        "MCP 2026-07-28 transports",
+        "A server process is shut down by closing its input, and by signals where that does not help.",
+        _STDIO,
+        "test_stopping_the_gateway_leaves_no_process",
+        _LOCAL,
+        "test_no_process_is_left_when_serve_goes",
+        revisions=EVERY,
+    ),
+    "mcp.stdio-probe": shown(
+        "MCP 2026-07-28 transports",
+        "A server is asked for a discovery first, and gets a handshake where it does not answer as a modern one.",
+        _STDIO_SESSIONS,
+        "test_a_server_that_cannot_be_asked_is_known_by_its_handshake",
+        "test_a_server_of_both_eras_serves_both",
+        _STDIO,
+        "test_a_handshake_is_told_what_the_server_speaks",
+        revisions=EVERY,
+    ),
+    "mcp.stdio-sessions": shown(
+        "MCP 2025-11-25 transports",
+        "A session that ended is unknown, and each message of a server goes to one stream of its session only.",
+        _STDIO_SESSIONS,
+        "test_a_client_ends_its_session_and_its_process",
+        "test_what_belongs_to_no_call_comes_on_the_stream_of_its_session",
+        "test_going_away_does_not_cancel_and_saying_so_does",
         revisions=LEGACY,
     ),
     "mcp.consent-per-client": shown(

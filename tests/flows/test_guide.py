@@ -21,6 +21,12 @@ def test_the_first_resource(tmp_path: Path) -> None:
         walk.follow(DOCS / "guide/first-resource.md")
 
 
+def test_a_local_server(tmp_path: Path) -> None:
+    """A server that Perhop runs is configured, called, seen and logged, as the page says."""
+    with walking(tmp_path) as walk:
+        walk.follow(DOCS / "guide/local-server.md")
+
+
 def test_two_servers_and_what_comes_after(tmp_path: Path) -> None:
     """The examples run: an agent over two hops, then a person, a leak and the day-to-day work in the same folder."""
     folder = tmp_path / "travel"

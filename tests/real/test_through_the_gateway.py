@@ -13,8 +13,9 @@ from fastmcp.client.transports import StreamableHttpTransport
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from scripts.fetch_real import entry_of, environment, node
 from tests.support.inspector import inspect
-from tests.support.installations import Installation, await_verdict, installed
+from tests.support.installations import Installation, await_verdict, installed, run_by
 from tests.support.processes import free_port, started
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,15 @@ def modern(tmp_path: Path) -> Iterator[Installation]:
         installed(tmp_path / "modern", f"http://127.0.0.1:{port}/mcp", unsafe_open=True) as installation,
     ):
         assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
+        yield installation
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Installation]:
+    """The reference server on its standard streams, run by the gateway."""
+    entry = entry_of("@modelcontextprotocol/server-everything", "mcp-server-everything")
+    upstream = run_by(node(), entry, "stdio", environment=environment(tmp_path))
+    with installed(tmp_path / "local", upstream) as installation:
         yield installation
 
 
@@ -132,3 +142,28 @@ async def test_a_client_of_the_new_era_learns_that_the_server_is_of_the_old_one(
     """A modern-only client gets the server's own answer to `server/discover`, no code of ours that would mislead it."""
     inspected = await inspect(legacy.url, "tools/call", "--tool-name", "echo", token=legacy.token(), era="modern")
     assert "2026-07-28" in inspected.failure()["message"]
+
+
+async def test_a_local_server_is_used_as_one_over_http(local: Installation) -> None:
+    """The reference server, run by `perhop serve`: two sessions, a stream with progress, a refusal, a resource."""
+    seen: list[float] = []
+
+    async def progress(done: float, _total: float | None, _message: str | None) -> None:
+        seen.append(done)
+
+    async with (
+        httpx2.AsyncClient(headers=_bearer(local), timeout=30) as http,
+        Client(streamable_http_client(local.url, http_client=http)) as client,
+        Client(streamable_http_client(local.url, http_client=http)) as other,
+    ):
+        assert client.protocol_version == "2025-11-25"
+        assert "get-env" not in {tool.name for tool in (await client.list_tools()).tools}
+        await client.call_tool(
+            "trigger-long-running-operation", {"duration": 1, "steps": 3}, progress_callback=progress
+        )
+        with pytest.raises(MCPError) as refusal:
+            await client.call_tool("get-env", {})
+        assert "hello" in str(await other.call_tool("echo", {"message": "hello"}))
+        assert (await client.list_resources()).resources
+    assert seen == [1.0, 2.0, 3.0]
+    assert refusal.value.error.data["reason"] == "policy.denied"

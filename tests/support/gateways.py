@@ -10,12 +10,11 @@ import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiohttp
 import httpx2
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -36,7 +35,7 @@ from perhop.gateway.readiness import Readiness, Verdict
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.tool_pins import ResourcePins
-from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.journal.record import Record
 from perhop.journal.writer import Journal
 from perhop.policy.engine import PolicyEngine
@@ -46,6 +45,7 @@ from perhop.rules.revocation import Revocation, RevocationKind, Revocations, rev
 from perhop.tokens.keys import SigningKey
 from perhop.tokens.mint import mint
 from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.upstreams import Upstreams
 from tests.support.forge import good_claims, sign
 from tests.support.journals import JournalFolder, make_journal
 from tests.support.upstreams import RecordingUpstream, recording_upstream
@@ -165,6 +165,7 @@ class World:
     revocations: Revocations
     key: SigningKey
     clock: TestClock
+    way: OpenUpstream
     upstream: RecordingUpstream = field(init=False)
     journal_folder: JournalFolder = field(init=False)
     http: httpx2.AsyncClient = field(init=False)
@@ -240,24 +241,29 @@ async def gateway(
     *,
     policies: tuple[str, ...] = (PERMIT_ALL,),
     upstream_url: str | None = None,
+    upstream: Upstream | None = None,
     kind: CredentialKind = CredentialKind.EXCHANGE,
     verdict: Verdict = Verdict.ENFORCES,
     limits: Limits | None = None,
 ) -> AsyncIterator[World]:
-    """A gateway in front of a recording upstream, or of the one at this URL."""
+    """A gateway in front of a recording upstream, or of the one at this URL, or of exactly this one."""
     clock = TestClock()
     journal_folder = make_journal(folder)
     worlds: list[World] = []
     async with (
         recording_upstream() as (recording_url, recording),
         journal_folder.writing(clock) as journal,
-        open_session() as session,
+        aclosing(Upstreams(inherited={"PATH": os.environ["PATH"]})) as upstreams,
     ):
 
         def make_app(url: str) -> Any:
             watched = WatchedJournal(journal)
             resource = a_resource(url, upstream_url or recording_url, kind=kind)
-            world = _world(url, resource, an_engine(resource, *policies), watched, session, clock, limits or Limits())
+            resource = replace(resource, upstream=upstream or resource.upstream)
+            prepared = upstreams.prepare([resource])
+            prepared.take()
+            way = prepared.ways[resource.name]
+            world = _world(url, resource, an_engine(resource, *policies), watched, way, clock, limits or Limits())
             world.gate.readiness.verdict = verdict
             world.upstream, world.journal_folder = recording, journal_folder
             worlds.append(world)
@@ -296,7 +302,7 @@ def _world(
     resource: Resource,
     policy: PolicyEngine,
     journal: WatchedJournal,
-    session: aiohttp.ClientSession,
+    way: OpenUpstream,
     clock: TestClock,
     limits: Limits,
 ) -> World:
@@ -313,7 +319,7 @@ def _world(
         policy=policy,
         exchanger=exchanger,
         journal=journal,
-        upstream=HttpUpstream(resource.upstream.place, session),
+        upstream=way,
         readiness=Readiness(resource.upstream),
         sealer=SessionSealer([b"k" * 32], clock=clock, random_bytes=os.urandom),
         open_requests=OpenRequests(),
@@ -333,4 +339,5 @@ def _world(
         revocations=revocations,
         key=key,
         clock=clock,
+        way=way,
     )

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,17 +69,32 @@ def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
     return done.stdout
 
 
+def at_a_url(upstream: str, *, unsafe_open: bool = False) -> Mapping[str, Any]:
+    """An upstream that runs, and is given a token of ours."""
+    switch = {"unsafe_open_upstream": True} if unsafe_open else {}
+    return {"url": upstream, "resource": upstream, "credential": {"kind": "exchange"}, **switch}
+
+
+def run_by(*command: str | Path, environment: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+    """An upstream that the gateway runs."""
+    words = [str(word) for word in command]
+    return {"command": words, "environment": dict(environment or {}), "credential": {"kind": "none"}}
+
+
 @contextmanager
 def installed(
-    folder: Path, upstream: str, *, unsafe_open: bool = False, more_clients: str = ""
+    folder: Path, upstream: str | Mapping[str, Any], *, unsafe_open: bool = False, more_clients: str = ""
 ) -> Iterator[Installation]:
-    """Init and serve with this upstream; ends with the block. `more_clients` is YAML, indented by two."""
+    """Init and serve with this upstream, at a URL or as its section says; ends with the block.
+
+    `more_clients` is YAML, indented by two.
+    """
+    section = at_a_url(upstream, unsafe_open=unsafe_open) if isinstance(upstream, str) else upstream
     traffic, console, ops = (f"127.0.0.1:{port}" for port in free_ports(3))
     issuer = f"http://{traffic}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policies").mkdir()
     (folder / "policies" / "tests.cedar").write_text(POLICY, encoding="utf-8")
-    open_upstream = "unsafe_open_upstream: true" if unsafe_open else ""
     (folder / "perhop.yaml").write_text(
         f"""\
 issuer: {issuer}
@@ -92,11 +107,7 @@ resources:
     owner: testers
     scopes:
       everything:use: {{says: Use every tool, tools: ["*"]}}
-    upstream:
-      url: {upstream}
-      resource: {upstream}
-      credential: {{kind: exchange}}
-      {open_upstream}
+    upstream: {json.dumps(section)}
 clients:
   agent:
     owner: testers

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +122,24 @@ async def started_beside(
         yield running
     finally:
         await asyncio.to_thread(lifetime.__exit__, None, None, None)
+
+
+def is_running(pid: int) -> bool:
+    """True while a process does; one that has ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def await_end_of(pids: Iterable[int], *, within: float = 10.0) -> None:
+    """Return once none of these processes runs. Raises: ProcessFailed when one still does."""
+    deadline = time.monotonic() + within
+    while left := [pid for pid in pids if is_running(pid)]:
+        if time.monotonic() > deadline:
+            raise ProcessFailed(f"still running after {within:g} s: {left}")
+        time.sleep(_PAUSE)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

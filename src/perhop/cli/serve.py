@@ -79,7 +79,7 @@ def _announce(settings: Settings) -> None:
 
     say(f"perhop serves {settings.issuer}")
     for resource in settings.registry.resources.values():
-        where = f"-> {resource.upstream.url}" if resource.upstream else "(no gateway in front)"
+        where = f"-> {resource.upstream.place}" if resource.upstream else "(no gateway in front)"
         say(f"  {resource.name}: {resource.uri} {where}")
     say(f"  health: http://{settings.listen.ops}/readyz")
     if settings.listen.authz is not None:

@@ -60,7 +60,7 @@ async def _resources(files: _Files) -> Rows:
         {
             "name": resource.name,
             "uri": resource.uri,
-            "upstream": resource.upstream.url if resource.upstream else None,
+            "upstream": resource.upstream.place if resource.upstream else None,
             "server_uri": resource.server_uri,
             "credential": resource.upstream.credential.value if resource.upstream else None,
             "owner": resource.owner,

@@ -83,8 +83,8 @@ class LocalCommand:
 class Upstream:
     """The real server behind the gateway, at a `url` or run by a `command`: exactly one of them.
 
-    `resource` is None only for credential kind `none`. Times are in seconds; those of connections and the circuit are
-    for a `url`.
+    `resource` is None only for credential kind `none`. Times are in seconds. `ca_certificates`, PEM, and what is of
+    connections and the circuit are for a `url`.
     """
 
     url: str | None = None
@@ -92,7 +92,7 @@ class Upstream:
     resource: ResourceUri | None
     credential: CredentialKind
     unsafe_open_upstream: bool = False
-    ca_file: str | None = None
+    ca_certificates: str | None = None
     connect_timeout: int = 5
     answer_timeout: int = 120
     circuit_failures: int = 5

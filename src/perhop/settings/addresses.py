@@ -1,4 +1,4 @@
-"""Addresses in settings: the issuer, the listeners, proxies, and where the database lies."""
+"""Addresses in settings: URIs, the issuer, the listeners, proxies, and where the database lies."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from perhop.errors import TargetInvalid
-from perhop.rules.resource_uri import parse_http_uri
+from perhop.rules.resource_uri import HttpUri, parse_http_uri
 from perhop.settings.model import ListenSection
-from perhop.settings.problems import Findings
+from perhop.settings.problems import Findings, dotted
+from perhop.settings.sources import Key
 from perhop.settings.values import Address, Listen
 
 _LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
@@ -89,3 +90,12 @@ def parse_database(text: str, folder: Path, findings: Findings) -> Path | None:
         findings.add(("database",), f"`{path.name}` beside the database is not the database")
         return None
     return path
+
+
+def parse_uri(path: tuple[Key, ...], text: str, findings: Findings) -> HttpUri | None:
+    """The canonical form; None if there is none, and the problem is noted."""
+    try:
+        return parse_http_uri(text)
+    except TargetInvalid as error:
+        findings.add(path, f"`{dotted(path)}` is not a canonical URI: {error.detail}")
+        return None

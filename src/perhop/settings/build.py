@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from perhop.core.owner import Owner
-from perhop.core.resource import CredentialKind, Hop, Resource, Scope, Upstream
-from perhop.errors import TargetInvalid
-from perhop.rules.resource_uri import HttpUri, parse_http_uri, parse_resource_uri
-from perhop.settings.addresses import is_loopback
+from perhop.core.resource import Hop, Resource, Scope
+from perhop.rules.resource_uri import parse_resource_uri
+from perhop.settings.addresses import is_loopback, parse_uri
 from perhop.settings.model import (
     NAME,
     HopSection,
     OwnerSection,
     ResourceSection,
     ScopeSection,
-    UpstreamSection,
 )
 from perhop.settings.problems import Findings, dotted
 from perhop.settings.sources import Key
+from perhop.settings.upstreams import build_upstream
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")  # RFC 6749 §3.3: scope-token
 
@@ -42,19 +42,21 @@ def build_owners(sections: Mapping[str, OwnerSection], findings: Findings) -> di
     }
 
 
-def build_resources(sections: Mapping[str, ResourceSection], findings: Findings) -> dict[str, Resource]:
+def build_resources(sections: Mapping[str, ResourceSection], folder: Path, findings: Findings) -> dict[str, Resource]:
     """Resources; one whose URI does not parse is left out, and the problem is noted."""
-    built = ((name, _build_resource(name, section, findings)) for name, section in sections.items())
+    built = ((name, _build_resource(name, section, folder, findings)) for name, section in sections.items())
     return {name: resource for name, resource in built if resource is not None}
 
 
-def _build_resource(name: str, section: ResourceSection, findings: Findings) -> Resource | None:
+def _build_resource(name: str, section: ResourceSection, folder: Path, findings: Findings) -> Resource | None:
     path = ("resources", name)
     _check_name(path, name, findings)
     uri = parse_uri((*path, "uri"), section.uri, findings)
     if uri is not None and uri.scheme == "http" and not is_loopback(uri.host):
         findings.add((*path, "uri"), f"`{dotted(path)}.uri` must be https: only a loopback address may be http")
-    upstream = None if section.upstream is None else _build_upstream((*path, "upstream"), section.upstream, findings)
+    upstream = None
+    if section.upstream is not None:
+        upstream = build_upstream((*path, "upstream"), section.upstream, folder, findings)
     if uri is None or (section.upstream is not None and upstream is None):
         return None
     return Resource(
@@ -79,37 +81,6 @@ def _build_scopes(path: tuple[Key, ...], sections: Mapping[str, ScopeSection], f
     }
 
 
-def _build_upstream(path: tuple[Key, ...], section: UpstreamSection, findings: Findings) -> Upstream | None:
-    url = parse_uri((*path, "url"), section.url, findings)
-    resource = None
-    if section.resource is not None:
-        resource = parse_uri((*path, "resource"), section.resource, findings)
-        if resource is None:
-            return None
-    if url is None:
-        return None
-    kind = section.credential.kind
-    if kind.is_token and resource is None:
-        findings.add(path, f"`{dotted(path)}` has no `resource`: the audience of the tokens that it is sent")
-    if kind is CredentialKind.NONE and not is_loopback(url.host) and not section.unsafe_open_upstream:
-        findings.add(
-            (*path, "credential"),
-            f"`{dotted(path)}.credential` is `none` for a server that is not on this machine",
-            "use `kind: exchange`; `unsafe_open_upstream: true` leaves the server open to whoever reaches it",
-        )
-    if kind.is_token and url.scheme == "http" and not is_loopback(url.host):
-        findings.add(
-            (*path, "url"),
-            f"`{dotted(path)}.url` must be https, since tokens are sent there: only a loopback address may be http",
-        )
-    return Upstream(
-        url=str(url),
-        resource=None if resource is None else parse_resource_uri(str(resource)),
-        credential=kind,
-        unsafe_open_upstream=section.unsafe_open_upstream,
-    )
-
-
 def build_hops(sections: Iterable[HopSection]) -> tuple[Hop, ...]:
     """Hops, as they stand."""
     return tuple(
@@ -120,15 +91,6 @@ def build_hops(sections: Iterable[HopSection]) -> tuple[Hop, ...]:
         )
         for section in sections
     )
-
-
-def parse_uri(path: tuple[Key, ...], text: str, findings: Findings) -> HttpUri | None:
-    """The canonical form; None if there is none, and the problem is noted."""
-    try:
-        return parse_http_uri(text)
-    except TargetInvalid as error:
-        findings.add(path, f"`{dotted(path)}` is not a canonical URI: {error.detail}")
-        return None
 
 
 def _check_name(path: tuple[Key, ...], name: str, findings: Findings) -> None:

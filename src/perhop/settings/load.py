@@ -19,10 +19,11 @@ from perhop.settings.authz import parse_authz
 from perhop.settings.build import build_hops, build_owners, build_resources
 from perhop.settings.clients import build_clients
 from perhop.settings.environment import overlay
-from perhop.settings.model import File
+from perhop.settings.model import INHERITED, File
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
 from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
+from perhop.settings.upstreams import ONLY_WITH_COMMAND, ONLY_WITH_URL
 from perhop.settings.values import Export, Settings
 
 REDACTED = "(redacted)"
@@ -64,10 +65,20 @@ def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         shown["listen"]["authz_secret"] = REDACTED
     for resource in shown["resources"].values():
         if "upstream" in resource:
-            # A key that a server wants in its query is a secret to us as well.
-            url, mark, _ = resource["upstream"]["url"].partition("?")
-            resource["upstream"]["url"] = url + (mark and f"{mark}{REDACTED}")
+            _redact_upstream(resource["upstream"])
     return shown
+
+
+def _redact_upstream(upstream: dict[str, Any]) -> None:
+    """Take the secrets out, and the defaults that do not go with what it is."""
+    for key in ONLY_WITH_URL if "command" in upstream else ONLY_WITH_COMMAND:
+        upstream.pop(key, None)
+    if "url" in upstream:
+        # A key that a server wants in its query is a secret to us as well.
+        url, mark, _ = upstream["url"].partition("?")
+        upstream["url"] = url + (mark and f"{mark}{REDACTED}")
+    if "environment" in upstream:
+        upstream["environment"] = dict.fromkeys(upstream["environment"], REDACTED)
 
 
 def render(shown: Mapping[str, Any]) -> str:
@@ -80,10 +91,10 @@ def _load(path: Path, environ: Mapping[str, str]) -> tuple[Findings, Settings | 
     file = parse_shape(findings)
     if file is None:
         return findings, None
-    return findings, _settings(path, file, findings)
+    return findings, _settings(path, file, environ, findings)
 
 
-def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
+def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Findings) -> Settings | None:
     folder = path.absolute().parent
     check_issuer(file.issuer, findings)
     listen = parse_listen(file.listen, findings)
@@ -91,7 +102,7 @@ def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
     database_path = parse_database(file.database, folder, findings)
     networks = parse_networks(file.forwarded_from, findings)
     owners = build_owners(file.owners, findings)
-    resources = build_resources(file.resources, findings)
+    resources = build_resources(file.resources, folder, findings)
     clients = build_clients(file.clients, folder, findings)
     hops = build_hops(file.hops)
     check_agreement(file, resources, findings)
@@ -111,6 +122,7 @@ def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
             Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)
             for name, each in file.exports.items()
         ),
+        inherited={name: environ[name] for name in INHERITED if name in environ},
         registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
     )
 

@@ -18,6 +18,10 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of owners, resources and tenants: they stand in policies and as `RESOURCE/TOOL`, so they hold no `/`."""
 
 
+INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+"""The only variables of our own environment that a local server gets to see."""
+
+
 def _date(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         try:
@@ -29,6 +33,7 @@ def _date(value: object) -> object:
 
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
 Name = Annotated[str, Field(pattern=NAME)]
+Seconds = Annotated[int, Field(ge=1, le=86400)]
 Day = Annotated[date, BeforeValidator(_date, json_schema_input_type=str)]
 
 
@@ -101,9 +106,20 @@ class CredentialSection(Section):
 
 
 class UpstreamSection(Section):
-    """The real MCP server behind the gateway."""
+    """The real MCP server behind the gateway: at a `url`, or run by a `command`."""
 
-    url: Text = Field(description="where the gateway sends calls")
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["url"]}, {"required": ["command"]}]})
+
+    url: Text | None = Field(
+        default=None, description="where the gateway sends calls; required unless there is a `command`"
+    )
+    command: list[Text] | None = Field(
+        default=None,
+        min_length=1,
+        description="a local server, which the gateway runs and speaks with over its standard streams: the program and "
+        "its arguments, without a shell. It gets no token, so `credential` must be `kind: none`. Put no secret here: "
+        "every list of processes shows it",
+    )
     resource: Text | None = Field(
         default=None, description="the audience of the tokens that the gateway presents; required unless `kind: none`"
     )
@@ -112,6 +128,49 @@ class UpstreamSection(Section):
         default=False,
         description="forward although the self-test does not show that the upstream refuses tokens of others, and "
         "allow `kind: none` for an upstream that is not on this machine: whoever reaches it may call it past Perhop",
+    )
+    answer_timeout: Seconds = Field(
+        default=120,
+        description="seconds until the answer to a call has to begin: over HTTP its head, from a `command` the first "
+        "message for the call",
+    )
+    ca_file: Text | None = Field(
+        default=None,
+        description="with `url`: a PEM file of the certificates that are believed instead of the system's",
+    )
+    connect_timeout: Seconds = Field(default=5, description="with `url`: seconds until a connection has to be there")
+    circuit_failures: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="with `url`: after so many failures in a row the upstream is left alone for a while",
+    )
+    circuit_seconds: Seconds = Field(
+        default=5, description="with `url`: so many seconds; then one call tries whether it is back"
+    )
+    folder: Text | None = Field(
+        default=None, description="with `command`: where it runs; default: the folder of this file"
+    )
+    environment: dict[str, str] = Field(
+        default={},
+        description="with `command`: its environment variables, which are taken for secrets. Besides these it sees "
+        f"{', '.join(f'`{name}`' for name in INHERITED)} of ours and nothing else",
+    )
+    environment_file: Text | None = Field(
+        default=None, description="with `command`: a file of further variables, a line `NAME=value` each"
+    )
+    start_timeout: Seconds = Field(
+        default=30, description="with `command`: seconds until a process has to answer for the first time"
+    )
+    max_sessions: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="with `command`: how many sessions, each with a process of its own, a server of a revision with a "
+        "handshake may have at once",
+    )
+    session_idle: Seconds = Field(
+        default=600, description="with `command`: seconds after which a session that nobody uses is ended"
     )
 
 

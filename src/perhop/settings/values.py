@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -66,7 +67,10 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed."""
+    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed.
+
+    `inherited` are the harmless variables of our own environment that local servers get to see.
+    """
 
     file: Path
     folder: Path
@@ -77,6 +81,7 @@ class Settings:
     max_call: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
     exports: tuple[Export, ...]
+    inherited: Mapping[str, str]
     registry: Registry
 
     @property

@@ -12,11 +12,12 @@ from perhop.errors import AnswerTooLong, AnswerUnfit, ToolsNotListed
 from perhop.gateway.own_tokens import list_own
 from perhop.gateway.tool_listing import Listing, Outcome
 from perhop.gateway.tool_review import ListedTools, read_listed
-from perhop.gateway.upstream.http import HttpUpstream, open_session
-from perhop.gateway.upstream.interface import Upstream
+from perhop.gateway.upstream.interface import Condition, Upstream
 from perhop.wiring.plane import Plane
+from perhop.wiring.upstreams import Upstreams
 
 PATIENCE_SECONDS = 30.0
+STARTING_SECONDS = 0.05
 
 
 async def list_tools_of(plane: Plane, resource: Resource) -> ListedTools:
@@ -41,12 +42,17 @@ async def _way_to(plane: Plane, resource: Resource) -> AsyncIterator[Upstream]:
     if running is not None:
         yield running
         return
-    assert resource.upstream is not None
-    session = open_session()
+    upstreams = Upstreams(inherited=plane.settings.inherited)
     try:
-        yield HttpUpstream(resource.upstream.place, session)
+        prepared = upstreams.prepare([resource])
+        prepared.take()
+        way = prepared.ways[resource.name]
+        is_local = resource.upstream is not None and resource.upstream.command is not None
+        while is_local and way.state.condition is Condition.STARTING:  # noqa: ASYNC110 - a state wakes nobody
+            await asyncio.sleep(STARTING_SECONDS)
+        yield way
     finally:
-        await session.close()
+        await upstreams.aclose()
 
 
 def _check_whole(listing: Listing, resource: Resource, *, is_serving: bool) -> None:

@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, assert_never
 
-import aiohttp
-
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.issuer import Issuer
@@ -31,12 +29,13 @@ from perhop.gateway.readiness import Readiness, Verdict
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
-from perhop.gateway.upstream.http import HttpUpstream, open_session
+from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.policy.engine import PolicyEngine
 from perhop.rules.revocation import Revocation
 from perhop.settings import Settings
 from perhop.settings.values import AuthzAddress, AuthzSocket
 from perhop.wiring.plane import Plane
+from perhop.wiring.upstreams import Upstreams
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -75,10 +74,10 @@ class Traffic:
     Follows the plane: `prepare` builds the gates of another configuration, and what it returns puts them in place.
     """
 
-    def __init__(self, plane: Plane, session: aiohttp.ClientSession, exchanger: HopExchanger) -> None:
+    def __init__(self, plane: Plane, upstreams: Upstreams, exchanger: HopExchanger) -> None:
         self.plane = plane
         self.gates: tuple[Gate, ...] = ()
-        self._session = session
+        self._upstreams = upstreams
         self._exchanger = exchanger
         # A gate that was replaced is watched as long as a call of its time runs.
         self._watches: weakref.WeakSet[RevocationWatch] = weakref.WeakSet()
@@ -99,16 +98,21 @@ class Traffic:
         Calls on their way end with the gates they began with; streams that have no end of their own are cut there.
         """
         before = {gate.resource.name: gate for gate in self.gates}
+        resources = settings.registry.resources
+        prepared = self._upstreams.prepare(resources.values())
         gates = tuple(
-            self._gate(resource, settings, policy, before.get(resource.name))
-            for resource in settings.registry.resources.values()
-            if resource.upstream is not None
+            self._gate(resources[name], way, settings, policy, before.get(name)) for name, way in prepared.ways.items()
         )
         if self._works:
             untested = [gate for gate in gates if gate.readiness.verdict is Verdict.UNTESTED]
-            await asyncio.gather(*(self._self_test(gate).run() for gate in untested))
+            try:
+                await asyncio.gather(*(self._self_test(gate).run() for gate in untested))
+            except BaseException:
+                prepared.drop()
+                raise
 
         def change_over() -> None:
+            prepared.take()
             for gate in self.gates:
                 gate.revoked.supersede("another configuration is in force")
             self.gates = gates
@@ -159,7 +163,9 @@ class Traffic:
             catalogue=gate.catalogue,
         )
 
-    def _gate(self, resource: Resource, settings: Settings, policy: PolicyEngine, before: Gate | None) -> Gate:
+    def _gate(
+        self, resource: Resource, way: OpenUpstream, settings: Settings, policy: PolicyEngine, before: Gate | None
+    ) -> Gate:
         """The gate of a resource; what was learned of the same upstream before goes along."""
         assert resource.upstream is not None
         plane = self.plane
@@ -175,7 +181,7 @@ class Traffic:
             policy=policy,
             exchanger=self._exchanger,
             journal=plane.journal,
-            upstream=HttpUpstream(resource.upstream.place, self._session),
+            upstream=way,
             readiness=same.readiness if same else Readiness(resource.upstream),
             sealer=SessionSealer(
                 (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
@@ -231,9 +237,9 @@ def _verdict(gate: Gate) -> str:
 async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
     """Build the gates; they take calls while the block runs, and go along when the plane goes by another file."""
     async with contextlib.AsyncExitStack() as stack:
-        session = open_session()
-        stack.push_async_callback(session.close)
-        traffic = Traffic(plane, session, HopExchanger(plane.current_issuer))
+        upstreams = Upstreams(inherited=plane.settings.inherited)
+        stack.push_async_callback(upstreams.aclose)
+        traffic = Traffic(plane, upstreams, HopExchanger(plane.current_issuer))
         stack.callback(plane.issuer.revoker.subscribe(traffic.on_revocation))
         put_in_place = await traffic.prepare(plane.settings, plane.policy)
         put_in_place()

@@ -45,7 +45,6 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         ("expires: 2027-01-31", "expires: 2027-02-30", 0, "is not a day of the calendar"),
         ("expires: 2027-01-31", "expires: 20270131", 0, "must be a day"),
         ("tenant: acme", "tenant: a/b", 0, "must be a name"),
-        ("      url: http://127.0.0.1:9001/mcp", "      command: [server]", 0, "unknown key `command`"),
         # ownership
         ("    owner: travel-team\n    tenant", "    tenant", -2, "`resources.calendar` has no `owner` (owner.miss"),
         ("    owner: travel-team\n    purpose", "    purpose", -1, "`clients.trip-planner` has no `owner` (owner.miss"),

@@ -18,9 +18,6 @@ from perhop.gateway.upstream.framing import MAX_LINE_BYTES, LineSplitter
 from perhop.gateway.upstream.orphan_watch import OrphanWatch
 from perhop.gateway.upstream.server_log import ServerLog
 
-INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
-"""The only variables of our own environment that a server gets to see."""
-
 GRACE_SECONDS = 2.0
 """For each of two steps: after its input was closed, and after SIGTERM."""
 
@@ -30,12 +27,6 @@ LAST_WORDS_SECONDS = 0.2
 MAX_UNREAD_BYTES = 8 * 1024 * 1024
 MAX_LOG_LINE_BYTES = 8 * 1024
 _CHUNK_BYTES = 64 * 1024
-
-
-def child_environment(command: LocalCommand, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a server's environment is: a few harmless variables, and what the configuration says."""
-    inherited = {name: environ[name] for name in INHERITED if name in environ}
-    return inherited | {name: value.reveal() for name, value in command.environment.items()}
 
 
 class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
@@ -65,9 +56,9 @@ class Child:
 
     @classmethod
     async def start(
-        cls, command: LocalCommand, *, environ: Mapping[str, str], watch: OrphanWatch, log: ServerLog
+        cls, command: LocalCommand, *, inherited: Mapping[str, str], watch: OrphanWatch, log: ServerLog
     ) -> Child:
-        """Start the command.
+        """Start the command. Its environment is what it inherits, as given here, and what its configuration says.
 
         Raises: UpstreamUnavailable
         """
@@ -80,18 +71,18 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=command.folder,
-                env=child_environment(command, environ),
+                env={**inherited, **{name: value.reveal() for name, value in command.environment.items()}},
                 start_new_session=True,
             )
         except OSError as error:
             raise UpstreamUnavailable(f"cannot start `{command.words[0]}`: {error.strerror}") from error
-        watch.add(transport.get_pid() or 0)
+        watch.add(transport.get_pid())
         return cls(transport, streams, watch, log)
 
     @property
     def pid(self) -> int:
         """The process, and the group and session that it leads."""
-        return self._transport.get_pid() or 0
+        return self._transport.get_pid()
 
     @property
     def exit_code(self) -> int | None:
@@ -137,8 +128,10 @@ class Child:
             self._signal(signal.SIGTERM)
             await self._has_exited()
         self._signal(signal.SIGKILL)
-        await self._streams.exited.wait()
-        self._watch.remove(self.pid)
+        if await self._has_exited():
+            self._watch.remove(self.pid)
+        else:
+            self.complain("does not end, not even when it is killed")
         self._logging.cancel()
         await asyncio.gather(self._logging, return_exceptions=True)
         self._transport.close()

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from perhop.errors import AnswerUnfit, UpstreamUnavailable
 from perhop.gateway.upstream.child import Child
@@ -43,18 +43,28 @@ MAX_REMEMBERED = 1_000
 LONG_LINE = 256 * 1024
 """Longer ones are parsed beside the event loop."""
 
+T = TypeVar("T")
+
 Unlabelled = Callable[[Asked | Notified], None]
+Hung = Callable[[], None]
 
 
 class PendingCall:
     """One call that the server has not answered yet. `is_left`: nobody waits for it any more."""
 
-    def __init__(self, method: str, labels: Labels) -> None:
+    def __init__(self, method: str, labels: Labels, *, heard_before: int) -> None:
         self.method = method
         self.labels = labels
+        self.heard_before = heard_before
         self.mailbox = Mailbox()
         self.answer: Mapping[str, Any] | None = None
         self.is_left = False
+        self.is_cancelled = False
+
+    @property
+    def has_only_its_answer(self) -> bool:
+        """True once the answer has come and was the last thing taken out of the mailbox."""
+        return self.answer is not None and self.mailbox.is_empty
 
 
 class Conversation:
@@ -64,10 +74,12 @@ class Conversation:
         self._child = child
         self._unlabelled = unlabelled
         self._pending: dict[int, PendingCall] = {}
+        self._cancelled: OrderedDict[int, None] = OrderedDict()
         self._tokens: OrderedDict[int, Labels] = OrderedDict()
         self._numbers = itertools.count(1)
         self._over: UpstreamUnavailable | None = None
-        self.heard = 0
+        self._heard = 0
+        self._doubting: asyncio.Task[None] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -87,14 +99,26 @@ class Conversation:
         if len(self._pending) >= MAX_PENDING:
             raise UpstreamUnavailable("too many calls that the server has not answered")
         labels = labels_for(message, next(self._numbers))
-        call = PendingCall(message["method"], labels)
+        call = PendingCall(message["method"], labels, heard_before=self._heard)
         self._write(with_our_labels(message, labels))
         self._pending[labels.ours] = call
         if labels.progress_token is not None:
-            self._tokens[labels.ours] = labels
-            if len(self._tokens) > MAX_REMEMBERED:
-                self._tokens.popitem(last=False)
+            _remember(self._tokens, labels.ours, labels)
         return call
+
+    async def answer(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send a request and wait for its answer alone; what else comes for it is dropped.
+
+        Raises: UpstreamUnavailable
+        """
+        call = self.ask(message)
+        try:
+            while not call.has_only_its_answer:
+                await call.mailbox.take()
+        finally:
+            self.leave(call, cancels=False)
+        assert call.answer is not None
+        return call.answer
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send a notification, or a response to what the server has asked, as it is.
@@ -111,6 +135,7 @@ class Conversation:
         for call in self.calls:
             if call.labels.rpc_id == rpc_id and type(call.labels.rpc_id) is type(rpc_id):
                 self._write(_cancelled(call.labels.ours, reason))
+                call.is_cancelled = True
 
     def leave(self, call: PendingCall, *, cancels: bool) -> None:
         """Nobody waits for this call any more; the server is told if leaving means to cancel."""
@@ -118,11 +143,34 @@ class Conversation:
             return
         call.is_left = True
         call.mailbox.finish()
-        if cancels and not self.is_over:
-            try:
-                self._write(_cancelled(call.labels.ours, None))
-            except UpstreamUnavailable as error:
-                self._child.complain(f"was not told that a call is cancelled: {error}")
+        if not (cancels or call.is_cancelled):
+            return
+        # A call that was cancelled is rightly never answered, so it does not stay among those that will be.
+        del self._pending[call.labels.ours]
+        _remember(self._cancelled, call.labels.ours, None)
+        if call.is_cancelled:
+            return
+        try:
+            self._write(_cancelled(call.labels.ours, None))
+        except UpstreamUnavailable as error:
+            self._child.complain(f"was not told that a call is cancelled: {error}")
+
+    def doubt(self, call: PendingCall, question: Mapping[str, Any], *, seconds: float, hung: Hung) -> None:
+        """A call ran out of time. If nothing was heard meanwhile, ask for a sign of life; `hung` if none comes."""
+        if call.heard_before != self._heard or self._doubting is not None or self.is_over:
+            return
+        self._doubting = asyncio.create_task(self._ask_for_a_sign(question, seconds, hung))
+
+    async def _ask_for_a_sign(self, question: Mapping[str, Any], seconds: float, hung: Hung) -> None:
+        heard = self._heard
+        try:
+            async with asyncio.timeout(seconds):
+                await self.answer(question)
+        except (TimeoutError, UpstreamUnavailable):
+            if self._heard == heard and not self.is_over:
+                hung()
+        finally:
+            self._doubting = None
 
     async def run(self) -> None:
         """Read what the server says until it ends; then every open call has failed."""
@@ -136,7 +184,7 @@ class Conversation:
                 except AnswerUnfit as unfit:
                     self._ignore(unfit.detail)
                     continue
-                self.heard += 1
+                self._heard += 1
                 self._route(read)
         finally:
             self.break_off("the server has ended")
@@ -145,6 +193,8 @@ class Conversation:
         """Take nothing new, and fail what is open."""
         if self._over is None:
             self._over = UpstreamUnavailable(why)
+        if self._doubting is not None:
+            self._doubting.cancel()
         pending, self._pending = self._pending, {}
         for call in pending.values():
             call.mailbox.break_off(self._over)
@@ -161,7 +211,8 @@ class Conversation:
     def _answer(self, answered: Answered) -> None:
         call = self._pending.pop(answered.id, None)
         if call is None:
-            self._ignore("an answer to nothing that was asked")
+            if answered.id not in self._cancelled:
+                self._ignore("an answer to nothing that was asked")
             return
         if call.is_left:
             return
@@ -184,15 +235,15 @@ class Conversation:
             del self._pending[call.labels.ours]
 
     def _notify_progress(self, notified: Notified, token: int) -> None:
-        labels = self._tokens.get(token)
-        if labels is None:
+        call = self._pending.get(token)
+        labels = self._tokens.get(token) if call is None else call.labels
+        if labels is None or labels.progress_token is None:
             self._ignore("progress of nothing that was asked")
             return
         restored = notification_with_their_labels(notified, labels)
-        call = self._pending.get(token)
         if call is not None:
             call.mailbox.put(render_json(restored))
-        else:
+        elif token not in self._cancelled:
             # Work may go on after the answer, as a task's does.
             self._unlabelled(Notified(notified.method, restored["params"], restored))
 
@@ -203,6 +254,12 @@ class Conversation:
 
     def _ignore(self, what: str) -> None:
         self._child.complain(f"wrote {what}; it is ignored")
+
+
+def _remember(kept: OrderedDict[int, T], ours: int, value: T) -> None:
+    kept[ours] = value
+    if len(kept) > MAX_REMEMBERED:
+        kept.popitem(last=False)
 
 
 def _cancelled(ours: int, reason: object) -> dict[str, Any]:

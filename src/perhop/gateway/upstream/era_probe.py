@@ -14,7 +14,7 @@ from typing import Any
 from perhop.errors import UpstreamUnavailable
 from perhop.gateway.upstream.conversation import Conversation
 from perhop.rules.mcp_message import CAPABILITIES_KEY, VERSION_KEY
-from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS, Era
+from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
 
 PROBE_SECONDS = 5.0
 """A server of the handshake era may not answer the probe at all; a starter may still be fetching the server."""
@@ -25,59 +25,74 @@ _META = {
     CAPABILITIES_KEY: {},
     "io.modelcontextprotocol/clientInfo": _CLIENT,
 }
-_DISCOVER = {"jsonrpc": "2.0", "id": "discover", "method": "server/discover", "params": {"_meta": _META}}
+DISCOVER = {"jsonrpc": "2.0", "id": "discover", "method": "server/discover", "params": {"_meta": _META}}
 _INITIALIZE = {
     "jsonrpc": "2.0",
     "id": "initialize",
     "method": "initialize",
     "params": {"protocolVersion": LEGACY_REVISIONS[0], "capabilities": {}, "clientInfo": _CLIENT},
 }
+PING = {"jsonrpc": "2.0", "id": "ping", "method": "ping"}
+"""For the handshake era, as `DISCOVER` for the other: a question that every server answers at once."""
+
 _INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 Answer = asyncio.Task[Mapping[str, Any]]
 
+Agreed = str
+"""The revision that a handshake came to."""
 
-async def meet(conversation: Conversation, *, seconds: float, discovers: bool) -> Era:
-    """Find out the server's era; where that is the handshake's, the handshake is done afterwards.
+
+async def meet(conversation: Conversation, *, seconds: float, discovers: bool) -> Agreed | None:
+    """Find out the server's era: None for the stateless one, else the handshake is done and has come to a revision.
 
     `discovers` is False for a server that did not survive being asked for a discovery.
 
     Raises: UpstreamUnavailable
     """
-    discovering = _ask(conversation, _DISCOVER) if discovers else None
+    discovering = _ask(conversation, DISCOVER) if discovers else None
     opening: Answer | None = None
     try:
         async with asyncio.timeout(seconds):
             if discovering is not None:
                 await asyncio.wait({discovering}, timeout=PROBE_SECONDS)
                 if _is_modern(discovering):
-                    return Era.MODERN
+                    return None
             opening = _ask(conversation, _INITIALIZE)
             # The answer to the probe may come late; it counts as long as the handshake has not been answered.
             both = {each for each in (discovering, opening) if each is not None and not each.done()}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if discovering is not None and _is_modern(discovering):
-                return Era.MODERN
-            _check_handshake(await opening)
+                return None
+            answer = await opening
     except TimeoutError:
         raise UpstreamUnavailable(f"it did not answer within {seconds:g} s") from None
     finally:
         for each in (discovering, opening):
             if each is not None:
                 each.cancel()
+    revision = _agreed(answer)
+    if revision is None:
+        said = json.dumps(answer.get("error") or answer.get("result"))[:200]
+        raise UpstreamUnavailable(f"it takes no handshake of a revision that is served here, and answers {said}")
     conversation.tell(_INITIALIZED)
-    return Era.LEGACY
+    return revision
+
+
+async def takes_handshake(conversation: Conversation, *, seconds: float) -> bool:
+    """True if a process of the server that was asked nothing else takes a handshake of a revision that is served here.
+
+    Raises: UpstreamUnavailable
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return _agreed(await conversation.answer(_INITIALIZE)) is not None
+    except TimeoutError:
+        raise UpstreamUnavailable(f"it did not answer a handshake within {seconds:g} s") from None
 
 
 def _ask(conversation: Conversation, message: Mapping[str, Any]) -> Answer:
-    return asyncio.create_task(_answer(conversation, message))
-
-
-async def _answer(conversation: Conversation, message: Mapping[str, Any]) -> Mapping[str, Any]:
-    call = conversation.ask(message)
-    while call.answer is None or not call.mailbox.is_empty:
-        await call.mailbox.take()
-    return call.answer
+    return asyncio.create_task(conversation.answer(message))
 
 
 def _is_modern(discovering: Answer) -> bool:
@@ -103,10 +118,8 @@ def _supported(error: object) -> object:
     return data.get("supported") if isinstance(data, dict) else None
 
 
-def _check_handshake(answer: Mapping[str, Any]) -> None:
+def _agreed(answer: Mapping[str, Any]) -> Agreed | None:
+    """The revision that the server answered a handshake with; None if it refuses, or names none that is served here."""
     result = answer.get("result")
-    if not isinstance(result, dict):
-        raise UpstreamUnavailable("it takes neither a discovery nor a handshake")
-    revision = result.get("protocolVersion")
-    if revision not in LEGACY_REVISIONS:
-        raise UpstreamUnavailable(f"it speaks {json.dumps(revision)[:100]}, which is not served here")
+    revision = result.get("protocolVersion") if isinstance(result, dict) else None
+    return revision if revision in LEGACY_REVISIONS else None

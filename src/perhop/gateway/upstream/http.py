@@ -25,6 +25,7 @@ from perhop.core.call import Headers
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.circuit import Circuit
 from perhop.gateway.upstream.interface import Condition, StateKeeper, UpstreamReply, UpstreamState
+from perhop.rules.mcp_methods import Era
 
 IDLE_CONNECTION_SECONDS = 3.0
 """Shorter than common servers keep a connection: a request is not sent into one that is just being closed."""
@@ -48,7 +49,7 @@ class Patience:
 
 def open_session() -> aiohttp.ClientSession:
     """The client session that all upstreams of a process share. Closed by whoever opened it."""
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         # A cap on connections would let a few open streams starve every call.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -56,6 +57,9 @@ def open_session() -> aiohttp.ClientSession:
         skip_auto_headers=_NEVER_ADDED,
         trust_env=False,
     )
+    # It would send a GET or DELETE a second time that broke off in a connection of the pool, token and all.
+    session._retry_connection = False
+    return session
 
 
 class HttpUpstream:
@@ -82,6 +86,11 @@ class HttpUpstream:
     @property
     def state(self) -> UpstreamState:
         return self._keeper.state
+
+    @property
+    def eras(self) -> frozenset[Era]:
+        """Nothing is known: what a server over HTTP speaks, only its answers show."""
+        return frozenset()
 
     async def close(self, *, within: float = 0.0) -> None:
         """Nothing to close: connections are the session's, and a call on its way ends by itself."""
@@ -141,12 +150,9 @@ class HttpUpstream:
         )
 
 
-def load_tls(ca_file: str) -> ssl.SSLContext:
-    """A client's TLS that believes these certificates, and not the system's.
-
-    Raises: OSError, ssl.SSLError
-    """
-    return ssl.create_default_context(cafile=ca_file)
+def tls_trusting(ca_certificates: str) -> ssl.SSLContext:
+    """A client's TLS that believes these certificates, and not the system's."""
+    return ssl.create_default_context(cadata=ca_certificates)
 
 
 def _unavailable(error: Exception) -> UpstreamUnavailable | AnswerTooLong:

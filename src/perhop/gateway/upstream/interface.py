@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from perhop.core.call import Headers
+from perhop.rules.mcp_methods import Era
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,11 @@ class OpenUpstream(Upstream, Protocol):
 
     @property
     def state(self) -> UpstreamState: ...
+
+    @property
+    def eras(self) -> frozenset[Era]:
+        """Every era that its server is known to speak; empty while that is not known for each of them."""
+        ...
 
     async def close(self, *, within: float = 0.0) -> None:
         """Take nothing new, let what runs end for so many seconds, then end it. May be called more than once."""

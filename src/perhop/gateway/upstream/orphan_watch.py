@@ -30,6 +30,12 @@ class OrphanWatch:
     def __init__(self) -> None:
         self._shell: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
+        self._groups: set[int] = set()
+
+    @property
+    def pid(self) -> int | None:
+        """The shell that watches; None while there is nobody to watch."""
+        return None if self._shell is None else self._shell.pid
 
     async def start(self) -> None:
         """Have the watch running before there is anybody to watch. Raises: OSError."""
@@ -47,13 +53,18 @@ class OrphanWatch:
                     env={"PATH": "/usr/bin:/bin"},
                     start_new_session=True,
                 )
+                # A watch that was ended by somebody leaves its groups to the next.
+                for group in self._groups:
+                    self._tell(f"+ {group}\n")
 
     def add(self, group: int) -> None:
         """Watch over this process group."""
+        self._groups.add(group)
         self._tell(f"+ {group}\n")
 
     def remove(self, group: int) -> None:
         """This group has ended; its number may come to mean another."""
+        self._groups.discard(group)
         self._tell(f"- {group}\n")
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from typing import NoReturn
 from perhop.errors import Unavailable, UpstreamUnavailable
 from perhop.gateway.upstream.child import Child
 from perhop.gateway.upstream.conversation import Conversation
-from perhop.gateway.upstream.era_probe import meet
+from perhop.gateway.upstream.era_probe import Agreed, meet, takes_handshake
 from perhop.gateway.upstream.framing import Asked, Notified
 from perhop.gateway.upstream.interface import Condition, StateKeeper
 from perhop.rules.mcp_methods import Era
@@ -26,9 +26,6 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 STEADY_SECONDS = 60.0
 """A process that lived so long is started again after the first pause."""
-
-UNANSWERED_IN_A_ROW = 3
-"""Calls that ran out of time while the process said nothing at all: it hangs, and is ended."""
 
 METHOD_NOT_FOUND = -32601
 
@@ -47,50 +44,73 @@ class Standing:
         self._start_seconds = start_seconds
         self._child: Child | None = None
         self._conversation: Conversation | None = None
-        self._era: Era | None = None
+        self._met: Conversation | Agreed | None = None
         self._discovers = True
-        self._unanswered = (0, 0)
+        self._is_bilingual: bool | None = None
+        self._trying = asyncio.Lock()
         self._ends: set[asyncio.Task[None]] = set()
 
-    def check_up(self) -> Era:
-        """The era that the server speaks.
+    @property
+    def pid(self) -> int | None:
+        """The process that stands; None while there is none."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def eras(self) -> frozenset[Era]:
+        """Every era that the server speaks; empty while that is not known for each of them."""
+        match self._met:
+            case Conversation() if self._is_bilingual is not None:
+                return frozenset(Era) if self._is_bilingual else frozenset({Era.MODERN})
+            case str():
+                return frozenset({Era.LEGACY})
+            case _:
+                return frozenset()
+
+    def met(self) -> Conversation | Agreed:
+        """The conversation that all callers share; of a server of the handshake era, the revision that it speaks.
 
         Raises: UpstreamUnavailable
         """
-        if self._era is None:
+        if self._met is None:
             raise UpstreamUnavailable(self._keeper.state.problem or "the server is being started")
-        return self._era
+        return self._met
 
-    def shared(self) -> Conversation | None:
-        """The conversation that all callers share; None with a server of the handshake era.
+    async def takes_handshakes(self) -> bool:
+        """True if a process of its own gives a session: always in the handshake era, and with a server of both eras.
+
+        A server of the stateless era is tried once, with a process of its own and a handshake of ours: what a caller
+        sends must not be what decides for all.
 
         Raises: UpstreamUnavailable
         """
-        match self.check_up():
-            case Era.MODERN:
-                return self._conversation
-            case Era.LEGACY:
-                return None
+        if not isinstance(self.met(), Conversation):
+            return True
+        async with self._trying:
+            if self._is_bilingual is None:
+                self._is_bilingual = await self._try_handshake()
+            return self._is_bilingual
 
-    def unanswered(self, conversation: Conversation) -> None:
-        """A call ran out of time. After some in a row without a sign of life the process is ended, and started anew."""
-        if conversation is not self._conversation or self._child is None:
-            return
-        heard, count = self._unanswered
-        count = count + 1 if heard == conversation.heard else 1
-        self._unanswered = (conversation.heard, count)
-        if count >= UNANSWERED_IN_A_ROW:
+    def end(self, conversation: Conversation) -> None:
+        """The server hangs in this conversation: end its process, and start another."""
+        if conversation is self._conversation and self._child is not None:
             conversation.break_off("the server hangs")
-            ending = asyncio.create_task(self._child.end())
-            self._ends.add(ending)
-            ending.add_done_callback(self._ends.discard)
+            self._end_beside(self._child)
+
+    async def ended(self) -> None:
+        """Return when every process has ended, once `run` has."""
+        while self._ends:
+            await asyncio.wait(self._ends)
 
     async def run(self) -> NoReturn:
         """Keep a process standing; what ends it, and each new start, is logged."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             began = time.monotonic()
-            problem = await self._live()
+            try:
+                problem = await self._live()
+            except Exception:
+                _log.exception("`%s`: keeping it up failed", self._name)
+                problem = "keeping it up failed"
             self._keeper.become(Condition.FAILED, problem)
             if time.monotonic() - began >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
@@ -106,11 +126,14 @@ class Standing:
             return error.detail
         conversation = Conversation(child, unlabelled=self._unlabelled)
         reading = asyncio.create_task(conversation.run())
-        self._child, self._conversation, self._unanswered = child, conversation, (0, 0)
+        self._child, self._conversation = child, conversation
+        trial: asyncio.Task[bool] | None = None
         try:
-            self._era = await meet(conversation, seconds=self._start_seconds, discovers=self._discovers)
+            agreed = await meet(conversation, seconds=self._start_seconds, discovers=self._discovers)
+            self._met = agreed or conversation
             self._keeper.become(Condition.UP)
-            _log.info("`%s` is up: process %d, %s", self._name, child.pid, _ERAS[self._era])
+            _log.info("`%s` is up: process %d, %s", self._name, child.pid, _MODERN if agreed is None else _LEGACY)
+            trial = asyncio.create_task(self.takes_handshakes())
             await reading
             problem = ""
         except Unavailable as error:
@@ -118,16 +141,34 @@ class Standing:
             self._discovers = not self._discovers
             problem = error.detail
         finally:
-            self._era = self._conversation = self._child = None
+            self._met = self._conversation = self._child = None
             conversation.break_off("the server has ended")
-            reading.cancel()
+            for task in (reading, trial):
+                if task is not None:
+                    task.cancel()
             await child.end()
+            await asyncio.gather(*(task for task in (reading, trial) if task is not None), return_exceptions=True)
         code = child.exit_code
         return problem or f"it ended with {code}"
 
+    async def _try_handshake(self) -> bool:
+        child = await self._start()
+        conversation = Conversation(child, unlabelled=lambda _: None)
+        reading = asyncio.create_task(conversation.run())
+        try:
+            return await takes_handshake(conversation, seconds=self._start_seconds)
+        finally:
+            reading.cancel()
+            self._end_beside(child)
+
+    def _end_beside(self, child: Child) -> None:
+        ending = asyncio.create_task(child.end())
+        self._ends.add(ending)
+        ending.add_done_callback(self._ends.discard)
+
     def _unlabelled(self, message: Asked | Notified) -> None:
         """What the server says to nobody: not delivered, since it could be meant for anybody."""
-        if isinstance(message, Notified) or self._conversation is None or self._era is not Era.LEGACY:
+        if isinstance(message, Notified) or self._conversation is None or isinstance(self._met, Conversation):
             return
         answer: dict[str, object] = {"jsonrpc": "2.0", "id": message.id}
         if message.method == "ping":
@@ -140,7 +181,5 @@ class Standing:
             _log.info("`%s` was not answered: %s", self._name, error)
 
 
-_ERAS = {
-    Era.MODERN: "one for all callers",
-    Era.LEGACY: "and one for each session, since the server speaks revisions with a handshake",
-}
+_MODERN = "one for all callers"
+_LEGACY = "and one for each session, since the server speaks revisions with a handshake"
