@@ -16,6 +16,7 @@ class RevocationWatch:
         self._revocations = revocations
         self._changed = asyncio.Event()
         self._stopping = False
+        self._time_is_up = False
 
     def check(self, bound: BoundToken) -> None:
         """Refuse a revoked token.
@@ -24,17 +25,22 @@ class RevocationWatch:
         """
         self._revocations.check(bound.token)
 
-    def check_standing(self) -> None:
-        """Refuse to go on with a stream that has no end of its own, while the gateway stops.
+    def check_stop(self, *, standing: bool) -> None:
+        """Refuse to go on while the gateway stops: at once with a stream that has no end of its own, at last with all.
 
         Raises: GatewayStopping
         """
-        if self._stopping:
+        if self._time_is_up or (standing and self._stopping):
             raise GatewayStopping("the gateway stops")
 
     def stop(self) -> None:
         """The gateway stops: answers may end, and streams without an end are cut."""
         self._stopping = True
+        self.notify()
+
+    def stop_all(self) -> None:
+        """Answers have had their time, too."""
+        self._time_is_up = True
         self.notify()
 
     def notify(self) -> None:

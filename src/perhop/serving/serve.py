@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -9,9 +10,16 @@ from typing import Protocol
 
 from perhop.serving.listeners import listening
 from perhop.serving.ops import ops_app
+from perhop.serving.stage import Course
 from perhop.settings import Settings
 from perhop.wiring.plane import Plane, open_plane
 from perhop.wiring.traffic import Traffic, open_traffic
+
+LAST_WORDS_SECONDS = 1
+"""From the end of the time to drain, when answers are cut, until what has not ended then is cancelled."""
+
+OPS_SECONDS = 1
+"""Whoever reads health and metrics is not waited for."""
 
 
 class ControlListener(Protocol):
@@ -32,25 +40,28 @@ class Serving:
 async def serving(
     settings: Settings, *, clock: Callable[[], float], control: ControlListener
 ) -> AsyncIterator[Serving]:
-    """Serve while the block runs. Listeners close first, then the gates, then the journal.
+    """Serve while the block runs. The traffic listener closes first, then the gates, then health, then the journal.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
+    course = Course()
     async with (
         open_plane(settings, clock=clock, record_start=True) as plane,
         open_traffic(plane) as traffic,
+        listening({str(settings.listen.ops): ops_app(plane, traffic, course)}, drain=OPS_SECONDS),
         control(plane),
         listening(
-            {
-                str(settings.listen.traffic): traffic.app,
-                str(settings.listen.ops): ops_app(plane, traffic),
-            },
+            {str(settings.listen.traffic): traffic.app},
             forwarded_from=[str(network) for network in settings.forwarded_from],
+            drain=settings.drain + LAST_WORDS_SECONDS,
         ),
         traffic.working(),
     ):
+        course.begin()
         try:
             yield Serving(plane, traffic)
         finally:
+            course.stop()  # readiness says it first
             # Readers of the feed wait for as long as they may, and have nothing to lose.
             plane.issuer.revoker.let_go()
+            asyncio.get_running_loop().call_later(settings.drain, traffic.watch.stop_all)

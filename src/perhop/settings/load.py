@@ -102,6 +102,7 @@ def _settings(path: Path, file: File, findings: Findings) -> Settings | None:
         database_path=database_path,
         policies_dir=folder / file.policies,
         max_call=file.max_call,
+        drain=file.drain,
         forwarded_from=networks,
         registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
     )

@@ -31,7 +31,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed."""
+    """One loaded configuration. `max_call` and `drain` are in seconds; `forwarded_from` are the believed proxies."""
 
     file: Path
     folder: Path
@@ -40,6 +40,7 @@ class Settings:
     database_path: Path
     policies_dir: Path
     max_call: int
+    drain: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
     registry: Registry
 

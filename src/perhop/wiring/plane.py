@@ -41,6 +41,7 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
+from perhop.wiring.metrics import Metrics
 
 Clock = Callable[[], float]
 
@@ -58,6 +59,7 @@ class Plane:
     signing_keys: SigningKeys
     policy: PolicyEngine
     issuer: Issuer
+    metrics: Metrics
 
     @property
     def registry(self) -> Registry:
@@ -109,13 +111,14 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
     async with contextlib.AsyncExitStack() as stack:
         journal_key = load_journal_key(settings.keys_dir)
         policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-        journal = open_journal(settings.journal_path, key=journal_key, clock=clock)
+        metrics = Metrics()
+        journal = open_journal(settings.journal_path, key=journal_key, clock=clock, witness=metrics)
         stack.push_async_callback(journal.close)
         reader = JournalQueries(settings.journal_path)
         stack.callback(reader.close)
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
-        plane = await _assemble(settings, journal, journal_key, reader, database, policy, clock=clock)
+        plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
         await _reconcile(plane, record_start=record_start)
         yield plane
 
@@ -127,6 +130,7 @@ async def _assemble(
     reader: JournalQueries,
     database: Database,
     policy: PolicyEngine,
+    metrics: Metrics,
     *,
     clock: Clock,
 ) -> Plane:
@@ -169,6 +173,7 @@ async def _assemble(
         signing_keys=signing_keys,
         policy=policy,
         issuer=issuer,
+        metrics=metrics,
     )
 
 

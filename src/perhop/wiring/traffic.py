@@ -30,7 +30,9 @@ from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.http import HttpUpstream, open_session
 from perhop.rules.revocation import Revocation
+from perhop.wiring.metrics import noting_arrival
 from perhop.wiring.plane import Plane
+from perhop.wiring.timed import TimedExchanger, TimedPolicy
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -119,7 +121,7 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
             chosen: AsgiApp = gateway if gateway.serves(asgi_scope) else authorization_server
             await chosen(asgi_scope, receive, send)
 
-        yield Traffic(app=app, gates=gates, plane=plane, exchanger=exchanger, watch=watch)
+        yield Traffic(app=noting_arrival(app), gates=gates, plane=plane, exchanger=exchanger, watch=watch)
 
 
 def _gate(
@@ -136,8 +138,8 @@ def _gate(
         verify=plane.verify_here,
         revoked=watch,
         standing=StandingNow(plane),
-        policy=plane.policy,
-        exchanger=exchanger,
+        policy=TimedPolicy(plane.policy, plane.metrics),
+        exchanger=TimedExchanger(exchanger, plane.metrics),
         journal=plane.journal,
         upstream=HttpUpstream(resource.upstream.place, session),
         readiness=Readiness(resource.upstream),
