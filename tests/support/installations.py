@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from perhop.journal.keys import VKEY_FILE, load_vkey
+from perhop.journal.query import Filter
+from perhop.journal.verify import verify_journal
+from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
 from tests.support.processes import Running, free_ports, started
 
 PERHOP = str(Path(sys.executable).with_name("perhop"))
@@ -46,6 +51,21 @@ class Installation:
         asked = [word for scope in scopes for word in ("--scope", scope)]
         return self.run("token", "issue", "--client", "agent", "--resource", "everything", *asked).strip()
 
+    async def token_for(self, http: httpx2.AsyncClient) -> str:
+        """A token for the resource, asked for as the client does."""
+        asked = {"grant_type": "client_credentials", "resource": self.url}
+        answer = await http.post(f"{self.issuer}/token", data=asked, auth=("agent", SECRET))
+        return str(answer.raise_for_status().json()["access_token"])
+
+    def written(self) -> list[dict[str, Any]]:
+        """Every record of the journal, once it was verified in this process."""
+        journal = self.folder / "journal.db"
+        with JournalSnapshot(journal) as snapshot:
+            found = verify_journal(snapshot, load_vkey(self.folder / "keys" / VKEY_FILE))
+        assert found.ok, found.problem
+        with JournalQueries(journal) as reader:
+            return [dict(entry.fields) for entry in reader.find(Filter())]
+
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command in the folder; returns what it printed."""
         return run_perhop(self.folder, *words, code=code)
@@ -71,7 +91,7 @@ def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
 
 @contextmanager
 def installed(
-    folder: Path, upstream: str, *, unsafe_open: bool = False, more_clients: str = ""
+    folder: Path, upstream: str, *, unsafe_open: bool = False, more_clients: str = "", drain: int = 8
 ) -> Iterator[Installation]:
     """Init and serve with this upstream; ends with the block. `more_clients` is YAML, indented by two."""
     traffic, console, ops = (f"127.0.0.1:{port}" for port in free_ports(3))
@@ -84,6 +104,7 @@ def installed(
         f"""\
 issuer: {issuer}
 listen: {{traffic: "{traffic}", console: "{console}", ops: "{ops}"}}
+drain: {drain}
 owners:
   testers: {{contact: testers@example.com}}
 resources:
@@ -110,6 +131,20 @@ clients:
     run_perhop(folder, "init", str(folder))
     with started([PERHOP, "serve"], ports=_ports(traffic, ops), folder=folder) as process:
         yield Installation(folder=folder, issuer=issuer, ops=ops, process=process)
+
+
+@asynccontextmanager
+async def installed_beside(
+    folder: Path, upstream: str, *, unsafe_open: bool = False, drain: int = 8
+) -> AsyncIterator[Installation]:
+    """As `installed`, for tests whose upstream lives on their own event loop, once the self-test has been made."""
+    lifetime = installed(folder, upstream, unsafe_open=unsafe_open, drain=drain)
+    installation = await asyncio.to_thread(lifetime.__enter__)
+    try:
+        await asyncio.to_thread(await_verdict, installation, ["open", "inconclusive", "enforces"])
+        yield installation
+    finally:
+        await asyncio.to_thread(lifetime.__exit__, None, None, None)
 
 
 def await_verdict(installation: Installation, verdicts: Sequence[str]) -> str:
