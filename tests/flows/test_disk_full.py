@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import resource
 import time
 from pathlib import Path
@@ -23,6 +24,16 @@ async def _call(installation: Installation, token: str) -> httpx2.Response:
     headers, body = modern("tools/call", {"name": "echo", "arguments": {"message": "hello"}})
     async with httpx2.AsyncClient(timeout=30) as http:
         return await http.post(installation.url, content=body, headers={**headers, "authorization": f"Bearer {token}"})
+
+
+async def _health(installation: Installation) -> tuple[int, bool, str]:
+    """What readiness and metrics say of the journal."""
+    async with httpx2.AsyncClient(timeout=30) as http:
+        ready = await http.get(f"http://{installation.ops}/readyz")
+        metrics = (await http.get(f"http://{installation.ops}/metrics")).text
+    value = re.search(r"^perhop_journal_healthy (\S+)$", metrics, re.M)
+    assert value is not None
+    return ready.status_code, ready.json()["journal"]["ok"], value[1]
 
 
 def _limit(installation: Installation, size: int) -> None:
@@ -55,7 +66,9 @@ async def test_with_the_disk_full_nothing_is_forwarded_and_afterwards_calls_flow
             assert refused.json()["error"]["data"]["reason"] == "journal.unavailable"
             assert int(refused.headers["retry-after"]) >= 1
         assert len(upstream.received) == forwarded
+        assert await _health(installation) == (503, False, "0.0")
         _limit(installation, resource.RLIM_INFINITY)
         await _until_flowing(installation, token)
         assert len(upstream.received) == forwarded + 1
+        assert await _health(installation) == (200, True, "1.0")
         await asyncio.to_thread(installation.run, "journal", "verify")

@@ -78,12 +78,22 @@ async def test_the_permit_is_recorded_with_both_tokens_and_the_outcome_after_it(
 
 
 async def test_the_upstream_sees_a_trace_parent_that_names_the_record(world: World) -> None:
-    """`traceparent` is written by the gateway; its parent id is the record's `call.id`."""
-    await world.send(call(), traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
-    trace = world.upstream.last.header("traceparent")
-    assert trace is not None
-    assert trace.split("-")[2] == (await world.records(1))[0]["call"]["id"]
-    assert "b" * 16 not in trace
+    """`traceparent` is the gateway's: its trace is the transaction's, its parent the record's `call.id`.
+
+    What the caller says of its own trace, in header or body, changes neither; in the body it goes on unread.
+    """
+    theirs = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    headers, body = call()
+    message = json.loads(body)
+    message["params"]["_meta"]["traceparent"] = theirs
+    requests = [((headers, body), {}), ((headers, json.dumps(message).encode()), {"traceparent": theirs})]
+    for request, named in requests:
+        assert (await world.send(request, token=world.token(txn="txn-7"), **named)).status_code == 200
+    ids = [each["call"]["id"] for each in await world.records(4) if each["event"] == "call.permitted"]
+    trace = hashlib.sha256(b"txn-7").hexdigest()[:32]
+    assert [each.header("traceparent") for each in world.upstream.received] == [f"00-{trace}-{i}-01" for i in ids]
+    assert len(set(ids)) == 2
+    assert world.upstream.last.message["params"]["_meta"]["traceparent"] == theirs
 
 
 @pytest.mark.parametrize(

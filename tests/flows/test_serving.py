@@ -229,6 +229,25 @@ async def test_a_stop_lets_calls_end() -> None:
     await serving
 
 
+async def test_what_is_cancelled_is_waited_for() -> None:
+    """A call that has had its time is cancelled, and the stop ends only when that call has put its things in order."""
+    port, begun, in_order = free_port(), asyncio.Event(), asyncio.Event()
+
+    async def endless(asgi_scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(time.sleep, 0.2)  # as long as a disk may take, in a thread of its own
+            in_order.set()
+
+    async with listening({f"{LOOPBACK}:{port}": endless}, drain=1):
+        call = asyncio.create_task(_exchange(port, _request(counted=100)))
+        await begun.wait()
+    assert in_order.is_set()
+    await call
+
+
 async def test_all_listeners_or_none() -> None:
     """A port that is taken is told, and the others are let go again."""
     free, taken = free_ports(2)

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from perhop.journal.record import Event
+from perhop.wiring.metric_table import TABLE
+from perhop.wiring.metrics import Metrics
 from scripts.generate_docs import PAGES, is_current
 from scripts.pages import commands, reasons
 from scripts.spec_lines import SpecLineMalformed, references_of, spec_lines
@@ -29,6 +31,15 @@ def test_every_event_is_documented() -> None:
     """The page on the journal names every event."""
     page = (ROOT / "docs/journal-format.md").read_text(encoding="utf-8")
     assert [event.value for event in Event if f"`{event.value}`" not in page] == []
+
+
+def test_every_metric_is_documented() -> None:
+    """The page of metrics has a row for every metric of the table, and nothing is counted that is not in the table."""
+    page = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(perhop_\w+)` \|", page, re.M))
+    made = {family.name for family in Metrics().registry.collect()}
+    assert rows == {metric.name for metric in TABLE}
+    assert {name for name in made if name.startswith("perhop_")} <= {name.removesuffix("_total") for name in rows}
 
 
 def test_every_command_is_documented() -> None:

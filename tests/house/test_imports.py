@@ -25,6 +25,8 @@ HOMES = {
     "mcp": ("resource_server/mcp_sdk.py", "resource_server/fastmcp.py", "demo"),  # FastMCP is built on the SDK
     "argon2": ("authorization_server",),
     "jinja2": ("authorization_server",),
+    "prometheus_client": ("wiring", "serving"),
+    "opentelemetry": ("resource_server/hop_span.py",),
 }
 
 

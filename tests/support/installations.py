@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from perhop.journal.keys import VKEY_FILE, load_vkey
+from perhop.journal.query import Filter
+from perhop.journal.verify import verify_journal
+from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
 from tests.support.processes import Running, free_ports, started
 
 PERHOP = str(Path(sys.executable).with_name("perhop"))
@@ -45,6 +50,21 @@ class Installation:
         """A token for the resource."""
         asked = [word for scope in scopes for word in ("--scope", scope)]
         return self.run("token", "issue", "--client", "agent", "--resource", "everything", *asked).strip()
+
+    async def token_for(self, http: httpx2.AsyncClient) -> str:
+        """A token for the resource, asked for as the client does."""
+        asked = {"grant_type": "client_credentials", "resource": self.url}
+        answer = await http.post(f"{self.issuer}/token", data=asked, auth=("agent", SECRET))
+        return str(answer.raise_for_status().json()["access_token"])
+
+    def written(self) -> list[dict[str, Any]]:
+        """Every record of the journal, once it was verified in this process."""
+        journal = self.folder / "journal.db"
+        with JournalSnapshot(journal) as snapshot:
+            found = verify_journal(snapshot, load_vkey(self.folder / "keys" / VKEY_FILE))
+        assert found.ok, found.problem
+        with JournalQueries(journal) as reader:
+            return [dict(entry.fields) for entry in reader.find(Filter())]
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command in the folder; returns what it printed."""
@@ -83,7 +103,12 @@ def run_by(*command: str | Path, environment: Mapping[str, str] | None = None) -
 
 @contextmanager
 def installed(
-    folder: Path, upstream: str | Mapping[str, Any], *, unsafe_open: bool = False, more_clients: str = ""
+    folder: Path,
+    upstream: str | Mapping[str, Any],
+    *,
+    unsafe_open: bool = False,
+    more_clients: str = "",
+    drain: int = 8,
 ) -> Iterator[Installation]:
     """Init and serve with this upstream, at a URL or as its section says; ends with the block.
 
@@ -99,6 +124,7 @@ def installed(
         f"""\
 issuer: {issuer}
 listen: {{traffic: "{traffic}", console: "{console}", ops: "{ops}"}}
+drain: {drain}
 owners:
   testers: {{contact: testers@example.com}}
 resources:
@@ -121,6 +147,20 @@ clients:
     run_perhop(folder, "init", str(folder))
     with started([PERHOP, "serve"], ports=_ports(traffic, ops), folder=folder) as process:
         yield Installation(folder=folder, issuer=issuer, ops=ops, process=process)
+
+
+@asynccontextmanager
+async def installed_beside(
+    folder: Path, upstream: str, *, unsafe_open: bool = False, drain: int = 8
+) -> AsyncIterator[Installation]:
+    """As `installed`, for tests whose upstream lives on their own event loop, once the self-test has been made."""
+    lifetime = installed(folder, upstream, unsafe_open=unsafe_open, drain=drain)
+    installation = await asyncio.to_thread(lifetime.__enter__)
+    try:
+        await asyncio.to_thread(await_verdict, installation, ["open", "inconclusive", "enforces"])
+        yield installation
+    finally:
+        await asyncio.to_thread(lifetime.__exit__, None, None, None)
 
 
 def await_verdict(installation: Installation, verdicts: Sequence[str]) -> str:

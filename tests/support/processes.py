@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -36,6 +36,15 @@ class Running:
     ports: tuple[int, ...]
     pid: int
     log: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    def ask_to_stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send the process itself a signal."""
+        self.process.send_signal(number)
+
+    def exit_code(self, *, within: float) -> int:
+        """Wait for its end; negative if a signal ended it."""
+        return self.process.wait(timeout=within)
 
     def output(self) -> str:
         """What it has printed so far, stdout and stderr together."""
@@ -98,7 +107,7 @@ def started(
         watch = _end_with_us(process)
         try:
             _await_ports(process, words, ports, log, within)
-            yield Running(command=words, ports=tuple(ports), pid=process.pid, log=log)
+            yield Running(command=words, ports=tuple(ports), pid=process.pid, log=log, process=process)
         finally:
             end_group(process)
             watch.kill()

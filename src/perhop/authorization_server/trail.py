@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
 from perhop.authorization_server.form import Form
-from perhop.core.client import Client, NoAuthentication
+from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.token import VerifiedToken
@@ -33,6 +34,7 @@ class Trail:
     resource: Resource | None = None
     presented: str | None = None
     verified: VerifiedToken | None = None
+    grant: GrantType | None = None
 
     @classmethod
     def of(cls, request: Request) -> Trail:
@@ -64,6 +66,10 @@ class Trail:
             presented=None if raw is None else hashlib.sha256(raw.encode()).hexdigest(),
         )
 
+    def using(self, grant: GrantType) -> Trail:
+        """The client may use this grant."""
+        return replace(self, grant=grant)
+
     def having_verified(self, token: VerifiedToken | None) -> Trail:
         return replace(self, verified=token)
 
@@ -82,7 +88,13 @@ class Trail:
             resource=self.resource.name if self.resource else None,
             client=self.client.id if self.client else None,
             detail=fact.detail or None,
+            about=self.about,
         )
+
+    @property
+    def about(self) -> Mapping[str, str] | None:
+        """By which grant a token is asked for, once that is clear."""
+        return None if self.grant is None else {"grant": self.grant.value}
 
     def _inbound(self) -> Inbound | None:
         if self.verified is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from perhop.errors import OperatorError, PerhopError
 if TYPE_CHECKING:
     from perhop.settings import Settings
     from perhop.wiring.plane import Plane
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(as_json: AsJson = False, config: ConfigFile = None) -> None:
@@ -33,7 +36,6 @@ def serve(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 async def _serve(settings: Settings, *, as_json: bool) -> None:
     import asyncio
-    import signal
 
     from perhop.control.running import control_socket
     from perhop.control.socket import is_answered
@@ -42,9 +44,16 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
     if await is_answered(settings.socket_path):
         advice = f"stop that one first, or serve another folder: it answers on `{settings.socket_path}`"
         raise OperatorError("perhop serves this installation already", advice=advice)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stop_once() -> None:
+        stop.set()
+        for number in STOPPING:  # a second one is the system's: it ends the process at once
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in STOPPING:
+        loop.add_signal_handler(number, stop_once)
     async with serving(settings, clock=time.time, control=control_socket) as running:
         reloads: set[asyncio.Task[None]] = set()
 
@@ -53,12 +62,12 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
             reloads.add(task)
             task.add_done_callback(reloads.discard)
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         _announce(settings)
         if as_json:
             _announce_to_programs(settings)
         await stop.wait()
-        say("stopping: calls that run may end")
+        say(f"stopping: calls that run may end, within {settings.drain} s; once more to end at once")
 
 
 async def _reload(plane: Plane) -> None:

@@ -185,7 +185,11 @@ async def key_rotate(plane: Plane, *, alg: str | None, now: bool, revoke_others:
 
 async def apply(plane: Plane, *, dry_run: bool) -> Mapping[str, Any]:
     """Read the configuration and the policies again, and go by them. `serving` is False where nobody had to be told."""
-    settings = load(plane.settings.file, os.environ)
+    try:
+        settings = load(plane.settings.file, os.environ)
+    except SettingsError:
+        plane.last_reload_was_good &= dry_run
+        raise
     applied = await (preview(plane, settings) if dry_run else put_in_force(plane, settings, by=_by()))
     return {
         "applied": not dry_run,

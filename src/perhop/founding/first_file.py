@@ -80,7 +80,7 @@ issuer: {issuer}
 listen:
   traffic: {traffic}    # what clients and agents reach
   console: 127.0.0.1:8421    # pages for people
-  ops: 127.0.0.1:8422        # /livez and /readyz, for your own network
+  ops: 127.0.0.1:8422        # health and metrics, for your own network
 
 database: sqlite:///perhop.db    # the journal lies beside it, in journal.db
 policies: policies/              # Cedar; start.cedar says how to begin

@@ -8,7 +8,6 @@ Spec: RFC 9110 §7.6
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from typing import assert_never
 
@@ -28,6 +27,7 @@ from perhop.gateway.streams import Ending, cut, last_words
 from perhop.gateway.upstream.interface import UpstreamReply
 from perhop.rules.mcp_headers import LAST_EVENT, SESSION, VERSION
 from perhop.rules.mcp_methods import MODERN_REVISIONS
+from perhop.rules.trace_context import TRACEPARENT, render_traceparent
 
 EVENT_STREAM = "text/event-stream"
 
@@ -76,7 +76,7 @@ def upstream_headers(permit: Permit, onward: Onward) -> Headers:
     Spec: MCP 2026-07-28 authorization
     """
     call = permit.call
-    headers = [*call.headers, ("accept-encoding", "identity"), ("traceparent", _traceparent(permit))]
+    headers = [*call.headers, ("accept-encoding", "identity"), (TRACEPARENT, _traceparent(permit))]
     if call.session is not None:
         headers.append((SESSION, call.session))
     if call.last_event_id is not None:
@@ -100,9 +100,8 @@ def media_type(upstream: UpstreamReply) -> str:
 
 
 def _traceparent(permit: Permit) -> str:
-    """All hops of one transaction share a trace; the parent is this call's record. As in W3C Trace Context §3.2."""
-    transaction = permit.bound.txn or permit.bound.jti
-    return f"00-{hashlib.sha256(transaction.encode()).hexdigest()[:32]}-{permit.call.id}-01"
+    """Ours, whatever the caller sent: what it says of its own trace correlates on its side only."""
+    return render_traceparent(permit.bound.txn or permit.bound.jti, permit.call.id)
 
 
 def _check_head(upstream: UpstreamReply) -> None:

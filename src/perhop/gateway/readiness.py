@@ -18,11 +18,15 @@ class Verdict(StrEnum):
 
 
 class Readiness:
-    """The verdict on one upstream, written by its self-test and looked at on every call."""
+    """The verdict on one upstream, written by its self-test and looked at on every call.
+
+    `was_tried`: the self-test has come to an end once, with a verdict or because nothing answered in time.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self.verdict = Verdict.UNTESTED
+        self.was_tried = False
 
     @property
     def passes(self) -> bool:

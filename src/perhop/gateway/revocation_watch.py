@@ -16,6 +16,7 @@ class RevocationWatch:
         self._revocations = revocations
         self._changed = asyncio.Event()
         self._superseded = ""
+        self._time_is_up = False
 
     def check(self, bound: BoundToken) -> None:
         """Refuse a revoked token.
@@ -24,17 +25,22 @@ class RevocationWatch:
         """
         self._revocations.check(bound.token)
 
-    def check_standing(self) -> None:
-        """Refuse to go on with a stream that has no end of its own.
+    def check_stop(self, *, standing: bool) -> None:
+        """Refuse to go on: at once with a stream that has no end of its own, at last with every answer.
 
         Raises: StreamSuperseded
         """
-        if self._superseded:
-            raise StreamSuperseded(self._superseded)
+        if self._time_is_up or (standing and self._superseded):
+            raise StreamSuperseded(self._superseded or "the gateway stops")
 
     def supersede(self, why: str) -> None:
         """No call begins here any more: answers may end, and streams without an end are cut."""
         self._superseded = why
+        self.notify()
+
+    def stop_all(self) -> None:
+        """Answers have had their time, too."""
+        self._time_is_up = True
         self.notify()
 
     def notify(self) -> None:

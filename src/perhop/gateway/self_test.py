@@ -64,9 +64,11 @@ class SelfTest:
         retest = RETRY_SECONDS
         while True:
             if not await self._is_reachable():
+                self._readiness.was_tried = True
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             verdict = await self.run()
+            self._readiness.was_tried = True
             is_settled = verdict is Verdict.ENFORCES or not self._is_testable
             await asyncio.sleep(REPEAT_SECONDS if is_settled else retest)
             # A server that has just begun may not take tokens of a moment ago yet.

@@ -1,7 +1,8 @@
 """Streams: when an answer must stop although it has not ended, and what its last words are.
 
 A standing stream ends with the token that opened it, or when the gateway stops; an answer ends with its token's
-revocation, or when it has taken too long, but not because its token expired meanwhile.
+revocation, or when it has taken too long, but not because its token expired meanwhile. When the gateway stops, an
+answer gets some time to end.
 
 Spec: MCP 2026-07-28 transports
 """
@@ -96,8 +97,7 @@ async def _wait_for_end(permit: Permit, gate: Gate) -> Refused | Unavailable:
     while True:
         try:
             gate.revoked.check(permit.bound)
-            if standing:
-                gate.revoked.check_standing()
+            gate.revoked.check_stop(standing=standing)
         except (Refused, Unavailable) as fact:
             return fact
         remaining = until - gate.clock()

@@ -32,6 +32,8 @@ from perhop.rules.bearer import parse_bearer
 from perhop.rules.refusal_body import refusal_status
 
 MAX_USER_AGENT = 256
+INTERNAL = "internal"
+"""The `error` of a request that ended in an error of our own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +121,9 @@ class Trail:
         """A request that ended in our own error, or whose caller went away before there was an answer."""
         error = type(failure).__name__
         if self.permit is not None:
-            return self.end_record(status=500, error="internal", now=now, detail=error)
+            return self.end_record(status=500, error=INTERNAL, now=now, detail=error)
         return self._record(
-            Event.CALL_REFUSED, inbound=self._inbound(), result=ResultFacts(status=500, error="internal"), detail=error
+            Event.CALL_REFUSED, inbound=self._inbound(), result=ResultFacts(status=500, error=INTERNAL), detail=error
         )
 
     def _inbound(self) -> Inbound | None:

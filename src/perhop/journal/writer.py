@@ -23,6 +23,7 @@ from perhop.journal.recover import resume
 from perhop.journal.store import JournalStore, Row, SignedTree
 from perhop.journal.suppression import RefusalCounter, Suppressed
 from perhop.journal.tree import Frontier, leaf_hash
+from perhop.journal.witness import Told, Unwatched, Witness
 from perhop.rules.canonical_json import canonical_json
 
 MAX_BATCH = 1024
@@ -43,12 +44,20 @@ class JournalStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who waits for a record, and where."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[int]
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    """One record on its way, and who waits for it; nobody waits for a counted record."""
+    """One record on its way; nobody waits for a counted record."""
 
     draft: Draft
-    loop: asyncio.AbstractEventLoop | None = None
-    future: asyncio.Future[int] | None = None
+    caller: _Caller | None = None
 
 
 class Journal:
@@ -63,12 +72,14 @@ class Journal:
         *,
         key: JournalKey,
         clock: Callable[[], float],
+        witness: Witness = Unwatched(),
         checkpoint_seconds: float = 1.0,
         patience_seconds: float = 5.0,
     ) -> None:
         self._store = store
         self._key = key
         self._clock = clock
+        self._witness = witness
         self._checkpoint_seconds = checkpoint_seconds
         self._patience_seconds = patience_seconds
         # Guards everything down to the blank line; the rest belongs to the writer thread.
@@ -99,8 +110,19 @@ class Journal:
         Raises: JournalUnavailable
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        waiting = _Waiting(draft(record, time=self._clock()), loop, future)
+        caller = _Caller(loop, loop.create_future(), self._witness.offered(record))
+        try:
+            self._enqueue(_Waiting(draft(record, time=self._clock()), caller))
+        except JournalUnavailable:
+            caller.told(False)
+            raise
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await caller.future
+        except TimeoutError as error:
+            raise JournalUnavailable("the journal did not write in time") from error
+
+    def _enqueue(self, waiting: _Waiting) -> None:
         with self._changed:
             if self._closing:
                 raise JournalUnavailable("the journal is closed")
@@ -108,11 +130,6 @@ class Journal:
                 raise JournalUnavailable("too many records wait for the journal")
             self._waiting.append(waiting)
             self._changed.notify_all()
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await future
-        except TimeoutError as error:
-            raise JournalUnavailable("the journal did not write in time") from error
 
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """Record the refusal of a caller whom nobody knows; None if it was only counted, since too many came.
@@ -124,8 +141,10 @@ class Journal:
         with self._changed:
             if self._closing:
                 raise JournalUnavailable("the journal is closed")
-            if not self._refusals.admit(address, record.reason or record.event.value, now=self._clock()):
-                return None
+            is_single = self._refusals.admit(address, record.reason or record.event.value, now=self._clock())
+        if not is_single:
+            self._witness.counted(record)
+            return None
         return await self.append(record)
 
     def mac(self, arguments: Mapping[str, Any]) -> str:
@@ -278,24 +297,28 @@ class Journal:
 
 def _tell(answers: Sequence[tuple[_Waiting, int | str]]) -> None:
     """Wake the waiters, each in its own event loop, one visit to each loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int | str]]] = {}
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Caller, int | str]]] = {}
     for waiting, answer in answers:
-        if waiting.loop is not None and waiting.future is not None:
-            loops.setdefault(waiting.loop, []).append((waiting.future, answer))
-    for loop, futures in loops.items():
+        if waiting.caller is not None:
+            loops.setdefault(waiting.caller.loop, []).append((waiting.caller, answer))
+    for loop, callers in loops.items():
         try:
-            loop.call_soon_threadsafe(_settle, futures)
+            loop.call_soon_threadsafe(_settle, callers)
         except RuntimeError:
             # The loop was closed: nobody waits there any more.
-            _log.warning("%d records were written for callers that are gone", len(futures))
+            _log.warning("%d records were written for callers that are gone", len(callers))
 
 
-def _settle(answers: Sequence[tuple[asyncio.Future[int], int | str]]) -> None:
-    for future, answer in answers:
-        if future.done():
+def _settle(answers: Sequence[tuple[_Caller, int | str]]) -> None:
+    for caller, answer in answers:
+        try:
+            caller.told(isinstance(answer, int))
+        except Exception:  # whoever measures may fail, and whoever waits is answered all the same
+            _log.exception("the journal's witness failed")
+        if caller.future.done():
             continue  # the caller was cancelled, or lost patience
         match answer:
             case int():
-                future.set_result(answer)
+                caller.future.set_result(answer)
             case str():
-                future.set_exception(JournalUnavailable(answer))
+                caller.future.set_exception(JournalUnavailable(answer))

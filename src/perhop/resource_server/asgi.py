@@ -23,6 +23,7 @@ from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
 from perhop.rules.mcp_message import MAX_BODY_BYTES
+from perhop.rules.trace_context import TRACEPARENT, call_id_in
 
 if TYPE_CHECKING:
     from perhop.resource_server.guard import Admitted, Guard
@@ -38,6 +39,7 @@ BODY_SECONDS = 30.0
 METADATA_MAX_AGE = 300
 
 _admitted: ContextVar[Admitted] = ContextVar("perhop_admitted")
+_call_id: ContextVar[str | None] = ContextVar("perhop_call_id")
 
 
 def current_token() -> BoundToken:
@@ -57,6 +59,14 @@ def current_subject_token() -> Secret:
     Raises LookupError outside of an admitted request.
     """
     return _admitted.get().presented
+
+
+def current_call_id() -> str | None:
+    """The id under which the gateway's journal has this call, as the request says: for correlation, never for a check.
+
+    None where no gateway has sent it. Raises LookupError outside of an admitted request.
+    """
+    return _call_id.get()
 
 
 class GuardedApp:
@@ -107,10 +117,11 @@ class Passed:
     def in_force(self, asgi_scope: AsgiScope) -> Iterator[None]:
         """For as long as the request is served, its token is where applications look for it."""
         asgi_scope[TOKEN_KEY] = self.admitted.token
-        mark = _admitted.set(self.admitted)
+        mark, call_mark = _admitted.set(self.admitted), _call_id.set(_named_call(self.admitted.token, asgi_scope))
         try:
             yield
         finally:
+            _call_id.reset(call_mark)
             _admitted.reset(mark)
 
 
@@ -173,6 +184,11 @@ async def read_body(headers: Headers, receive: Receive) -> bytes | None:
                     return bytes(body)
     except TimeoutError:
         raise BodyTooSlow(f"not within {BODY_SECONDS} s") from None
+
+
+def _named_call(token: BoundToken, asgi_scope: AsgiScope) -> str | None:
+    traceparent = next((value for name, value in read_headers(asgi_scope) if name == TRACEPARENT), "")
+    return call_id_in(traceparent, token.txn or token.jti)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -3,23 +3,26 @@
 FastMCP's own bearer check reads the header leniently and compares no audience unless told to; here the guard answers
 in its place, on the MCP endpoint of the streamable HTTP transport. `current_token()` and FastMCP's own
 `get_access_token()` both work in tools. Custom routes stay open, as FastMCP documents; the older SSE transport gets no
-token through, so it is closed.
+token through, so it is closed. With `middleware=[TraceHop()]` besides, the span that FastMCP makes for each request
+says which hop it is; see `perhop.resource_server.hop_span`.
 """
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from fastmcp.server.auth import AccessToken, AuthProvider
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
-from starlette.middleware import Middleware
+from starlette.middleware import Middleware as AsgiMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from perhop.resource_server.asgi import Passed, admit, send_challenge, serve_metadata, was_admitted
 from perhop.resource_server.guard import Admitted, Guard
+from perhop.resource_server.hop_span import describe_hop
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
 
@@ -27,6 +30,14 @@ from perhop.rules.challenge import metadata_path
 def fastmcp_auth(guard: Guard) -> AuthProvider:
     """The auth provider that puts this guard before a FastMCP server's MCP endpoint."""
     return GuardProvider(guard)
+
+
+class TraceHop(Middleware):
+    """FastMCP middleware: puts the hop on the request's span."""
+
+    async def on_message(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        describe_hop()
+        return await call_next(context)
 
 
 class GuardProvider(AuthProvider):
@@ -53,9 +64,9 @@ class GuardProvider(AuthProvider):
             self.mcp_paths.add(mcp_path)
         return [Route(metadata_path(self.guard.resource), endpoint=_Metadata(self.guard), methods=["GET"])]
 
-    def get_middleware(self) -> list[Middleware]:
+    def get_middleware(self) -> list[AsgiMiddleware]:
         """In place of FastMCP's own: what it sets for the rest of FastMCP is set here too."""
-        return [Middleware(_GuardMiddleware, provider=self), Middleware(AuthContextMiddleware)]
+        return [AsgiMiddleware(_GuardMiddleware, provider=self), AsgiMiddleware(AuthContextMiddleware)]
 
 
 class _Metadata:

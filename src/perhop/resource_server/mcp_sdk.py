@@ -3,6 +3,9 @@
     server = MCPServer("rooms", **sdk_auth(guard))
     app = guard.asgi(server.streamable_http_app())
 
+With `middleware=[trace_hop]` besides, the span that the SDK makes for each message says which hop it is; see
+`perhop.resource_server.hop_span`.
+
 The first line makes the SDK take only tokens that the guard takes, however the server is run. The second puts the
 guard's own answers, and its check of the message, before the SDK's. `current_token()` and the SDK's own
 `get_access_token()` both work in tools.
@@ -10,14 +13,16 @@ guard's own answers, and its check of the message, before the SDK's. `current_to
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 from perhop.errors import KeysUnavailable
 from perhop.resource_server.asgi import was_admitted
 from perhop.resource_server.guard import Admitted, Guard
+from perhop.resource_server.hop_span import describe_hop
 
 
 class SdkAuth(TypedDict):
@@ -33,6 +38,12 @@ def sdk_auth(guard: Guard) -> SdkAuth:
         {"issuer_url": guard.issuers[0], "resource_server_url": guard.resource, "validate_token_resource": True}
     )
     return SdkAuth(auth=settings, token_verifier=GuardVerifier(guard))
+
+
+async def trace_hop(context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of the SDK's servers: puts the hop on the message's span, where `guard.asgi` has admitted it."""
+    describe_hop()
+    return await call_next(context)
 
 
 class GuardVerifier:

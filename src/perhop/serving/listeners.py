@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,18 +18,26 @@ from perhop.serving.http_protocol import BoundedHttpProtocol
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
-DRAIN_SECONDS = 10
-"""How long calls that run may still take after a stop was asked for."""
+DRAIN_SECONDS = 8.0
+"""How long calls that run may still take after a stop was asked for, where nothing else is said."""
+
+UNWIND_SECONDS = 2.0
+"""For what was cancelled after that, to say so in the journal."""
 
 MAX_CONNECTIONS = 20_000
 
 
 class _QuietServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to whoever started it."""
+    """A uvicorn server that leaves signals to whoever started it, and waits for what it has cancelled."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(list(self.server_state.tasks), timeout=UNWIND_SECONDS)
 
 
 UNIX = "unix:"
@@ -83,9 +92,15 @@ def _is_answered(path: Path) -> bool:
 
 @contextlib.asynccontextmanager
 async def listening(
-    apps: Mapping[str, AsgiApp], *, lifespan: Literal["on", "off"] = "off", forwarded_from: Sequence[str] = ()
+    apps: Mapping[str, AsgiApp],
+    *,
+    lifespan: Literal["on", "off"] = "off",
+    forwarded_from: Sequence[str] = (),
+    drain: float = DRAIN_SECONDS,
 ) -> AsyncIterator[None]:
-    """Serve each application at its `HOST:PORT` or `unix:PATH` while the block runs; open calls are drained at its end.
+    """Serve each application at its `HOST:PORT` while the block runs.
+
+    At its end nobody new is let in, calls that run get `drain` seconds to end, and what is left then is cancelled.
 
     `forwarded_from` are the proxies whose `X-Forwarded-For` is believed: it changes the caller's address in the
     journal and in policy, and nothing else. From anybody else the header is ignored.
@@ -95,7 +110,7 @@ async def listening(
     with contextlib.ExitStack() as bound:
         sockets = [bound.enter_context(bind(address)) for address in apps]
         bound.pop_all()  # all or none: from here on each server closes its own
-    servers = [_server(app, lifespan, forwarded_from) for app in apps.values()]
+    servers = [_server(app, lifespan, forwarded_from, drain) for app in apps.values()]
     running = [
         asyncio.create_task(server.serve(sockets=[listener])) for server, listener in zip(servers, sockets, strict=True)
     ]
@@ -115,7 +130,7 @@ async def listening(
                 Path(address.removeprefix(UNIX)).unlink(missing_ok=True)
 
 
-def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequence[str]) -> _QuietServer:
+def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequence[str], drain: float) -> _QuietServer:
     return _QuietServer(
         uvicorn.Config(
             app,
@@ -130,7 +145,7 @@ def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequen
             server_header=False,
             date_header=True,
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_graceful_shutdown=max(1, math.ceil(drain)),
             limit_concurrency=MAX_CONNECTIONS,
         )
     )

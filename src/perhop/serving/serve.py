@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -9,10 +10,18 @@ from typing import Protocol
 
 from perhop.serving.listeners import AsgiApp, listening
 from perhop.serving.ops import ops_app
+from perhop.serving.stage import Course
 from perhop.settings import Settings
 from perhop.wiring.exports import RunningExport, exporting
+from perhop.wiring.metrics import noting_arrival
 from perhop.wiring.plane import Plane, open_plane
 from perhop.wiring.traffic import Traffic, open_traffic
+
+LAST_WORDS_SECONDS = 1
+"""From the end of the time to drain, when answers are cut, until what has not ended then is cancelled."""
+
+OPS_SECONDS = 1
+"""Whoever reads health and metrics is not waited for."""
 
 
 class ControlListener(Protocol):
@@ -30,13 +39,11 @@ class Serving:
     exports: tuple[RunningExport, ...]
 
 
-def _apps(settings: Settings, plane: Plane, traffic: Traffic, exports: tuple[RunningExport, ...]) -> dict[str, AsgiApp]:
-    apps: dict[str, AsgiApp] = {
-        str(settings.listen.traffic): traffic.app,
-        str(settings.listen.ops): ops_app(plane, traffic, exports),
-    }
+def _apps(settings: Settings, traffic: Traffic) -> dict[str, AsgiApp]:
+    """What begins calls, and so is drained."""
+    apps: dict[str, AsgiApp] = {str(settings.listen.traffic): noting_arrival(traffic.app)}
     if traffic.authz is not None:
-        apps[str(settings.listen.authz)] = traffic.authz
+        apps[str(settings.listen.authz)] = noting_arrival(traffic.authz)
     return apps
 
 
@@ -44,23 +51,29 @@ def _apps(settings: Settings, plane: Plane, traffic: Traffic, exports: tuple[Run
 async def serving(
     settings: Settings, *, clock: Callable[[], float], control: ControlListener
 ) -> AsyncIterator[Serving]:
-    """Serve while the block runs. Listeners close first, then the gates, then the journal.
+    """Serve while the block runs. The traffic listener closes first, then the gates, then health, then the journal.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
+    course = Course()
     async with (
         open_plane(settings, clock=clock, record_start=True) as plane,
         open_traffic(plane) as traffic,
-        control(plane),
         exporting(settings, plane.reader, origin=plane.journal_key.name) as exports,
+        listening({str(settings.listen.ops): ops_app(plane, traffic, exports, course)}, drain=OPS_SECONDS),
+        control(plane),
         listening(
-            _apps(settings, plane, traffic, exports),
+            _apps(settings, traffic),
             forwarded_from=[str(network) for network in settings.forwarded_from],
+            drain=settings.drain + LAST_WORDS_SECONDS,
         ),
         traffic.working(),
     ):
+        course.begin()
         try:
             yield Serving(plane, traffic, exports)
         finally:
+            course.stop()  # readiness says it first
             # Readers of the feed wait for as long as they may, and have nothing to lose.
             plane.issuer.revoker.let_go()
+            asyncio.get_running_loop().call_later(settings.drain, traffic.stop_all)

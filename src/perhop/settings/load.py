@@ -117,6 +117,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         database_path=database_path,
         policies_dir=folder / file.policies,
         max_call=file.max_call,
+        drain=file.drain,
         forwarded_from=networks,
         exports=tuple(
             Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)

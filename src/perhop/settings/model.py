@@ -57,7 +57,7 @@ class ListenSection(Section):
 
     traffic: Text = Field(default="127.0.0.1:8420", description="authorization server and gateway: what clients reach")
     console: Text = Field(default="127.0.0.1:8421", description="the pages for people")
-    ops: Text = Field(default="127.0.0.1:8422", description="`/livez` and `/readyz`; for your own network only")
+    ops: Text = Field(default="127.0.0.1:8422", description="health and metrics; for your own network only")
     authz: Text | None = Field(
         default=None,
         description="where another proxy asks about calls of resources with `data_plane: forward_auth`: `unix:PATH`, a "
@@ -274,6 +274,13 @@ class File(Section):
     )
     policies: Text = Field(default="policies/", description="the folder of the Cedar policies, `*.cedar`")
     max_call: int = Field(default=600, ge=1, le=86400, description="seconds after which an unfinished answer is cut")
+    drain: int = Field(
+        default=8,
+        ge=0,
+        le=3600,
+        description="seconds that calls get to end when Perhop is asked to stop; what starts and ends it must wait a "
+        "few seconds longer before it kills, and containers are killed after 10 unless told otherwise",
+    )
     forwarded_from: list[Text] = Field(
         default=[],
         description="addresses or networks of proxies whose `X-Forwarded-*` headers are believed",

@@ -67,7 +67,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One loaded configuration. `max_call` is in seconds; `forwarded_from` are the proxies that are believed.
+    """One loaded configuration. `max_call` and `drain` are in seconds; `forwarded_from` are the believed proxies.
 
     `inherited` are the harmless variables of our own environment that local servers get to see.
     """
@@ -79,6 +79,7 @@ class Settings:
     database_path: Path
     policies_dir: Path
     max_call: int
+    drain: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
     exports: tuple[Export, ...]
     inherited: Mapping[str, str]

@@ -18,6 +18,7 @@ from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.keys import JournalKey
 from perhop.journal.store import Row, SignedTree, Tail
 from perhop.journal.tree import Frontier
+from perhop.journal.witness import Unwatched, Witness
 from perhop.journal.writer import Journal
 from perhop.storage.journal_schema import TABLES, check_header, fault
 
@@ -71,14 +72,14 @@ def create_journal(path: Path, *, key: JournalKey) -> None:
         raise OperatorError(f"cannot make the journal `{path}`: {error}") from error
 
 
-def open_journal(path: Path, *, key: JournalKey, clock: Callable[[], float]) -> Journal:
+def open_journal(path: Path, *, key: JournalKey, clock: Callable[[], float], witness: Witness = Unwatched()) -> Journal:
     """Go on with a journal that is there, as its only writer.
 
     Raises: NotFound, OperatorError, JournalDamaged, JournalUnavailable
     """
     store = JournalDatabase(path)
     try:
-        return Journal(store, key=key, clock=clock)
+        return Journal(store, key=key, clock=clock, witness=witness)
     except BaseException:  # whatever it is, the lock must not stay behind
         store.close()
         raise

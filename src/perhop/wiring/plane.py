@@ -44,6 +44,7 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
+from perhop.wiring.metrics import Metrics
 
 Clock = Callable[[], float]
 
@@ -77,8 +78,10 @@ class Plane:
     policy: PolicyEngine
     issuer: Issuer
     tool_pins: ToolPins
+    metrics: Metrics
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    last_reload_was_good: bool = True
     open_upstreams: dict[str, Upstream] = field(default_factory=dict)
 
     @property
@@ -139,13 +142,14 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
     async with contextlib.AsyncExitStack() as stack:
         journal_key = load_journal_key(settings.keys_dir)
         policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-        journal = open_journal(settings.journal_path, key=journal_key, clock=clock)
+        metrics = Metrics()
+        journal = open_journal(settings.journal_path, key=journal_key, clock=clock, witness=metrics)
         stack.push_async_callback(journal.close)
         reader = JournalQueries(settings.journal_path)
         stack.callback(reader.close)
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
-        plane = await _assemble(settings, journal, journal_key, reader, database, policy, clock=clock)
+        plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
         stack.push_async_callback(plane.tool_pins.close)
         await _reconcile(plane, record_start=record_start)
         yield plane
@@ -158,6 +162,7 @@ async def _assemble(
     reader: JournalQueries,
     database: Database,
     policy: PolicyEngine,
+    metrics: Metrics,
     *,
     clock: Clock,
 ) -> Plane:
@@ -207,6 +212,7 @@ async def _assemble(
         policy=policy,
         issuer=issuer,
         tool_pins=tool_pins,
+        metrics=metrics,
     )
     return plane
 

@@ -19,7 +19,7 @@ from perhop.settings import Settings
 from perhop.wiring.changes import Change, changed_policies, changes_between, narrowed_clients
 from perhop.wiring.plane import Plane, config_loaded, disable_removed
 
-NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports")
+NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports", "drain")
 """What sockets, files and tokens of this process hang on."""
 
 
@@ -49,6 +49,7 @@ async def put_in_force(plane: Plane, settings: Settings, *, by: str) -> Applied:
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     async with plane.changing:
+        plane.last_reload_was_good = False
         _check_restart(plane.settings, settings)
         policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
         over = [await follower.prepare(settings, policy) for follower in plane.followers]
@@ -61,6 +62,7 @@ async def put_in_force(plane: Plane, settings: Settings, *, by: str) -> Applied:
         plane.take(settings, policy)
         for change_over in over:
             change_over()
+        plane.last_reload_was_good = True
         await disable_removed(plane)
         revoked = 0
         for client in narrowed_clients(old, settings.registry):

@@ -35,6 +35,7 @@ from perhop.rules.revocation import Revocation
 from perhop.settings import Settings
 from perhop.settings.values import AuthzAddress, AuthzSocket
 from perhop.wiring.plane import Plane
+from perhop.wiring.timed import TimedExchanger, TimedPolicy
 from perhop.wiring.upstreams import Upstreams
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -143,6 +144,11 @@ class Traffic:
                 gate.revoked.supersede("the gateway stops")
             await _cancel(house, *self._tests)
 
+    def stop_all(self) -> None:
+        """What still runs has had its time: end it with a last word."""
+        for watch in tuple(self._watches):
+            watch.stop_all()
+
     def on_revocation(self, _: Sequence[Revocation]) -> None:
         """Tell everyone who keeps something that may be of a revoked token."""
         self._exchanger.forget()
@@ -178,8 +184,8 @@ class Traffic:
             verify=plane.verify_here,
             revoked=watch,
             standing=StandingNow(plane),
-            policy=policy,
-            exchanger=self._exchanger,
+            policy=TimedPolicy(policy, plane.metrics),
+            exchanger=TimedExchanger(self._exchanger, plane.metrics),
             journal=plane.journal,
             upstream=way,
             readiness=same.readiness if same else Readiness(resource.upstream),

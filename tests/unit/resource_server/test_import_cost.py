@@ -24,6 +24,8 @@ HEAVY = {
     "argon2",
     "mcp",
     "fastmcp",
+    "opentelemetry",
+    "prometheus_client",
     "perhop.policy",
     "perhop.journal",
     "perhop.gateway",

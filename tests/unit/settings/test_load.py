@@ -57,7 +57,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert settings.socket_path == tmp_path / "perhop.sock"
     assert settings.keys_dir == tmp_path / "keys"
     assert settings.policies_dir == tmp_path / "policies"
-    assert (settings.max_call, settings.forwarded_from) == (600, ())
+    assert (settings.max_call, settings.drain, settings.forwarded_from) == (600, 8, ())
     assert settings.registry.resources == {}
 
 

@@ -53,6 +53,7 @@ async def token(request: Request, issuer: Issuer) -> Response:
         client = await authenticate_client(parse_credentials(authorization, form), issuer)
         trail = trail.by(client)
         grant_type = allowed_grant(form.required("grant_type"), client)
+        trail = trail.using(grant_type)
         is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
         subject_token = verify_subject_token(form, issuer, now=now) if is_exchange else None
         trail = trail.having_verified(subject_token)
@@ -64,7 +65,7 @@ async def token(request: Request, issuer: Issuer) -> Response:
             issuer.policy,
             question_of(authorized.draft, authorized.resource, action, ip=trail.request.ip or ""),
         )
-        minted = await issue(authorized, issuer, request=trail.request)
+        minted = await issue(authorized, issuer, request=trail.request, about=trail.about)
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))
     return render_token(minted, is_exchange=is_exchange)

@@ -1,0 +1,233 @@
+"""The metrics of an open installation, taken from the journal's records as they are appended.
+
+So no step of a request counts anything, and none can forget to. What is no event but a state is read when it is asked
+for: see `perhop.serving.gauges`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Tally
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
+
+from perhop import errors
+from perhop.authorization_server.revocation import RevokedObject
+from perhop.core.call import CallKind
+from perhop.core.client import GrantType
+from perhop.gateway.door import HTTP_METHODS
+from perhop.gateway.lists import TOOL_ERROR
+from perhop.gateway.record import CANCELLED
+from perhop.gateway.streams import CUT
+from perhop.gateway.trail import INTERNAL
+from perhop.journal.record import Event, Record, ResultFacts
+from perhop.journal.witness import Told
+from perhop.rules.mcp_methods import NOTIFICATIONS, REQUESTS, STANDING_STREAM
+from perhop.wiring import metric_table as table
+from perhop.wiring.metric_table import NO_RESOURCE
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+MAX_REMEMBERED = 65_536
+"""Hop tokens that are told apart: more than are kept for a further call at any time."""
+
+_METHODS = frozenset({*REQUESTS, *NOTIFICATIONS, *HTTP_METHODS, CallKind.RESPONSE.value})
+_STANDING = frozenset({CallKind.STREAM.value, STANDING_STREAM})
+_ENDS = {TOOL_ERROR: "tool_error", CUT: "cut", CANCELLED: "cancelled", INTERNAL: "failed"}
+_PARTS = frozenset({"journal", "upstream"})
+_DECIDING = frozenset({"scope", "policy", "task", "approval", "tool", "limit"})
+
+_arrived: ContextVar[float | None] = ContextVar("perhop_arrived", default=None)
+
+
+def noting_arrival(app: AsgiApp) -> AsgiApp:
+    """The same application; what is recorded for a request knows when the request came in."""
+
+    async def noting(asgi_scope: Any, receive: Any, send: Any) -> None:
+        mark = _arrived.set(time.perf_counter())
+        try:
+            await app(asgi_scope, receive, send)
+        finally:
+            _arrived.reset(mark)
+
+    return noting
+
+
+class Metrics:
+    """The witness of one journal; `registry` holds what it has counted, and the process's own metrics."""
+
+    def __init__(self) -> None:
+        # When a series was made is of no use to anybody here. The library has this switch for the whole process.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._calls = self._counter(table.CALLS)
+        self._call_duration = self._histogram(table.CALL_DURATION)
+        self._overhead = self._histogram(table.OVERHEAD)
+        self._decisions = self._counter(table.DECISIONS)
+        self.decision_duration = self._histogram(table.DECISION_DURATION)
+        self._refusals = self._counter(table.REFUSALS)
+        self._audience_rejections = self._counter(table.AUDIENCE_REJECTIONS)
+        self._tokens = self._counter(table.TOKENS)
+        self._exchange_duration = self._histogram(table.EXCHANGE_DURATION)
+        self.gateway_exchange_duration = self._exchange_duration.labels("gateway")
+        self._revocations = self._counter(table.REVOCATIONS)
+        self._failures = self._counter(table.JOURNAL_FAILURES)
+        self._append_duration = self._histogram(table.JOURNAL_APPEND)
+        self._hop_tokens: OrderedDict[str, None] = OrderedDict()
+        self._in_flight: dict[str, tuple[str, bool]] = {}
+
+    # --- what the journal tells --------------------------------------------------------------------------------------
+
+    def offered(self, record: Record) -> Told:
+        """A record is on its way. A yes counts when it is on disk; a no, and the end of a call, in any case."""
+        offered, arrived = time.perf_counter(), _arrived.get()
+
+        def told(is_written: bool) -> None:
+            now = time.perf_counter()
+            if is_written:
+                self._append_duration.observe(now - offered)
+            else:
+                self._failures.inc()
+            self._take(record, is_written=is_written, took=None if arrived is None else now - arrived)
+
+        return told
+
+    def counted(self, record: Record) -> None:
+        """A refusal that the journal only counts is one here."""
+        self._take(record, is_written=False, took=None)
+
+    def _take(self, record: Record, *, is_written: bool, took: float | None) -> None:
+        match record.event:
+            case Event.CALL_PERMITTED if is_written:
+                self._take_permit(record, took)
+            case Event.CALL_ENDED:
+                self._take_end(record)
+            case Event.CALL_REFUSED | Event.SESSION_REFUSED:
+                self._take_refused_call(record)
+            case Event.TOKEN_ISSUED if is_written:
+                self._take_token(record, took)
+            case Event.TOKEN_REFUSED:
+                self._tokens.labels(_grant(record), _resource(record), "refused").inc()
+                self._refuse(record.reason, record)
+            case Event.REVOCATION if is_written:
+                self._revocations.labels(RevokedObject((record.about or {})["kind"]).value).inc()
+            case _:
+                pass
+
+    def _take_permit(self, record: Record, took: float | None) -> None:
+        resource = _resource(record)
+        self._decisions.labels("permit", "none", resource).inc()
+        if took is not None:
+            self._overhead.observe(took)
+        if record.outbound is not None and self._is_new(record.outbound.jti):
+            self._tokens.labels("hop", resource, "issued").inc()
+        if record.call is not None:
+            self._in_flight[record.call.id] = (resource, record.call.method in _STANDING)
+
+    def _take_end(self, record: Record) -> None:
+        result, resource, method = record.result or ResultFacts(), _resource(record), _method(record)
+        self._calls.labels(resource, method, _outcome(result)).inc()
+        if result.duration_ms is not None:
+            self._call_duration.labels(resource, method).observe(result.duration_ms / 1000)
+        if result.error in _REASONS:
+            self._refuse(result.error, record)
+        if record.call is not None:
+            self._in_flight.pop(record.call.id, None)
+
+    def _take_refused_call(self, record: Record) -> None:
+        resource = _resource(record)
+        self._calls.labels(resource, _method(record), _outcome(ResultFacts(error=record.reason or INTERNAL))).inc()
+        self._refuse(record.reason, record)
+        reason_class = _class_of(record.reason)
+        if reason_class in _DECIDING:
+            self._decisions.labels("deny", reason_class, resource).inc()
+
+    def _take_token(self, record: Record, took: float | None) -> None:
+        grant = _grant(record)
+        self._tokens.labels(grant, _resource(record), "issued").inc()
+        if grant == _label_of(GrantType.TOKEN_EXCHANGE) and took is not None:
+            self._exchange_duration.labels("token_endpoint").observe(took)
+
+    def _refuse(self, reason: str | None, record: Record) -> None:
+        if reason not in _REASONS:
+            return
+        self._refusals.labels(reason, _resource(record)).inc()
+        if _class_of(reason) == "audience":
+            self._audience_rejections.labels(reason, _resource(record)).inc()
+
+    def _is_new(self, jti: str) -> bool:
+        """True for the first permit that names this hop token: it may serve the caller's further calls."""
+        is_new = jti not in self._hop_tokens
+        self._hop_tokens[jti] = None
+        self._hop_tokens.move_to_end(jti)
+        if len(self._hop_tokens) > MAX_REMEMBERED:
+            self._hop_tokens.popitem(last=False)
+        return is_new
+
+    # --- for whoever shows them --------------------------------------------------------------------------------------
+
+    def calls_in_flight(self) -> Tally[str]:
+        """Permitted calls that have not ended, by resource."""
+        return Tally(resource for resource, _ in self._in_flight.values())
+
+    def open_streams(self) -> Tally[str]:
+        """Those of them whose answer is a stream without an end of its own."""
+        return Tally(resource for resource, is_standing in self._in_flight.values() if is_standing)
+
+    def _counter(self, row: table.Metric) -> Counter:
+        return Counter(row.name, row.says, row.labels, registry=self.registry)
+
+    def _histogram(self, row: table.Metric) -> Histogram:
+        return Histogram(row.name, row.says, row.labels, buckets=row.buckets, registry=self.registry)
+
+
+def _resource(record: Record) -> str:
+    return record.resource or NO_RESOURCE
+
+
+def _method(record: Record) -> str:
+    """The MCP method by our own table; what a peer calls a method is none."""
+    method = record.call.method if record.call is not None else ""
+    return method if method in _METHODS else "other"
+
+
+def _grant(record: Record) -> str:
+    about = record.about or {}
+    if "self_test" in about:
+        return "self_test"
+    if about.get("by") == "operator":
+        return "operator"
+    return _label_of(GrantType(about["grant"])) if "grant" in about else "unknown"
+
+
+def _label_of(grant: GrantType) -> str:
+    return grant.name.lower()
+
+
+def _outcome(result: ResultFacts) -> str:
+    if result.error in _ENDS:
+        return _ENDS[result.error]
+    if result.error in _REASONS:
+        return "unavailable" if _class_of(result.error) in _PARTS else "refused"
+    is_answered = result.error is None and (result.status is None or result.status < 400)
+    return "ok" if is_answered else "error"
+
+
+def _class_of(reason: str | None) -> str:
+    return (reason or "").partition(".")[0]
+
+
+def _reasons(root: type[errors.PerhopError]) -> Iterator[str]:
+    for leaf in root.__subclasses__():
+        reason = getattr(leaf, "reason", None)
+        if isinstance(reason, str):
+            yield reason
+        yield from _reasons(leaf)
+
+
+_REASONS = frozenset(_reasons(errors.PerhopError))

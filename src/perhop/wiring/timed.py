@@ -1,0 +1,47 @@
+"""Parts of a gate with a watch in front: what the gateway asks of policy and of the exchange, and how long that takes.
+
+They answer exactly as what is behind them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perhop.core.decision import Decision, Permit, Question
+from perhop.core.token import HopToken
+from perhop.gateway.gate import Exchanger, Policy
+from perhop.wiring.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPolicy:
+    """Policy, each decision timed."""
+
+    policy: Policy
+    metrics: Metrics
+
+    @property
+    def version(self) -> str:
+        return self.policy.version
+
+    def decide(self, question: Question) -> Decision:
+        with self.metrics.decision_duration.time():
+            return self.policy.decide(question)
+
+    def may_permit(self, question: Question) -> bool:
+        return self.policy.may_permit(question)
+
+    def needing_body(self, server: str) -> tuple[str, ...]:
+        return self.policy.needing_body(server)
+
+
+@dataclass(frozen=True, slots=True)
+class TimedExchanger:
+    """The exchange, timed."""
+
+    exchanger: Exchanger
+    metrics: Metrics
+
+    async def exchange(self, permit: Permit) -> HopToken:
+        with self.metrics.gateway_exchange_duration.time():
+            return await self.exchanger.exchange(permit)
