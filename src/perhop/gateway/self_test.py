@@ -16,6 +16,8 @@ from perhop.core.token import HopToken
 from perhop.errors import Refused, Unavailable
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.revision_survey import survey_revisions
+from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.tool_listing import Listing, Outcome, Presenting, list_tools, present_nothing, reach
 from perhop.gateway.upstream.interface import Upstream
 
@@ -52,24 +54,32 @@ class SelfTest:
         upstream: Upstream,
         readiness: Readiness,
         catalogue: Catalogue,
+        revisions: UpstreamRevisions,
     ) -> None:
         self._resource = resource
         self._tokens = tokens
         self._upstream = upstream
         self._readiness = readiness
         self._catalogue = catalogue
+        self._revisions = revisions
 
     async def run(self) -> Verdict:
         """Test once. An upstream that does not answer has shown nothing, and keeps the verdict it had."""
+        presenting = self._presenting()
+        listed: Listing | None = None
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                verdict = await self._test()
+                listed = await list_tools(self._upstream, presenting)
+                self._catalogue.learn(list(listed.tools))
+                verdict = await self._judge(listed)
         except (TimeoutError, Unavailable, Refused) as failure:
             _log.warning("self-test of `%s`: %s", self._resource.name, str(failure) or type(failure).__name__)
             verdict = Verdict.INCONCLUSIVE
         had_passed = self._readiness.verdict is Verdict.ENFORCES
         if not (had_passed and verdict is Verdict.INCONCLUSIVE):
             self._readiness.verdict = verdict
+        if listed is not None and listed.outcome is Outcome.ACCEPTED:
+            await self._survey(listed, presenting)
         return verdict
 
     async def keep_running(self) -> NoReturn:
@@ -99,16 +109,29 @@ class SelfTest:
             return False
         return True
 
-    async def _test(self) -> Verdict:
+    async def _judge(self, listed: Listing) -> Verdict:
+        if not self._is_testable:
+            return Verdict.INCONCLUSIVE
+        return judge(listed, await list_tools(self._upstream, self._presenting_for(self._tokens.canary())))
+
+    async def _survey(self, listed: Listing, presenting: Presenting) -> None:
+        """Find out which revisions it speaks, once the verdict stands: nothing of this changes that."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                spoken = await survey_revisions(self._upstream, presenting, listed)
+        except (TimeoutError, Unavailable, Refused) as failure:
+            _log.info("revisions of `%s`: %s", self._resource.name, str(failure) or type(failure).__name__)
+            return
+        self._revisions.learn(spoken)
+
+    def _presenting(self) -> Presenting:
+        """What a right caller of the upstream presents."""
         upstream = self._resource.upstream
         if not self._is_testable or upstream is None or upstream.resource is None:
-            self._learn(await list_tools(self._upstream, present_nothing))
-            return Verdict.INCONCLUSIVE
-        listed = await list_tools(self._upstream, self._presenting(upstream.resource))
-        self._learn(listed)
-        return judge(listed, await list_tools(self._upstream, self._presenting(self._tokens.canary())))
+            return present_nothing
+        return self._presenting_for(upstream.resource)
 
-    def _presenting(self, audience: ResourceUri) -> Presenting:
+    def _presenting_for(self, audience: ResourceUri) -> Presenting:
         """Tokens for this audience: one for all messages, or one for each where the upstream takes call tokens."""
         kept: HopToken | None = None
         is_call = self._resource.upstream is not None and self._resource.upstream.credential is CredentialKind.CALL
@@ -120,9 +143,6 @@ class SelfTest:
             return kept
 
         return present
-
-    def _learn(self, listing: Listing) -> None:
-        self._catalogue.learn(list(listing.tools))
 
 
 def judge(right: Listing, canary: Listing) -> Verdict:

@@ -57,7 +57,10 @@ VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 
 _ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
-_PARAMS = ("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses")
+_PARAMS = (
+    *("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses"),
+    *("taskId", "task"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,8 @@ class Message:
     """One message. `body` is what may go on: written anew from the parsed value, so nobody reads it differently.
 
     `method` is `response`, `GET` or `DELETE` where there is none. `arguments` is None where the method has none.
-    `mirrored` are the headers that a modern revision wants beside this body.
+    `tasks` are the McpTasks that it is about: each must be judged as the call that has opened it. `mirrored` are the
+    headers that a modern revision wants beside this body.
     """
 
     kind: CallKind
@@ -76,6 +80,7 @@ class Message:
     rpc_id: str | int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
+    tasks: tuple[str, ...] = ()
     arguments: Mapping[str, Any] | None = None
     mirrored: Headers = ()
 
@@ -171,6 +176,7 @@ def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
         rpc_id=rpc_id,
         params=params,
         targets=rule.targets(params),
+        tasks=rule.tasks(params),
         arguments=_parse_arguments(params) if rule.mirrored == "name" else None,
         body=render_json(value),
         mirrored=mirrored_headers(revision=revision, method=method, name=name) if era is Era.MODERN else (),

@@ -24,7 +24,9 @@ from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.open_tasks import OpenTasks
 from perhop.gateway.readiness import Readiness
+from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
@@ -145,6 +147,8 @@ def _gate(
             (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
         ),
         open_requests=OpenRequests(),
+        open_tasks=OpenTasks(),
+        revisions=UpstreamRevisions(),
         catalogue=Catalogue(),
         clock=plane.issuer.clock,
         new_call_id=lambda: secrets.token_hex(8),
@@ -159,6 +163,7 @@ def _self_test(gate: Gate, exchanger: HopExchanger) -> SelfTest:
         upstream=gate.upstream,
         readiness=gate.readiness,
         catalogue=gate.catalogue,
+        revisions=gate.revisions,
     )
 
 
