@@ -252,13 +252,13 @@ def _too_large() -> dict[str, Wire]:
 
 
 def _unknown_modern() -> dict[str, Wire]:
-    names = ("tasks/get", "tasks/cancel", "tools/CALL", "initialize", "ping", "logging/setLevel", "resources/subscribe")
+    names = ("tasks/list", "tasks/result", "tools/CALL", "initialize", "ping", "logging/setLevel", "resources/subscribe")
     more = ("rpc.discover", "notifications/initialized", "admin/shutdown", "sampling/createMessage")
     return {name: a_request(name) for name in (*names, *more)}
 
 
 def _unknown_legacy() -> dict[str, Wire]:
-    names = ("tasks/get", "server/discover", "subscriptions/listen", "tools/CALL", "notifications/initialized", "x")
+    names = ("tasks/update", "server/discover", "subscriptions/listen", "tools/CALL", "notifications/initialized", "x")
     return {name: _legacy(name) for name in names}
 
 

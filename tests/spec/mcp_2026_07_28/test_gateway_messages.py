@@ -51,7 +51,7 @@ async def test_an_unsupported_revision(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "x/y", "tasks/get"]
+    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "x/y", "tasks/list", "tasks/result"]
 )
 async def test_an_unknown_or_removed_method(world: World, method: str) -> None:
     """404 with -32601 and the request's id."""
