@@ -26,6 +26,7 @@ from tests.attacks.rows import (
     sessions,
     signatures,
     standing,
+    tasks,
     token_endpoint,
     upstreams,
     wire,
@@ -42,6 +43,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     call_tokens,
     upstreams,
     sessions,
+    tasks,
     token_endpoint,
     exchanges,
     authorizations,
@@ -89,8 +91,7 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "subject-asserted-by-another-issuer": "federation of sign-in",
     "code-while-a-second-factor-is-pending": "federation of sign-in",
     "shared-upstream-client-and-old-consent": "broker",
-    # tasks, calls and approvals
-    "foreign-task": "tasks",
+    # state and approvals
     "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
     "tool-changed-after-approval": "approval of tool definitions",
     # what is decided and looked at by people

@@ -318,11 +318,8 @@ async def attacked(folder: Path) -> AsyncIterator[World]:
         settings = load(folder / "perhop.yaml", os.environ)
         began = clock.now
         trusted, scopes = [at.issuer, other.url], ["calendar:read"]
-        calendar = GuardedServer(
-            Guard(resource=f"http://{at.calendar_past}/mcp", issuers=trusted, scopes=scopes, clock=clock),
-            calendar_server(),
-            opened=opened,
-        )
+        calendar_guard = Guard(resource=f"http://{at.calendar_past}/mcp", issuers=trusted, scopes=scopes, clock=clock)
+        calendar = GuardedServer(calendar_guard, calendar_server(calendar_guard), opened=opened)
         rooms = GuardedServer(
             Guard(resource=f"http://{at.rooms_past}/mcp", issuers=[at.issuer], clock=clock),
             rooms_server(),

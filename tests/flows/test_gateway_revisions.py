@@ -22,7 +22,16 @@ from perhop.gateway.readiness import Verdict
 from perhop.gateway.self_test import SelfTest
 from tests.support.asgi_server import serving
 from tests.support.gateways import World, gateway
-from tests.support.upstreams import COMMON_HEADERS, Received, Scripted, json_answer, legacy, modern, raw_answer, sdk_server
+from tests.support.upstreams import (
+    COMMON_HEADERS,
+    Received,
+    Scripted,
+    json_answer,
+    legacy,
+    modern,
+    raw_answer,
+    sdk_server,
+)
 
 TOOLS = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
@@ -152,7 +161,7 @@ async def test_a_handshake_before_a_modern_upstream(tmp_path: Path, asked: str) 
 
 
 async def test_legacy_traffic_before_a_modern_upstream(tmp_path: Path) -> None:
-    """Requests are told the revision, GET and DELETE that there is only POST, and a missing version that it is missing."""
+    """Requests are told the revision, GET and DELETE that there is only POST, a missing version that it is missing."""
     async with behind(tmp_path, "modern") as world:
         assert await told(world, legacy("tools/list")) == (400, -32022, [MODERN], LEGACY)
         headers, body = legacy("tools/list")
@@ -204,11 +213,14 @@ async def test_a_discovery_advertises_what_can_be_served(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("server", "mode", "heard"),
-    [("legacy", "auto", "legacy"), ("legacy", "legacy", "legacy"), ("modern", "auto", "modern"), ("modern", MODERN, "modern")],
+    [
+        ("legacy", "auto", "legacy"),
+        ("legacy", "legacy", "legacy"),
+        ("modern", "auto", "modern"),
+        ("modern", MODERN, "modern"),
+    ],
 )
-async def test_a_client_that_can_talk_to_the_upstream_does(
-    tmp_path: Path, server: str, mode: Mode, heard: str
-) -> None:
+async def test_a_client_that_can_talk_to_the_upstream_does(tmp_path: Path, server: str, mode: Mode, heard: str) -> None:
     """The SDK's client finds the era of the upstream behind the gateway, or was told it."""
     async with behind(tmp_path, server) as world, client(world, mode) as connected:
         assert [tool.name for tool in (await connected.list_tools()).tools] == ["echo"]

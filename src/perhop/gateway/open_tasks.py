@@ -61,9 +61,7 @@ class OpenTasks:
         self._count(by, opening.octets)
         while len(tasks) > 1 and (len(tasks) > MAX_TASKS or self._octets[by] > MAX_OCTETS):
             self._forget(by, next(iter(tasks)))
-        while len(self._tasks) > 1 and (
-            len(self._tasks) > MAX_PRINCIPALS or self._octets_of_all > MAX_OCTETS_OF_ALL
-        ):
+        while len(self._tasks) > 1 and (len(self._tasks) > MAX_PRINCIPALS or self._octets_of_all > MAX_OCTETS_OF_ALL):
             self._forget_all_of(next(iter(self._tasks)))
 
     def is_of(self, by: Principal, task: object) -> bool:

@@ -65,21 +65,14 @@ class SelfTest:
 
     async def run(self) -> Verdict:
         """Test once. An upstream that does not answer has shown nothing, and keeps the verdict it had."""
-        presenting = self._presenting()
-        listed: Listing | None = None
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                listed = await list_tools(self._upstream, presenting)
-                self._catalogue.learn(list(listed.tools))
-                verdict = await self._judge(listed)
+            verdict = await self._test()
         except (TimeoutError, Unavailable, Refused) as failure:
             _log.warning("self-test of `%s`: %s", self._resource.name, str(failure) or type(failure).__name__)
             verdict = Verdict.INCONCLUSIVE
         had_passed = self._readiness.verdict is Verdict.ENFORCES
         if not (had_passed and verdict is Verdict.INCONCLUSIVE):
             self._readiness.verdict = verdict
-        if listed is not None and listed.outcome is Outcome.ACCEPTED:
-            await self._survey(listed, presenting)
         return verdict
 
     async def keep_running(self) -> NoReturn:
@@ -109,13 +102,20 @@ class SelfTest:
             return False
         return True
 
-    async def _judge(self, listed: Listing) -> Verdict:
+    async def _test(self) -> Verdict:
+        presenting = self._presenting()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            listed = await list_tools(self._upstream, presenting)
+        self._catalogue.learn(list(listed.tools))
+        if listed.outcome is Outcome.ACCEPTED:
+            await self._survey(listed, presenting)
         if not self._is_testable:
             return Verdict.INCONCLUSIVE
-        return judge(listed, await list_tools(self._upstream, self._presenting_for(self._tokens.canary())))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return judge(listed, await list_tools(self._upstream, self._presenting_for(self._tokens.canary())))
 
     async def _survey(self, listed: Listing, presenting: Presenting) -> None:
-        """Find out which revisions it speaks, once the verdict stands: nothing of this changes that."""
+        """Find out which revisions it speaks; what comes of it changes nothing of the verdict."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 spoken = await survey_revisions(self._upstream, presenting, listed)

@@ -29,6 +29,8 @@ from perhop.errors import (
     RevisionUnsupported,
 )
 from perhop.rules.mcp_headers import (
+    LAST_EVENT,
+    SESSION,
     VERSION,
     check_method_header,
     check_name_header,
@@ -130,6 +132,7 @@ def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:
     version = single_header(headers, VERSION)
     if version in MODERN_REVISIONS:
         raise OnlyPostAllowed(f"{kind.value} under `{version}`")
+    _check_session_headers(headers)
     revision = _legacy_revision(version)
     return Message(kind=kind, era=Era.LEGACY, revision=revision, method=kind.value, body=b"")
 
@@ -166,6 +169,7 @@ def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
     if era is Era.MODERN:
         rule = _check_modern(headers, method, params, is_request=is_request)
     else:
+        _check_session_headers(headers)
         rule = method_rule(method, era=era, is_request=is_request)
     name = params.get(rule.mirrored) if rule.mirrored else None
     return Message(
@@ -190,6 +194,7 @@ def _parse_response(headers: Headers, value: Mapping[str, Any]) -> Message:
     version = single_header(headers, VERSION)
     if version in MODERN_REVISIONS:
         raise RequestMalformed("this revision has no responses from clients")
+    _check_session_headers(headers)
     return Message(
         kind=CallKind.RESPONSE,
         era=Era.LEGACY,
@@ -235,6 +240,12 @@ def _legacy_revision(header: str | None) -> str:
     if header not in LEGACY_REVISIONS:
         raise RevisionUnsupported(header[:64], supported=SUPPORTED_REVISIONS)
     return header
+
+
+def _check_session_headers(headers: Headers) -> None:
+    """Of two session ids, or two event ids, two readers could take two. Spec: RFC 9110 §5.3."""
+    for name in (SESSION, LAST_EVENT):
+        single_header(headers, name)
 
 
 def _check_modern(headers: Headers, method: str, params: Mapping[str, Any], *, is_request: bool) -> MethodRule:

@@ -28,7 +28,8 @@ def principal(agent: str = "planner", **other: Any) -> Principal:
 
 
 @pytest.mark.parametrize(
-    "other", [{"issuer": "https://j"}, {"subject": "user:bob"}, {"agent": "x"}, {"audience": "https://q"}, {"tenant": "t"}]
+    "other",
+    [{"issuer": "https://j"}, {"subject": "user:bob"}, {"agent": "x"}, {"audience": "https://q"}, {"tenant": "t"}],
 )
 def test_a_task_is_its_principals(other: dict[str, str]) -> None:
     """Nobody else knows it, and who does not differs in nothing from who asks for no task at all."""
