@@ -1,6 +1,6 @@
 """An upstream of one era behind a client of the other: answered with what is the case, or passed through.
 
-Spec: MCP 2026-07-28 basic/versioning
+Spec: MCP 2026-07-28 versioning
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Evidence for one era is needed to say that the other is not spoken: an upstream that says no to both has shown nothing.
 
-Spec: MCP 2026-07-28 basic/versioning
+Spec: MCP 2026-07-28 versioning
 Spec: MCP 2025-11-25 lifecycle
 """
 
@@ -62,7 +62,7 @@ async def _legacy(asking: Asking) -> tuple[str, ...] | None:
 
 
 def _named_by(page: Page) -> object:
-    """What an error of the modern era names as supported. Spec: MCP 2026-07-28 basic/versioning."""
+    """What an error of the modern era names as supported. Spec: MCP 2026-07-28 versioning."""
     data = page.error.get("data") if page.error.get("code") == UNSUPPORTED_REVISION else None
     return data.get("supported") if isinstance(data, dict) else None
 

@@ -4,7 +4,7 @@ The upstream of one era behind a client of the other would answer with something
 handshake learns from nothing but our words that it is too old, and one that speaks both must be led to the era that is
 spoken. What is not known is for the upstream itself to answer.
 
-Spec: MCP 2026-07-28 basic/versioning
+Spec: MCP 2026-07-28 versioning
 Spec: MCP 2025-11-25 lifecycle
 """
 
@@ -41,7 +41,7 @@ class UpstreamRevisions:
 
         `has_version` says whether the request named its revision in the header.
 
-        Spec: MCP 2026-07-28 basic/versioning
+        Spec: MCP 2026-07-28 versioning
         Spec: MCP 2026-07-28 transports
         Raises: RevisionUnsupported, HeaderMismatch, OnlyPostAllowed
         """

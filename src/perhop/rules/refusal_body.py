@@ -72,7 +72,7 @@ def stream_end_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, re
 
 
 def _spoken(fact: RevisionUnsupported) -> str:
-    """A client of the handshake may have nothing but this text to show. Spec: MCP 2026-07-28 basic/versioning."""
+    """A client of the handshake may have nothing but this text to show. Spec: MCP 2026-07-28 versioning."""
     return f"{fact.description}; spoken here: {', '.join(fact.supported)}" if fact.supported else fact.description
 
 
