@@ -106,6 +106,16 @@ async def test_the_tool_sees_the_token_of_its_own_request(call: Any) -> None:
         assert all(each["jti"] == each["their_jti"] for each in seen)
 
 
+async def test_another_principal_does_not_get_the_session() -> None:
+    """A session opened by one client is not known to another one, or for another person, with a token of its own."""
+    async with _site() as site, httpx2.AsyncClient() as http:
+        session = await initialize(http, site.resource, site.issuer.mint(site.resource))
+        for claims in ({"client_id": "stranger"}, {"subject": "user:bob"}):
+            stranger = site.issuer.mint(site.resource, **claims)
+            answer = await call_legacy(http, site.resource, stranger, "who", session=session, raw=True)
+            assert answer.status_code == 404
+
+
 async def test_a_header_that_lies_does_not_reach_the_tool() -> None:
     """A modern call whose headers name another tool gets 400 and -32020 from the guard."""
     async with _site() as site, httpx2.AsyncClient() as http:
