@@ -26,6 +26,7 @@ from tests.attacks.rows import (
     sessions,
     signatures,
     standing,
+    tasks,
     token_endpoint,
     tools,
     upstreams,
@@ -44,6 +45,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     upstreams,
     tools,
     sessions,
+    tasks,
     token_endpoint,
     exchanges,
     authorizations,
@@ -91,8 +93,7 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "subject-asserted-by-another-issuer": "federation of sign-in",
     "code-while-a-second-factor-is-pending": "federation of sign-in",
     "shared-upstream-client-and-old-consent": "broker",
-    # tasks, calls and approvals
-    "foreign-task": "tasks",
+    # state and approvals
     "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
     # what is decided and looked at by people
     "owner-approves-own-access": "governance",

@@ -68,7 +68,11 @@ PASSES_GUARD = Expected("200", None, records=0, passed=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One attack. `differs` says why gateway and guard may answer differently, and is empty where they must not."""
+    """One attack.
+
+    `differs` says why gateway and guard may answer differently, and is empty where they must not; `only` says why it is
+    tried at one of the two.
+    """
 
     slug: str
     title: str
@@ -76,6 +80,7 @@ class Row:
     attempts: Mapping[Door, Attempt]
     expected: Mapping[Door, Expected]
     differs: str = ""
+    only: str = ""
 
     @property
     def doors(self) -> frozenset[Door]:

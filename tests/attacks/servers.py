@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from mcp.server import MCPServer
+from pydantic import Field
 
 from perhop.core.call import Headers
 from perhop.resource_server import Guard
 from perhop.resource_server.asgi import AsgiApp, AsgiMessage, AsgiScope, Receive, Send, read_headers
+from perhop.resource_server.mcp_sdk import sdk_auth
 from tests.support.upstreams import RecordingUpstream, Scripted
 
 
@@ -84,9 +87,15 @@ def _without_lifespan(app: AsgiApp) -> AsgiApp:
     return http_only
 
 
-def calendar_server() -> MCPServer:
-    """Two tools that scopes list, one that none lists, a prompt and a resource that no policy permits."""
-    server = MCPServer("calendar")
+def calendar_server(guard: Guard) -> MCPServer:
+    """Three tools that scopes list, one of them with a mirrored argument, and one tool that none lists.
+
+    Besides a prompt and a resource that no policy permits. The SDK knows its callers, so sessions are theirs.
+    """
+    server = MCPServer("calendar", **sdk_auth(guard))
+
+    def list_days(month: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Month"})]) -> list[str]:
+        return [f"{month} 1"]
 
     def list_events(day: str) -> list[str]:
         return [f"{day} 09:00 stand-up"]
@@ -103,7 +112,7 @@ def calendar_server() -> MCPServer:
     def summary() -> str:
         return "sum it up"
 
-    tools: tuple[Callable[..., object], ...] = (list_events, create_event, drop_calendar)
+    tools: tuple[Callable[..., object], ...] = (list_events, list_days, create_event, drop_calendar)
     for tool in tools:
         server.tool()(tool)
     server.resource("note://today")(today)

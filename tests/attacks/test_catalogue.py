@@ -42,6 +42,13 @@ def test_gateway_and_guard_are_expected_to_agree(row: Row) -> None:
         assert (gateway.reason == guard.reason) or guard.records == 0
 
 
+@pytest.mark.parametrize("row", ROWS, ids=IDS)
+def test_a_row_at_one_door_of_two_says_why(row: Row) -> None:
+    """What gateway and guard could both be sent is sent to both, or the row says what speaks against it."""
+    at = {Door.GATEWAY, Door.GUARD} & row.doors
+    assert bool(row.only) == (len(at) == 1)
+
+
 def test_every_door_is_attacked() -> None:
     """There are rows for each of the doors."""
     assert {door for row in ROWS for door in row.doors} == set(Door)

@@ -16,6 +16,7 @@ from tests.support import forge
 from tests.support.doors import Answer, Wire
 
 BOTH = (Door.GATEWAY, Door.GUARD)
+DECIDES = "what a caller may do is decided by the gateway; behind a guard it is the application's part"
 Variants = Mapping[str, Any]
 
 
@@ -124,7 +125,17 @@ def at_gateway(
 ) -> Row:
     """A message that only the gateway judges: what a caller may do is the application's part behind a guard."""
     attempts = {Door.GATEWAY: _message_attempt(Door.GATEWAY, make, scope=scope)}
-    return Row(slug=slug, title=title, source=source, attempts=attempts, expected={Door.GATEWAY: expected})
+    expected_there = {Door.GATEWAY: expected}
+    return Row(slug=slug, title=title, source=source, attempts=attempts, expected=expected_there, only=DECIDES)
+
+
+def message_each(
+    slug: str, title: str, source: str, make: MakeWire, *, gateway: Expected, guard: Expected, differs: str
+) -> Row:
+    """A message that both doors are sent, where what lies behind the guard answers in its stead."""
+    attempts = {door: _message_attempt(door, make) for door in BOTH}
+    expected = {Door.GATEWAY: gateway, Door.GUARD: guard}
+    return Row(slug=slug, title=title, source=source, attempts=attempts, expected=expected, differs=differs)
 
 
 def _message_attempt(door: Door, make: MakeWire, *, scope: str = "calendar:read calendar:write") -> Attempt:
@@ -139,13 +150,19 @@ def _message_attempt(door: Door, make: MakeWire, *, scope: str = "calendar:read 
     return attempt
 
 
-def tried(slug: str, title: str, source: str, door: Door, attempt: Try, expected: Expected) -> Row:
+def tried(slug: str, title: str, source: str, door: Door, attempt: Try, expected: Expected, *, only: str = "") -> Row:
     """An attack of its own making, at one door; `attempt` gives what was seen, or that by variant."""
-    return tried_at(slug, title, source, {door: (attempt, expected)})
+    return tried_at(slug, title, source, {door: (attempt, expected)}, only=only)
 
 
 def tried_at(
-    slug: str, title: str, source: str, tries: Mapping[Door, tuple[Try, Expected]], *, differs: str = ""
+    slug: str,
+    title: str,
+    source: str,
+    tries: Mapping[Door, tuple[Try, Expected]],
+    *,
+    differs: str = "",
+    only: str = "",
 ) -> Row:
     """The same at several doors."""
     return Row(
@@ -155,6 +172,7 @@ def tried_at(
         attempts={door: _own_attempt(attempt) for door, (attempt, _) in tries.items()},
         expected={door: expected for door, (_, expected) in tries.items()},
         differs=differs,
+        only=only,
     )
 
 

@@ -33,6 +33,7 @@ def self_test(world: World) -> SelfTest:
         upstream=world.gate.upstream,
         readiness=world.gate.readiness,
         catalogue=world.gate.catalogue,
+        revisions=world.gate.revisions,
     )
 
 

@@ -155,3 +155,45 @@ async def test_the_journal_keeps_a_fingerprint_of_the_session(world: World) -> N
     assert prints != {None}
     assert "upstream-session" not in str(records)
     assert session not in str(records)
+
+
+async def test_two_session_ids_are_none(world: World) -> None:
+    """Of two readers each could take one: 400, whatever the ids."""
+    session = await handshake(world)
+    before = len(world.upstream.received)
+    for doubled in ("mcp-session-id", "last-event-id"):
+        pairs = [*legacy("tools/list")[0].items(), *world.bearer().items(), (doubled, session), (doubled, session)]
+        for http_method in ("POST", "GET", "DELETE"):
+            body = legacy("tools/list")[1] if http_method == "POST" else b""
+            answer = await world.http.request(http_method, world.url, headers=pairs, content=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+    assert len(world.upstream.received) == before
+
+
+async def test_a_session_that_ended_answers_nothing(world: World) -> None:
+    """After DELETE no response of the client goes on, and the upstream's 404 reaches every request."""
+    session = await handshake(world)
+    asked = {"jsonrpc": "2.0", "id": "ask-1", "method": "roots/list"}
+    world.upstream.script = lambda _: stream_answer((event(asked),))
+    headers = {**world.bearer(), "mcp-protocol-version": "2025-11-25", "mcp-session-id": session}
+    assert "ask-1" in (await world.http.get(world.url, headers=headers)).text
+    world.upstream.script = lambda _: Scripted(204, {}, ())
+    assert (await world.http.delete(world.url, headers=headers)).status_code == 204
+    world.upstream.script = lambda _: raw_answer(b"", status=404)
+    answer = (legacy("x")[0], b'{"jsonrpc":"2.0","id":"ask-1","result":{"roots":[]}}')
+    assert (await world.send(answer, mcp_session_id=session)).status_code == 400
+    for http_method in ("GET", "DELETE"):
+        assert (await world.http.request(http_method, world.url, headers=headers)).status_code == 404
+    assert (await listing(world, session)).status_code == 404
+
+
+async def test_a_session_works_under_each_revision_with_a_handshake(world: World) -> None:
+    """With the header that the revision wants, and without any, as 2025-03-26 has it."""
+    session = await handshake(world)
+    for revision in ("2025-11-25", "2025-06-18", "2025-03-26", None):
+        headers, body = legacy("tools/list", revision=revision or "2025-11-25")
+        if revision is None:
+            del headers["mcp-protocol-version"]
+        assert (await world.send((headers, body), mcp_session_id=session)).status_code == 200
+        assert world.upstream.last.header("mcp-session-id") == "upstream-session"
+        assert world.upstream.last.header("mcp-protocol-version") == revision

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.server.dependencies import get_access_token
+from pydantic import Field
 from starlette.responses import PlainTextResponse
 
 from perhop.client import TokenSource
@@ -22,6 +23,7 @@ from perhop.resource_server.testing import ThrowawayIssuer, assert_audience_enfo
 from perhop.rules.revocation import RevocationKind
 from tests.support.asgi_server import serving
 from tests.support.mcp_wire import call_legacy, call_modern, initialize, initialized
+from tests.support.upstreams import modern
 
 
 @dataclass
@@ -52,6 +54,11 @@ def _server(guard: Guard) -> Any:
             "their_resource": theirs.resource,
         }
 
+    @mcp.tool
+    def route(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+        """A tool that wants its argument mirrored."""
+        return region
+
     @mcp.custom_route("/health", methods=["GET"])
     async def health(_request: Any) -> PlainTextResponse:
         return PlainTextResponse("well")
@@ -72,7 +79,7 @@ async def test_the_fastmcp_client_calls_a_guarded_tool() -> None:
     async with _site() as site, site.tokens() as tokens:
         auth = tokens.auth_for(site.resource, ["calendar:read"])
         async with Client(StreamableHttpTransport(site.resource, auth=auth)) as client:
-            assert [tool.name for tool in await client.list_tools()] == ["who"]
+            assert [tool.name for tool in await client.list_tools()] == ["who", "route"]
             seen = (await client.call_tool("who")).data
         assert seen["jti"] == seen["their_jti"]
         assert seen["is_presented"]
@@ -99,12 +106,36 @@ async def test_the_tool_sees_the_token_of_its_own_request(call: Any) -> None:
         assert all(each["jti"] == each["their_jti"] for each in seen)
 
 
+async def test_another_principal_does_not_get_the_session() -> None:
+    """A session opened by one client is not known to another one, or for another person, with a token of its own."""
+    async with _site() as site, httpx2.AsyncClient() as http:
+        session = await initialize(http, site.resource, site.issuer.mint(site.resource))
+        for claims in ({"client_id": "stranger"}, {"subject": "user:bob"}):
+            stranger = site.issuer.mint(site.resource, **claims)
+            answer = await call_legacy(http, site.resource, stranger, "who", session=session, raw=True)
+            assert answer.status_code == 404
+
+
 async def test_a_header_that_lies_does_not_reach_the_tool() -> None:
     """A modern call whose headers name another tool gets 400 and -32020 from the guard."""
     async with _site() as site, httpx2.AsyncClient() as http:
         token = site.issuer.mint(site.resource)
         answer = await call_modern(http, site.resource, token, "who", named="list", raw=True)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+
+
+@pytest.mark.parametrize(("mirrored", "status"), [("eu", 200), ("us", 400), (None, 400)])
+async def test_the_framework_compares_parameter_headers(mirrored: str | None, status: int) -> None:
+    """Behind the guard, which knows no schemas, a header that names another argument does not reach the tool either."""
+    async with _site() as site, httpx2.AsyncClient() as http:
+        headers, body = modern("tools/call", {"name": "route", "arguments": {"region": "eu"}})
+        headers["authorization"] = f"Bearer {site.issuer.mint(site.resource)}"
+        if mirrored is not None:
+            headers["mcp-param-region"] = mirrored
+        answer = await http.post(site.resource, headers=headers, content=body)
+        assert answer.status_code == status
+        if status == 400:
+            assert answer.json()["error"]["code"] == -32020
 
 
 async def test_metadata_and_custom_routes_stay_open() -> None:

@@ -7,6 +7,7 @@ Spec: RFC 9110 §15.5.9
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -99,6 +100,41 @@ async def test_many_small_headers_count_as_one_large_one() -> None:
     filling = b"".join(b"a%04d: b\r\n" % number for number in range(MAX_HEADER_BYTES // 10 + 1))
     async with _listening() as (witness, port):
         assert _status(await _exchange(port, b"GET / HTTP/1.1\r\n" + HOST + filling + b"\r\n")) == 431
+        assert witness.seen == []
+
+
+UPGRADING = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+
+
+async def test_what_follows_an_upgrade_is_no_request() -> None:
+    """A request that asks for another protocol ends the connection: its body is not read as the next request.
+
+    Spec: RFC 9110 §7.8
+    """
+    async with _listening() as (witness, port):
+        body = b"POST /smuggled HTTP/1.1\r\n" + HOST + b"content-length: 0\r\n\r\n"
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b"POST / HTTP/1.1\r\n" + HOST + UPGRADING + length)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert _status(answer) == 400
+        with contextlib.suppress(ConnectionError):
+            writer.write(body)
+            await writer.drain()
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        assert witness.seen == []
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"identity, chunked", b"chunked, chunked", b"x,chunked"])
+async def test_another_transfer_coding_is_not_read(coding: bytes) -> None:
+    """A coded body is not taken for one that is not.
+
+    Spec: RFC 9112 §6.1
+    """
+    async with _listening() as (witness, port):
+        head = b"POST / HTTP/1.1\r\n" + HOST + b"transfer-encoding: " + coding + b"\r\n\r\n"
+        assert _status(await _exchange(port, head + b"1\r\na\r\n0\r\n\r\n")) in (400, 501)
         assert witness.seen == []
 
 

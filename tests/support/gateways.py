@@ -31,7 +31,9 @@ from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.open_tasks import OpenTasks
 from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.tool_pins import ResourcePins
@@ -324,6 +326,8 @@ def _world(
         sealer=SessionSealer([b"k" * 32], clock=clock, random_bytes=os.urandom),
         open_requests=OpenRequests(),
         catalogue=Catalogue(ResourcePins(resource.name, clock=clock)),
+        open_tasks=OpenTasks(),
+        revisions=UpstreamRevisions(),
         clock=clock,
         new_call_id=lambda: secrets.token_hex(8),
         limits=limits,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -34,10 +34,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing that a call touches: `name` is the tool, the prompt or the MCP resource's URI; empty for LIST."""
+    """One thing that a call touches: `name` is the tool, the prompt or the MCP resource's URI; empty for LIST.
+
+    `arguments` are those of an earlier call that this one is about, None where the call's own count.
+    """
 
     action: Action
     name: str = ""
+    arguments: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,12 @@ class ParamsMalformed(RequestRefused):
     description = "the parameters are not valid"
 
 
+class McpTaskUnknown(ParamsMalformed):
+    """An McpTask that nobody opened here, or somebody else: one answer for both. Spec: MCP 2025-11-25 tasks."""
+
+    description = "the task is not known"
+
+
 class HeaderMismatch(RequestRefused):
     """A mirrored header is missing, malformed or disagrees with the body. Spec: MCP 2026-07-28 transports."""
 

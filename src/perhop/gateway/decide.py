@@ -57,10 +57,13 @@ def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> boo
 def question_about(target: Target, request: Request, bound: BoundToken, call: Call, gate: Gate) -> Question:
     """The question to policy for one target of a call, its arguments typed by the tool's own schema.
 
+    A target that stands for an earlier call brings the arguments of that call.
+
     Raises: ParamsMalformed
     """
     schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
-    arguments = type_arguments(schema, call.arguments or {})
+    given = call.arguments if target.arguments is None else target.arguments
+    arguments = type_arguments(schema, given or {})
     return _question(target, arguments, request, bound, call, gate)
 
 

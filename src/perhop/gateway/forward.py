@@ -19,14 +19,16 @@ from perhop.gateway.answer import Answer, Piece
 from perhop.gateway.decide import may_see
 from perhop.gateway.exchange import upstream_of
 from perhop.gateway.gate import Gate
-from perhop.gateway.lists import ListFilter
+from perhop.gateway.lists import Judged, ListFilter
+from perhop.gateway.open_tasks import Opening, task_opened_by
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_key
-from perhop.gateway.sse import parse_event, rewrite_event, split_events
+from perhop.gateway.sse import bare_id, parse_event, rewrite_event, split_events
 from perhop.gateway.streams import Ending, cut, last_words
 from perhop.gateway.upstream.interface import UpstreamReply
 from perhop.rules.mcp_headers import LAST_EVENT, SESSION, VERSION
 from perhop.rules.mcp_methods import MODERN_REVISIONS
+from perhop.rules.session_seal import Principal
 from perhop.rules.trace_context import TRACEPARENT, render_traceparent
 
 EVENT_STREAM = "text/event-stream"
@@ -160,12 +162,15 @@ class _Translation:
     def __init__(self, request: Request, permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:
         self._permit = permit
         self._gate = gate
+        self._principal = Principal.of(permit.bound)
         self._chunks = upstream.chunks
         self._is_modern = permit.call.revision in MODERN_REVISIONS
         # The answer to a handshake names the session that it opens.
         self._session = upstream.header(SESSION) or permit.call.session
         self._filter = ListFilter(
             is_shown=lambda target: may_see(target, request, permit, gate),
+            is_own_task=lambda task: gate.open_tasks.is_of(self._principal, task),
+            may_serve=gate.revisions.may_serve,
             is_private=self._is_modern,
             catalogue=gate.catalogue,
             max_bytes=gate.limits.event_to_filter_bytes,
@@ -176,6 +181,7 @@ class _Translation:
         if not octets:
             return Piece(b"")
         judged = self._filter.judge(octets)
+        self._note(judged)
         return Piece(octets if judged.octets is None else judged.octets, judged.error)
 
     async def events(self) -> AsyncIterator[Piece]:
@@ -189,7 +195,9 @@ class _Translation:
         if not event.data:
             return Piece(rewrite_event(event, data=None, event_id=sealed))
         judged = self._filter.judge(event.data)
-        self._note_request(judged.message)
+        self._note(judged)
+        if judged.octets == b"":
+            return Piece(b"" if sealed is None else bare_id(sealed))
         return Piece(rewrite_event(event, data=judged.octets, event_id=sealed), judged.error)
 
     def _seal(self, event_id: bytes) -> bytes | None:
@@ -197,6 +205,22 @@ class _Translation:
             return None
         text = event_id.decode("utf-8", "replace")
         return self._gate.sealer.seal_event(text, self._permit.bound, self._session).encode()
+
+    def _note(self, judged: Judged) -> None:
+        """Keep what later messages of this caller are judged by."""
+        for message in judged.messages:
+            self._note_request(message)
+            self._note_task(message)
+
+    def _note_task(self, message: object) -> None:
+        """The answer to a permitted call of a tool opens a task: it is this principal's, and stands for this call."""
+        call = self._permit.call
+        if call.method != "tools/call" or not isinstance(message, dict) or message.get("id") != call.rpc_id:
+            return
+        task = task_opened_by(message)
+        if isinstance(task, str):
+            opening = Opening(call.targets[0].name, call.arguments or {}, len(call.body))
+            self._gate.open_tasks.opened(self._principal, task, opening)
 
     def _note_request(self, message: object) -> None:
         """The server asks the client something: its answer may come back, once."""

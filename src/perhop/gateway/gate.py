@@ -11,7 +11,9 @@ from perhop.core.resource import Resource
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.open_tasks import OpenTasks
 from perhop.gateway.readiness import Readiness
+from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.interface import Upstream
@@ -86,6 +88,8 @@ class Gate:
     readiness: Readiness
     sealer: SessionSealer
     open_requests: OpenRequests
+    open_tasks: OpenTasks
+    revisions: UpstreamRevisions
     catalogue: Catalogue
     clock: Callable[[], float]
     new_call_id: Callable[[], str]

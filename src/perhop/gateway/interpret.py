@@ -6,10 +6,10 @@ Spec: MCP 2025-11-25 transports
 
 from __future__ import annotations
 
-from perhop.core.call import Call, CallBinding, CallKind, Headers
+from perhop.core.call import Call, CallBinding, CallKind, Headers, Target
 from perhop.core.resource import CredentialKind
 from perhop.core.token import BoundToken
-from perhop.errors import RequestMalformed
+from perhop.errors import RequestMalformed, RevisionUnsupported
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_key
@@ -17,6 +17,8 @@ from perhop.rules.call_binding import binding_of
 from perhop.rules.mcp_headers import LAST_EVENT, PARAM_PREFIX, SESSION, VERSION, single_header
 from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.mcp_methods import Era
+from perhop.rules.mcp_param_headers import param_headers
+from perhop.rules.session_seal import Principal
 
 _FORWARDED = frozenset({"accept", "user-agent"})
 
@@ -24,10 +26,10 @@ _FORWARDED = frozenset({"accept", "user-agent"})
 async def interpret(request: Request, bound: BoundToken, call_id: str, gate: Gate) -> Call:
     """Read the body, compare it with the headers, and open the session ids that came with it.
 
-    Raises: BodyTooLarge, BodyTooSlow, SessionMismatch, and what `parse_message` raises
+    Raises: BodyTooLarge, BodyTooSlow, SessionMismatch, McpTaskUnknown, OnlyPostAllowed, and what `parse_message` raises
     """
     body = await request.body.read() if request.http_method == "POST" else b""
-    message = parse_message(request.http_method, request.headers, body)
+    message = _parse(request, body, gate)
     session, last_event_id = _open_ids(message, request, bound, gate)
     if message.kind is CallKind.RESPONSE and not gate.open_requests.is_open(
         session_key(bound, session), message.rpc_id
@@ -38,15 +40,31 @@ async def interpret(request: Request, bound: BoundToken, call_id: str, gate: Gat
         kind=message.kind,
         revision=message.revision,
         method=message.method,
-        targets=message.targets,
+        targets=_targets(message, bound, gate),
         body=message.body,
-        headers=_onward_headers(message, request.headers),
+        headers=_onward_headers(message, request.headers, gate),
         binding=_binding(message, gate),
         rpc_id=message.rpc_id,
         arguments=message.arguments,
         session=session,
         last_event_id=last_event_id,
     )
+
+
+def _parse(request: Request, body: bytes, gate: Gate) -> Message:
+    """One message, of an era that the upstream is not known not to speak."""
+    try:
+        message = parse_message(request.http_method, request.headers, body)
+    except RevisionUnsupported as fact:
+        raise gate.revisions.narrow(fact) from fact
+    gate.revisions.check(message, has_version=request.header(VERSION) is not None)
+    return message
+
+
+def _targets(message: Message, bound: BoundToken, gate: Gate) -> tuple[Target, ...]:
+    """What the message touches; a task stands for the call that has opened it. Raises: McpTaskUnknown."""
+    by = Principal.of(bound)
+    return (*message.targets, *(gate.open_tasks.opening_of(by, task).target for task in message.tasks))
 
 
 def _binding(message: Message, gate: Gate) -> CallBinding | None:
@@ -69,16 +87,25 @@ def _open_ids(message: Message, request: Request, bound: BoundToken, gate: Gate)
             return session, event
 
 
-def _onward_headers(message: Message, headers: Headers) -> Headers:
+def _onward_headers(message: Message, headers: Headers, gate: Gate) -> Headers:
     """The caller's headers that go on, by name; what mirrors the body is written anew from the body."""
-    kept = [(name, value) for name, value in headers if name in _FORWARDED or name.startswith(PARAM_PREFIX)]
+    kept = [(name, value) for name, value in headers if name in _FORWARDED]
     match message.era:
         case Era.MODERN:
             kept.extend(message.mirrored)
+            kept.extend(_param_headers(message, headers, gate))
         case Era.LEGACY:
+            kept.extend((name, value) for name, value in headers if name.startswith(PARAM_PREFIX))
             version = single_header(headers, VERSION)
             if version is not None:
                 kept.append((VERSION, version))
     if message.body:
         kept.append(("content-type", "application/json"))
     return tuple(kept)
+
+
+def _param_headers(message: Message, headers: Headers, gate: Gate) -> Headers:
+    """The headers that mirror a tool's arguments, as far as we know its schema. Raises: HeaderMismatch."""
+    is_call = message.method == "tools/call"
+    schema = gate.catalogue.schema_of(str(message.params["name"])) if is_call else None
+    return param_headers(headers, message.arguments or {}, schema)

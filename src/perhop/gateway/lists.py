@@ -1,7 +1,8 @@
-"""Lists: what a caller sees of an upstream's tools, prompts and resources.
+"""Lists: what a caller sees of an upstream's tools, prompts, resources and McpTasks.
 
 Any result that holds such a list is filtered, whatever was asked. An item is hidden if no arguments could make it
-permitted, no scope of the token lists it, or it is a tool that is not as its owner approved it.
+permitted, no scope of the token lists it, or it is a tool that is not as its owner approved it; a task if the caller
+has not opened it, and so is news of it.
 
 Spec: MCP 2026-07-28 caching
 """
@@ -16,7 +17,9 @@ from typing import Any
 from perhop.core.call import Action, Target
 from perhop.errors import AnswerUnfit, JsonUnparsable
 from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.revisions import narrow_versions
 from perhop.rules.mcp_message import render_json
+from perhop.rules.mcp_methods import TASK_NEWS
 from perhop.rules.strict_json import parse_json
 
 LISTS: Mapping[str, tuple[Action, str]] = {
@@ -26,32 +29,45 @@ LISTS: Mapping[str, tuple[Action, str]] = {
     "resourceTemplates": (Action.READ_RESOURCE, "uriTemplate"),
 }
 
+TASKS = "tasks"
+
 TOOL_ERROR = "tool_error"
 
 # An answer may be deeper and wider than a request: it is the upstream's own.
 _ANSWER_DEPTH = 256
 _ANSWER_KEYS = 100_000
 
-# As a member's name in JSON text: inside a string the quotes would be escaped. A letter may be written as an escape.
+# As a member's name or a method in JSON text: inside a string the quotes would be escaped. A letter may be written as
+# an escape.
 _MAY_NAME_A_LIST = re.compile(
-    rb'"(?:tools|prompts|resources|resourceTemplates)"|\\u00(?:6[1-9a-f]|7[0-9a]|54)', re.IGNORECASE
+    rb'"(?:tools|prompts|resources|resourceTemplates|tasks)"|"notifications\\?/tasks|\\u00(?:6[1-9a-f]|7[0-9a]|54)',
+    re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A message from the upstream: `octets` None if it passes as it is, `error` as the journal has it."""
+    """A message from the upstream: `octets` None if it passes as it is, empty if nothing of it does.
 
-    message: Any
+    `error` is as the journal has it. `messages` are those that pass: several for a batch, none that was not read.
+    """
+
+    messages: tuple[Any, ...]
     octets: bytes | None
     error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFilter:
-    """Filters the lists of one caller. `is_shown` says whether the caller may see an item."""
+    """Filters the lists of one caller.
+
+    `is_shown` says whether the caller may see an item, `is_own_task` whether it has opened a task, and `may_serve`
+    whether a revision may be advertised.
+    """
 
     is_shown: Callable[[Target], bool]
+    is_own_task: Callable[[object], bool]
+    may_serve: Callable[[object], bool]
     is_private: bool
     catalogue: Catalogue
     max_bytes: int
@@ -68,17 +84,29 @@ class ListFilter:
         except JsonUnparsable as error:
             if _MAY_NAME_A_LIST.search(octets):
                 raise AnswerUnfit(f"a list that cannot be filtered: {error.detail}") from error
-            return Judged(None, None, None)
-        changed = [self._filter(each) for each in (message if isinstance(message, list) else [message])]
-        octets_now = render_json(message) if any(changed) else None
-        return Judged(message, octets_now, error_of(message))
+            return Judged((), None, None)
+        came = message if isinstance(message, list) else [message]
+        passing = [each for each in came if not self._is_news_of_another_task(each)]
+        changed = [self._filter(each) for each in passing]
+        if len(passing) == len(came) and not any(changed):
+            return Judged(tuple(passing), None, error_of(message))
+        if not passing:
+            return Judged((), b"", None)
+        octets_now = render_json(passing if isinstance(message, list) else passing[0])
+        return Judged(tuple(passing), octets_now, error_of(message))
+
+    def _is_news_of_another_task(self, message: Any) -> bool:
+        if not isinstance(message, dict) or message.get("method") not in TASK_NEWS:
+            return False
+        params = message.get("params")
+        return not (isinstance(params, dict) and self.is_own_task(params.get("taskId")))
 
     def _filter(self, message: Any) -> bool:
         """Filter the freshly parsed message where it lies; True if anything in it is another now."""
         result = message.get("result") if isinstance(message, dict) else None
         if not isinstance(result, dict):
             return False
-        held = [key for key in LISTS if isinstance(result.get(key), list)]
+        held = [key for key in (*LISTS, TASKS) if isinstance(result.get(key), list)]
         if "tools" in held:
             self.catalogue.learn(result["tools"])
         changed = False
@@ -89,9 +117,15 @@ class ListFilter:
         if held and self.is_private and result.get("cacheScope") != "private":
             result["cacheScope"] = "private"
             changed = True
+        versions = narrow_versions(result, self.may_serve)
+        if versions is not None:
+            result["supportedVersions"] = versions
+            changed = True
         return changed
 
     def _shows(self, key: str, item: Any) -> bool:
+        if key == TASKS:
+            return isinstance(item, dict) and self.is_own_task(item.get("taskId"))
         action, name_key = LISTS[key]
         name = item.get(name_key) if isinstance(item, dict) else None
         return isinstance(name, str) and self.is_shown(Target(action, name))

@@ -28,9 +28,14 @@ async def list_own(upstream: Upstream, resource: Resource, tokens: AudienceToken
 
     Raises: UpstreamUnavailable, AnswerUnfit, StorageUnavailable, JournalUnavailable
     """
+    return await list_tools(upstream, presenting_own(resource, tokens))
+
+
+def presenting_own(resource: Resource, tokens: AudienceTokens) -> Presenting:
+    """What a right caller of the resource's upstream presents."""
     if resource.upstream is None or resource.upstream.resource is None or not resource.upstream.credential.is_token:
-        return await list_tools(upstream, present_nothing)
-    return await list_tools(upstream, presenting(resource, tokens, resource.upstream.resource))
+        return present_nothing
+    return presenting(resource, tokens, resource.upstream.resource)
 
 
 def presenting(resource: Resource, tokens: AudienceTokens, audience: ResourceUri) -> Presenting:

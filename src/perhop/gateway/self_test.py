@@ -13,9 +13,11 @@ from typing import NoReturn
 from perhop.core.resource import Resource
 from perhop.errors import Refused, Unavailable
 from perhop.gateway.catalogue import Catalogue
-from perhop.gateway.own_tokens import AudienceTokens, list_own, presenting
+from perhop.gateway.own_tokens import AudienceTokens, presenting, presenting_own
 from perhop.gateway.readiness import Readiness, Verdict
-from perhop.gateway.tool_listing import Listing, Outcome, list_tools, reach
+from perhop.gateway.revision_survey import survey_revisions
+from perhop.gateway.revisions import UpstreamRevisions
+from perhop.gateway.tool_listing import Listing, Outcome, Presenting, list_tools, reach
 from perhop.gateway.upstream.interface import Upstream
 
 PATIENCE_SECONDS = 10.0
@@ -39,18 +41,19 @@ class SelfTest:
         upstream: Upstream,
         readiness: Readiness,
         catalogue: Catalogue,
+        revisions: UpstreamRevisions,
     ) -> None:
         self._resource = resource
         self._tokens = tokens
         self._upstream = upstream
         self._readiness = readiness
         self._catalogue = catalogue
+        self._revisions = revisions
 
     async def run(self) -> Verdict:
         """Test once. An upstream that does not answer has shown nothing, and keeps the verdict it had."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                verdict = await self._test()
+            verdict = await self._test()
         except (TimeoutError, Unavailable, Refused) as failure:
             _log.warning("self-test of `%s`: %s", self._resource.name, str(failure) or type(failure).__name__)
             verdict = Verdict.INCONCLUSIVE
@@ -89,15 +92,27 @@ class SelfTest:
         return True
 
     async def _test(self) -> Verdict:
-        listed = await list_own(self._upstream, self._resource, self._tokens)
-        self._learn(listed)
+        own = presenting_own(self._resource, self._tokens)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            listed = await list_tools(self._upstream, own)
+        self._catalogue.learn(list(listed.tools))
+        if listed.outcome is Outcome.ACCEPTED:
+            await self._survey(listed, own)
         if not self._is_testable:
             return Verdict.INCONCLUSIVE
-        canary = presenting(self._resource, self._tokens, self._tokens.canary())
-        return judge(listed, await list_tools(self._upstream, canary))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            canary = presenting(self._resource, self._tokens, self._tokens.canary())
+            return judge(listed, await list_tools(self._upstream, canary))
 
-    def _learn(self, listing: Listing) -> None:
-        self._catalogue.learn(list(listing.tools))
+    async def _survey(self, listed: Listing, own: Presenting) -> None:
+        """Find out which revisions it speaks; what comes of it changes nothing of the verdict."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                spoken = await survey_revisions(self._upstream, own, listed)
+        except (TimeoutError, Unavailable, Refused) as failure:
+            _log.info("revisions of `%s`: %s", self._resource.name, str(failure) or type(failure).__name__)
+            return
+        self._revisions.learn(spoken)
 
 
 def judge(right: Listing, canary: Listing) -> Verdict:

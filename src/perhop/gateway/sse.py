@@ -94,6 +94,11 @@ def rewrite_event(event: ServerEvent, *, data: bytes | None, event_id: bytes | N
     return b"\n".join(lines) + b"\n\n"
 
 
+def bare_id(event_id: bytes) -> bytes:
+    """What is left of an event that does not pass: a client that resumes goes on after it."""
+    return b"id: " + event_id + b"\n\n"
+
+
 def message_event(data: bytes) -> bytes:
     """One JSON-RPC message as an event."""
     return b"event: message\ndata: " + data + b"\n\n"

@@ -27,6 +27,11 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 METHOD_NOT_FOUND = -32601
 
 _CLIENT = {"name": "perhop-gateway", "version": "1"}
+_META = {
+    VERSION_KEY: MODERN_REVISIONS[0],
+    CAPABILITIES_KEY: {},
+    "io.modelcontextprotocol/clientInfo": _CLIENT,
+}
 
 
 class Outcome(Enum):
@@ -42,14 +47,19 @@ class Listing:
     """What came of asking for the tools. `is_whole` if every page has come, to the last one."""
 
     outcome: Outcome
+    revision: str
     tools: tuple[Any, ...] = ()
     is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Page:
+    """One answer: how the token was taken, the result if there is one, else the error if it is one of JSON-RPC."""
+
     outcome: Outcome
+    status: int
     result: Mapping[str, Any]
+    error: Mapping[str, Any]
     session: str | None = None
 
 
@@ -67,7 +77,7 @@ async def reach(upstream: Upstream) -> None:
 
     Raises: UpstreamUnavailable
     """
-    await _Asking(upstream, present_nothing).notify("notifications/cancelled", ())
+    await Asking(upstream, present_nothing).notify("notifications/cancelled", ())
 
 
 async def list_tools(upstream: Upstream, presenting: Presenting) -> Listing:
@@ -75,41 +85,52 @@ async def list_tools(upstream: Upstream, presenting: Presenting) -> Listing:
 
     Raises: UpstreamUnavailable, AnswerUnfit, and what `presenting` raises
     """
-    asking = _Asking(upstream, presenting)
-    revision = MODERN_REVISIONS[0]
-    meta = {VERSION_KEY: revision, CAPABILITIES_KEY: {}, "io.modelcontextprotocol/clientInfo": _CLIENT}
-    modern = mirrored_headers(revision=revision, method="tools/list", name=None)
-    listing = await asking.pages({"_meta": meta}, modern)
+    asking = Asking(upstream, presenting)
+    listing = await asking.pages(MODERN_REVISIONS[0], {"_meta": _META}, modern_headers("tools/list"))
     if listing.outcome is not Outcome.UNCLEAR:
         return listing
     return await _list_with_handshake(asking)
 
 
-async def _list_with_handshake(asking: _Asking) -> Listing:
+def modern_headers(method: str) -> Headers:
+    """The headers that mirror a request of ours in the stateless revision."""
+    return mirrored_headers(revision=MODERN_REVISIONS[0], method=method, name=None)
+
+
+async def _list_with_handshake(asking: Asking) -> Listing:
     revision = LEGACY_REVISIONS[0]
-    opening = {"protocolVersion": revision, "capabilities": {}, "clientInfo": _CLIENT}
-    opened = await asking.page("initialize", opening, ())
+    opened = await asking.open()
     if opened.outcome is not Outcome.ACCEPTED:
-        return Listing(opened.outcome)
+        return Listing(opened.outcome, revision)
     agreed = opened.result.get("protocolVersion")
-    headers: Headers = ((VERSION, agreed if agreed in LEGACY_REVISIONS else revision),)
+    revision = agreed if isinstance(agreed, str) and agreed in LEGACY_REVISIONS else revision
+    headers: Headers = ((VERSION, revision),)
     if opened.session is not None:
         headers = (*headers, (SESSION, opened.session))
     await asking.notify("notifications/initialized", headers)
-    listing = await asking.pages({}, headers)
+    listing = await asking.pages(revision, {}, headers)
     if opened.session is not None:
         await asking.end(headers)
     return listing
 
 
-class _Asking:
+class Asking:
     """One way of presenting, at one upstream."""
 
     def __init__(self, upstream: Upstream, presenting: Presenting) -> None:
         self._upstream = upstream
         self._presenting = presenting
 
-    async def pages(self, params: Mapping[str, Any], headers: Headers) -> Listing:
+    async def discover(self) -> Page:
+        """The server's own word on what it speaks, under the stateless revision."""
+        return await self.page("server/discover", {"_meta": _META}, modern_headers("server/discover"))
+
+    async def open(self) -> Page:
+        """The handshake of the revisions that have one."""
+        opening = {"protocolVersion": LEGACY_REVISIONS[0], "capabilities": {}, "clientInfo": _CLIENT}
+        return await self.page("initialize", opening, ())
+
+    async def pages(self, revision: str, params: Mapping[str, Any], headers: Headers) -> Listing:
         """All pages of the tools; the first page says how the token was taken."""
         tools: list[Any] = []
         first: Outcome | None = None
@@ -124,9 +145,9 @@ class _Asking:
                 is_whole = page.outcome is Outcome.ACCEPTED
                 break
             params = {**params, "cursor": cursor}
-        return Listing(first or Outcome.UNCLEAR, tuple(tools), is_whole)
+        return Listing(first or Outcome.UNCLEAR, revision, tuple(tools), is_whole)
 
-    async def page(self, method: str, params: Mapping[str, Any], headers: Headers) -> _Page:
+    async def page(self, method: str, params: Mapping[str, Any], headers: Headers) -> Page:
         """One request and its answer."""
         reply = await self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers)
         try:
@@ -134,13 +155,14 @@ class _Asking:
         finally:
             await reply.close()
         if reply.status == 401:
-            return _Page(Outcome.REFUSED, {})
+            return Page(Outcome.REFUSED, reply.status, {}, {})
         result, error = message.get("result"), message.get("error")
         if 200 <= reply.status < 300 and isinstance(result, dict):
-            return _Page(Outcome.ACCEPTED, result, reply.header(SESSION))
+            return Page(Outcome.ACCEPTED, reply.status, result, {}, reply.header(SESSION))
+        error = error if isinstance(error, dict) else {}
         # A server without tools says so only to those whom it lets in.
-        is_toolless = isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and reply.status != 400
-        return _Page(Outcome.ACCEPTED if is_toolless else Outcome.UNCLEAR, {})
+        is_toolless = error.get("code") == METHOD_NOT_FOUND and reply.status != 400
+        return Page(Outcome.ACCEPTED if is_toolless else Outcome.UNCLEAR, reply.status, {}, error)
 
     async def notify(self, method: str, headers: Headers) -> None:
         reply = await self._post({"jsonrpc": "2.0", "method": method}, headers)

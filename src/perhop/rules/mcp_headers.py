@@ -1,7 +1,7 @@
 """The headers that mirror an MCP body: read, compared with the body, and written anew.
 
-A decision is made on the body; a header only may agree with it. `Mcp-Param-*` is not looked at here: the server
-that publishes a tool's schema compares them.
+A decision is made on the body; a header only may agree with it. Of `Mcp-Param-*` only repeats are looked at here:
+whoever knows the tool's schema compares them, with `mcp_param_headers`.
 
 Spec: MCP 2026-07-28 transports
 """
@@ -26,6 +26,8 @@ _MIRRORED = (VERSION, METHOD, NAME, PARAM_PREFIX)
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _LOOKS_LIKE_SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL | re.IGNORECASE)
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+# A tab may stand in a field's value, and is not written there by us.
+_READABLE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 
 
 def single_header(headers: Headers, name: str) -> str | None:
@@ -48,7 +50,7 @@ def decode_mirrored(value: str) -> str:
     """
     sentinel = _SENTINEL.fullmatch(value)
     if sentinel is None:
-        if not _PLAIN.fullmatch(value):
+        if not _READABLE.fullmatch(value):
             raise HeaderMismatch("a mirrored header holds characters that must be encoded")
         return value
     try:

@@ -29,6 +29,8 @@ from perhop.errors import (
     RevisionUnsupported,
 )
 from perhop.rules.mcp_headers import (
+    LAST_EVENT,
+    SESSION,
     VERSION,
     check_method_header,
     check_name_header,
@@ -57,7 +59,10 @@ VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 
 _ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
-_PARAMS = ("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses")
+_PARAMS = (
+    *("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses"),
+    *("taskId", "task"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,8 @@ class Message:
     """One message. `body` is what may go on: written anew from the parsed value, so nobody reads it differently.
 
     `method` is `response`, `GET` or `DELETE` where there is none. `arguments` is None where the method has none.
-    `mirrored` are the headers that a modern revision wants beside this body.
+    `tasks` are the McpTasks that it is about: each must be judged as the call that has opened it. `mirrored` are the
+    headers that a modern revision wants beside this body.
     """
 
     kind: CallKind
@@ -76,6 +82,7 @@ class Message:
     rpc_id: str | int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
+    tasks: tuple[str, ...] = ()
     arguments: Mapping[str, Any] | None = None
     mirrored: Headers = ()
 
@@ -125,6 +132,7 @@ def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:
     version = single_header(headers, VERSION)
     if version in MODERN_REVISIONS:
         raise OnlyPostAllowed(f"{kind.value} under `{version}`")
+    _check_session_headers(headers)
     revision = _legacy_revision(version)
     return Message(kind=kind, era=Era.LEGACY, revision=revision, method=kind.value, body=b"")
 
@@ -161,6 +169,7 @@ def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
     if era is Era.MODERN:
         rule = _check_modern(headers, method, params, is_request=is_request)
     else:
+        _check_session_headers(headers)
         rule = method_rule(method, era=era, is_request=is_request)
     name = params.get(rule.mirrored) if rule.mirrored else None
     return Message(
@@ -171,6 +180,7 @@ def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
         rpc_id=rpc_id,
         params=params,
         targets=rule.targets(params),
+        tasks=rule.tasks(params),
         arguments=_parse_arguments(params) if rule.mirrored == "name" else None,
         body=render_json(value),
         mirrored=mirrored_headers(revision=revision, method=method, name=name) if era is Era.MODERN else (),
@@ -184,6 +194,7 @@ def _parse_response(headers: Headers, value: Mapping[str, Any]) -> Message:
     version = single_header(headers, VERSION)
     if version in MODERN_REVISIONS:
         raise RequestMalformed("this revision has no responses from clients")
+    _check_session_headers(headers)
     return Message(
         kind=CallKind.RESPONSE,
         era=Era.LEGACY,
@@ -229,6 +240,12 @@ def _legacy_revision(header: str | None) -> str:
     if header not in LEGACY_REVISIONS:
         raise RevisionUnsupported(header[:64], supported=SUPPORTED_REVISIONS)
     return header
+
+
+def _check_session_headers(headers: Headers) -> None:
+    """Of two session ids, or two event ids, two readers could take two. Spec: RFC 9110 §5.3."""
+    for name in (SESSION, LAST_EVENT):
+        single_header(headers, name)
 
 
 def _check_modern(headers: Headers, method: str, params: Mapping[str, Any], *, is_request: bool) -> MethodRule:

@@ -32,6 +32,7 @@ ASSUMED_REVISION = "2025-03-26"
 
 Params = Mapping[str, Any]
 TargetsOf = Callable[[Params], tuple[Target, ...]]
+TasksOf = Callable[[Params], tuple[str, ...]]
 
 
 def _nothing(_params: Params) -> tuple[Target, ...]:
@@ -79,6 +80,24 @@ def _listen(params: Params) -> tuple[Target, ...]:
     return (Target(Action.LIST), *(Target(Action.READ_RESOURCE, uri) for uri in uris))
 
 
+def _no_tasks(_params: Params) -> tuple[str, ...]:
+    return ()
+
+
+def _task(params: Params) -> tuple[str, ...]:
+    """The McpTask that the method is about. Spec: MCP 2025-11-25 tasks."""
+    return (_text(params, "taskId"),)
+
+
+def _listened_tasks(params: Params) -> tuple[str, ...]:
+    """The McpTasks whose news a listen filter asks for, as in the extension io.modelcontextprotocol/tasks."""
+    wanted = params.get("notifications")
+    tasks = wanted.get("taskIds", []) if isinstance(wanted, Mapping) else []
+    if not isinstance(tasks, list) or not all(isinstance(task, str) and task for task in tasks):
+        raise ParamsMalformed("`notifications.taskIds` is not a list of ids")
+    return tuple(dict.fromkeys(tasks))
+
+
 def _text(params: Params, key: str) -> str:
     value = params.get(key)
     if not isinstance(value, str) or not value:
@@ -91,12 +110,15 @@ class MethodRule:
     """One row: the eras that know the method, what it touches, and the parameter that `Mcp-Name` mirrors.
 
     `is_told_by_headers` is False where no header says what it touches.
+    `tasks` gives the McpTasks that it is about: each stands for the call that has opened it, which is not in the
+    message. Who decides must know that call, and refuse an id that it does not know.
     """
 
     eras: frozenset[Era]
     targets: TargetsOf
     mirrored: str | None = None
     is_told_by_headers: bool = True
+    tasks: TasksOf = _no_tasks
 
 
 BOTH = frozenset(Era)
@@ -117,8 +139,13 @@ REQUESTS: Mapping[str, MethodRule] = {
     "resources/read": MethodRule(BOTH, _mcp_resource, mirrored="uri"),
     "resources/subscribe": MethodRule(LEGACY, _mcp_resource),
     "resources/unsubscribe": MethodRule(LEGACY, _mcp_resource),
-    "subscriptions/listen": MethodRule(MODERN, _listen, is_told_by_headers=False),
+    "subscriptions/listen": MethodRule(MODERN, _listen, is_told_by_headers=False, tasks=_listened_tasks),
     "completion/complete": MethodRule(BOTH, _completion, is_told_by_headers=False),
+    "tasks/get": MethodRule(BOTH, _nothing, mirrored="taskId", is_told_by_headers=False, tasks=_task),
+    "tasks/cancel": MethodRule(BOTH, _nothing, mirrored="taskId", is_told_by_headers=False, tasks=_task),
+    "tasks/update": MethodRule(MODERN, _nothing, mirrored="taskId", is_told_by_headers=False, tasks=_task),
+    "tasks/result": MethodRule(LEGACY, _nothing, mirrored="taskId", is_told_by_headers=False, tasks=_task),
+    "tasks/list": MethodRule(LEGACY, _list),
 }
 
 # A modern server has no use for three of these, and the revision lets it drop them; clients in the field send them.
@@ -129,8 +156,18 @@ NOTIFICATIONS: Mapping[str, MethodRule] = {
     "notifications/roots/list_changed": MethodRule(BOTH, _nothing),
 }
 
+TASK_NEWS = ("notifications/tasks/status", "notifications/tasks")
+"""How servers tell of an McpTask: 2025-11-25, and the extension of 2026-07-28."""
+
 STANDING_STREAM = "subscriptions/listen"
 """The one request whose answer is a stream that ends with the caller's token, not with an answer."""
+
+
+def era_of(revision: str) -> Era | None:
+    """The era of a revision; None for one that is not served here."""
+    if revision in MODERN_REVISIONS:
+        return Era.MODERN
+    return Era.LEGACY if revision in LEGACY_REVISIONS else None
 
 
 def method_rule(method: str, *, era: Era, is_request: bool) -> MethodRule:

@@ -42,7 +42,7 @@ def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, recor
             return b""
         case RevisionUnsupported():
             details = {"supported": list(fact.supported), "requested": fact.requested, **details}
-            return _error(fact.rpc_code, fact.description, rpc_id, details)
+            return _error(fact.rpc_code, _spoken(fact), rpc_id, details)
         case RequestRefused():
             return _error(fact.rpc_code, fact.description, rpc_id, details)
         case PolicyRefused() | TokenRefused():
@@ -69,6 +69,11 @@ def stream_end_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, re
     if record is not None:
         details["record"] = record
     return _error(STREAM_ENDED, fact.description, rpc_id, details)
+
+
+def _spoken(fact: RevisionUnsupported) -> str:
+    """A client of the handshake may have nothing but this text to show. Spec: MCP 2026-07-28 versioning."""
+    return f"{fact.description}; spoken here: {', '.join(fact.supported)}" if fact.supported else fact.description
 
 
 def _error(code: int | None, message: str, rpc_id: str | int | None, details: dict[str, Any]) -> bytes:

@@ -1,4 +1,5 @@
-"""uvicorn's HTTP protocol with what it lacks: bounds of the header section's size and time, and one host in a request.
+"""uvicorn's HTTP protocol with what it lacks: bounds of the header section's size and time, one host in a request, and
+bodies that are framed in the one way that everybody understands.
 
 Everything else, parsing above all, stays with uvicorn and llhttp.
 """
@@ -22,7 +23,8 @@ HEADER_SECONDS = 5.0
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_BAD_TARGET = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_OTHER_CODING = b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -76,8 +78,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
             self._refuse(_TOO_LARGE)
             return
-        if not is_good_target(self.url, self.headers):
-            self._refuse(_BAD_TARGET)
+        if self.parser.should_upgrade() or not is_good_target(self.url, self.headers):
+            # The parser reads no body of a request that asks for another protocol: it would take what follows for the
+            # next request. Spec: RFC 9110 §7.8
+            self._refuse(_BAD_REQUEST)
+            return
+        if not is_known_coding(self.headers):
+            self._refuse(_OTHER_CODING)
             return
         super().on_headers_complete()
 
@@ -111,6 +118,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if earlier is None or earlier.response_complete:
             self.transport.write(answer)
         self.transport.close()
+
+
+def is_known_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """False for a body in a transfer coding beside chunks: what is inside it would be read as if it were not coded.
+
+    Spec: RFC 9112 §6.1
+    """
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return codings in ([], [b"chunked"])
 
 
 def is_good_target(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:

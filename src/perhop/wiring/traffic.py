@@ -25,7 +25,9 @@ from perhop.gateway.data_planes.asking import BySecret, BySocket
 from perhop.gateway.data_planes.forward_auth import ForwardAuthApp
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
+from perhop.gateway.open_tasks import OpenTasks
 from perhop.gateway.readiness import Readiness, Verdict
+from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
@@ -167,6 +169,7 @@ class Traffic:
             upstream=gate.upstream,
             readiness=gate.readiness,
             catalogue=gate.catalogue,
+            revisions=gate.revisions,
         )
 
     def _gate(
@@ -193,6 +196,8 @@ class Traffic:
                 (plane.journal_key.derive(SESSION_SEAL_PURPOSE),), clock=plane.issuer.clock, random_bytes=os.urandom
             ),
             open_requests=same.open_requests if same else OpenRequests(),
+            open_tasks=same.open_tasks if same else OpenTasks(),
+            revisions=same.revisions if same else UpstreamRevisions(),
             catalogue=same.catalogue if same else Catalogue(plane.tool_pins.of(resource.name)),
             clock=plane.issuer.clock,
             new_call_id=lambda: secrets.token_hex(8),

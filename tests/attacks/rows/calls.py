@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import unicodedata
+from functools import partial
 from typing import Any
 
 from perhop.rules.mcp_headers import encode_mirrored
 from tests.attacks.row import PASSES_GATEWAY, Door, Expected, Row, Seen
 from tests.attacks.servers import answering
-from tests.attacks.tries import at_gateway, refused, tried
+from tests.attacks.tries import BOTH, DECIDES, at_gateway, refused, tried, tried_at
 from tests.attacks.world import ARGUMENT, World, a_call, a_request, with_token
 from tests.support.doors import Wire
 from tests.support.upstreams import json_answer
@@ -18,6 +19,8 @@ from tests.support.upstreams import json_answer
 DENIED = refused("policy.denied", "403 -31403")
 SCOPE = refused("scope.insufficient", "403 insufficient_scope")
 PARAMS = refused("request.malformed", "400 -32602")
+FORWARDS = "a guard forwards nothing: it hands on what it has read, octet by octet"
+ANSWERS = "a guard looks at requests; what the application answers is the application's"
 BOTH_SCOPES = "calendar:read calendar:write"
 
 
@@ -134,9 +137,9 @@ async def _decided_is_forwarded(world: World) -> dict[str, Seen]:
     return sights
 
 
-async def _same_id(world: World) -> dict[str, Seen]:
+async def _same_id(door: Door, world: World) -> dict[str, Seen]:
     """Two callers whose requests have one id get each their own answer."""
-    entrance = world.entrance(Door.GATEWAY)
+    entrance = world.entrance(door)
     days = ("monday", "tuesday")
     wires = [with_token(a_call("list_events", {"day": day}), world.forge(entrance.audience)) for day in days]
     seen = await asyncio.gather(*(world.knock(entrance, wire) for wire in wires))
@@ -151,7 +154,7 @@ async def _lists(world: World) -> dict[str, Seen]:
     entrance = world.entrance(Door.GATEWAY)
     sights = {}
     shown = {
-        "tools/list": ("tools", "name", ["list_events"]),
+        "tools/list": ("tools", "name", ["list_events", "list_days"]),
         "prompts/list": ("prompts", "name", []),
         "resources/list": ("resources", "uri", []),
         "resources/templates/list": ("resourceTemplates", "uriTemplate", []),
@@ -214,6 +217,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _scopes_that_are_none,
         SCOPE,
+        only=DECIDES,
     ),
     at_gateway(
         "look-alike-tool-name",
@@ -254,14 +258,13 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _decided_is_forwarded,
         PASSES_GATEWAY,
+        only=FORWARDS,
     ),
-    tried(
+    tried_at(
         "same-id-from-two-callers",
         "two requests of one JSON-RPC id at once",
         "CVE-2026-25536",
-        Door.GATEWAY,
-        _same_id,
-        Expected("200", None, records=0),
+        {door: (partial(_same_id, door), Expected("200", None, records=0)) for door in BOTH},
     ),
     tried(
         "list-of-what-is-forbidden",
@@ -270,6 +273,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _lists,
         PASSES_GATEWAY,
+        only=ANSWERS,
     ),
     tried(
         "list-in-another-answer",
@@ -278,6 +282,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _list_in_another_answer,
         PASSES_GATEWAY,
+        only=ANSWERS,
     ),
     tried(
         "answer-kept-by-a-cache",
@@ -286,5 +291,6 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _not_cached,
         PASSES_GATEWAY,
+        only=ANSWERS,
     ),
 )

@@ -326,6 +326,8 @@ async def _costly(world: World) -> dict[str, Seen]:
         return sights
 
 
+FETCHES = "the gateway takes tokens of its own issuer alone, whose keys and revocations it holds and never fetches"
+
 ROWS: tuple[Row, ...] = (
     tried(
         "poisoned-key-set",
@@ -334,9 +336,16 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _publishing(_poisoned),
         CLOSED,
+        only=FETCHES,
     ),
     tried(
-        "key-set-poisoned-later", "a good key set that turns bad", "RFC 8725 §3.10", Door.GUARD, _poisoned_later, CLOSED
+        "key-set-poisoned-later",
+        "a good key set that turns bad",
+        "RFC 8725 §3.10",
+        Door.GUARD,
+        _poisoned_later,
+        CLOSED,
+        only=FETCHES,
     ),
     tried(
         "unfit-key",
@@ -345,8 +354,17 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _publishing(_unfit),
         SIGNATURE,
+        only=FETCHES,
     ),
-    tried("flood-of-unknown-keys", "tokens that name keys nobody has", "CVE-2026-48524", Door.GUARD, _flood, SIGNATURE),
+    tried(
+        "flood-of-unknown-keys",
+        "tokens that name keys nobody has",
+        "CVE-2026-48524",
+        Door.GUARD,
+        _flood,
+        SIGNATURE,
+        only=FETCHES,
+    ),
     tried(
         "garbage-signatures",
         "signatures of zeros under every kind of key",
@@ -354,6 +372,7 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _costly,
         SIGNATURE,
+        only=FETCHES,
     ),
     tried(
         "hostile-metadata",
@@ -362,6 +381,7 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _hostile_metadata,
         CLOSED,
+        only=FETCHES,
     ),
     tried(
         "hostile-key-endpoint",
@@ -370,6 +390,7 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _hostile_keys,
         CLOSED,
+        only=FETCHES,
     ),
     tried(
         "issuer-that-is-none",
@@ -386,6 +407,7 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _silenced_feed,
         CLOSED,
+        only=FETCHES,
     ),
     tried(
         "forged-revocations",
@@ -394,5 +416,6 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _forged_feed,
         CLOSED,
+        only=FETCHES,
     ),
 )

@@ -10,8 +10,8 @@ from typing import Any
 
 from perhop.core.call import Headers
 from perhop.rules.mcp_message import MAX_BODY_BYTES
-from tests.attacks.row import Row
-from tests.attacks.tries import message, refused
+from tests.attacks.row import Expected, Row
+from tests.attacks.tries import message, message_each, refused
 from tests.attacks.world import ARGUMENT, a_call, a_request
 from tests.support.doors import Wire
 from tests.support.upstreams import CAPABILITIES_KEY, REVISION_KEY, legacy
@@ -92,6 +92,26 @@ def _twice() -> dict[str, Wire]:
     return doubled | {
         "another case of the name": _with(_call(), ("Mcp-Name", "create_event")),
         "argument": _with(_call(), ("mcp-param-day", "x"), ("mcp-param-day", "y")),
+    }
+
+
+def _other_argument() -> dict[str, Wire]:
+    """`list_days` wants its month mirrored; whoever routes by the header must not be told another one."""
+
+    def days(month: Any, *headers: tuple[str, str]) -> Wire:
+        return _with(a_call("list_days", {"month": month}), *headers)
+
+    return {
+        "harmless value": days("may", ("mcp-param-month", "june")),
+        "another case": days("may", ("mcp-param-month", "May")),
+        "missing": days("may"),
+        "without its argument": _with(a_call("list_days", {}), ("mcp-param-month", "may")),
+        "null is no value": days(None, ("mcp-param-month", "null")),
+        "encoded, another": days("may", ("mcp-param-month", _sentinel("june"))),
+        "encoding in another case": days("may", ("mcp-param-month", _sentinel("may").replace("base64", "Base64"))),
+        "broken encoding": days("may", ("mcp-param-month", "=?base64?bWF5IQ?=")),
+        "encoding with spare bits": days("ma", ("mcp-param-month", "=?base64?bWF=?=")),
+        "encoded twice": days("may", ("mcp-param-month", _sentinel(_sentinel("may")))),
     }
 
 
@@ -252,13 +272,21 @@ def _too_large() -> dict[str, Wire]:
 
 
 def _unknown_modern() -> dict[str, Wire]:
-    names = ("tasks/get", "tasks/cancel", "tools/CALL", "initialize", "ping", "logging/setLevel", "resources/subscribe")
+    names = (
+        "tasks/list",
+        "tasks/result",
+        "tools/CALL",
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+    )
     more = ("rpc.discover", "notifications/initialized", "admin/shutdown", "sampling/createMessage")
     return {name: a_request(name) for name in (*names, *more)}
 
 
 def _unknown_legacy() -> dict[str, Wire]:
-    names = ("tasks/get", "server/discover", "subscriptions/listen", "tools/CALL", "notifications/initialized", "x")
+    names = ("tasks/update", "server/discover", "subscriptions/listen", "tools/CALL", "notifications/initialized", "x")
     return {name: _legacy(name) for name in names}
 
 
@@ -290,6 +318,15 @@ ROWS: tuple[Row, ...] = (
     ),
     message(
         "mirrored-header-twice", "a mirrored header twice, the same or not", "RFC 9110 §5.3; SEP-2243", _twice, HEADER
+    ),
+    message_each(
+        "parameter-header-says-otherwise",
+        "`Mcp-Param-*` names another value than the argument that it mirrors",
+        "MCP 2026-07-28 transports; SEP-2243",
+        _other_argument,
+        gateway=HEADER,
+        guard=Expected("400 -32020", None, records=0, passed=1),
+        differs="a guard knows no schemas: behind it the SDK compares, with the same code in its own words",
     ),
     message(
         "body-without-its-revision",

@@ -31,6 +31,7 @@ from tests.support.forge import sign
 
 REVOKED = refused("token.revoked")
 CALL = a_call("list_events", {"day": ARGUMENT})
+STANDING = "standing is looked up where agents, owners and resources are defined; a guard hears of revocations alone"
 BOUND_SECONDS = 2
 """What is promised: so long after a revocation a guard whose feed is up still admits, at most."""
 
@@ -279,6 +280,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _child_of_revoked,
         REVOKED,
+        only="who goes past the gateway with a hop token is the row `revoked-parent-hop-token`",
     ),
     tried(
         "revoked-parent-hop-token",
@@ -287,6 +289,7 @@ ROWS: tuple[Row, ...] = (
         Door.GUARD,
         _hop_token_of_revoked,
         REVOKED,
+        only="a hop token is good at no gateway",
     ),
     tried(
         "disabled-agent",
@@ -295,6 +298,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _out_of_standing("client", "planner"),
         CLIENT_DISABLED,
+        only=STANDING,
     ),
     tried(
         "disabled-presenter",
@@ -303,6 +307,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _out_of_standing("client", "mallory", client_id="mallory", agent="planner"),
         CLIENT_DISABLED,
+        only=STANDING,
     ),
     tried(
         "unknown-agent",
@@ -311,6 +316,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _unknown_agent(Door.GATEWAY),
         CLIENT_DISABLED,
+        only=STANDING,
     ),
     tried(
         "disabled-resource",
@@ -319,6 +325,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _out_of_standing("resource", "calendar"),
         REVOKED,
+        only=STANDING,
     ),
     tried(
         "agent-without-owner",
@@ -327,6 +334,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _out_of_standing("owner", "team"),
         refused("owner.missing", "503 -31503"),
+        only=STANDING,
     ),
     tried_at(
         "expired-agent",
@@ -336,6 +344,7 @@ ROWS: tuple[Row, ...] = (
             Door.GATEWAY: (_after_expiry(Door.GATEWAY), refused("client.expired")),
             Door.STS: (_after_expiry(Door.STS), refused("client.expired", "401 invalid_client")),
         },
+        only=STANDING,
     ),
     tried(
         "disabled-client-asks",

@@ -28,6 +28,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "member of its own": {"x-run-before": "exfiltrate"},
     "no bounds": {"description": "x" * 300_000},
 }
+ONLY = "a guard stands before the server itself, whose tools are what it says they are"
 REFUSED = Expected("403 -31403", "tool.quarantined")
 
 
@@ -90,6 +91,7 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _changed,
         REFUSED,
+        only=ONLY,
     ),
     tried(
         "tool-nobody-approved",
@@ -98,5 +100,6 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _new,
         REFUSED,
+        only=ONLY,
     ),
 )

@@ -10,13 +10,15 @@ from typing import Any
 
 from perhop.core.call import Headers
 from perhop.serving.http_protocol import MAX_HEADER_BYTES
-from tests.attacks.row import PASSES_GATEWAY, Door, Expected, Row, Seen
-from tests.attacks.tries import BOTH, at_gateway, message, refused, tried, tried_at
+from tests.attacks.row import PASSES_GATEWAY, PASSES_GUARD, Door, Expected, Row, Seen
+from tests.attacks.tries import BOTH, message, message_each, refused, tried, tried_at
 from tests.attacks.world import ARGUMENT, Entrance, World, a_call, with_token
 from tests.support.doors import Wire, send
 
 SILENT = Expected("400", None, records=0)
 """Refused before any of our code runs: there is nothing to write down yet."""
+
+THE_FRAMEWORKS = "behind a guard the framework looks at `Host` and `Origin`, after the token, in its own words"
 
 
 def _call(*headers: tuple[str, str]) -> Wire:
@@ -56,6 +58,7 @@ async def _framed(door: Door, world: World) -> dict[str, Seen]:
         "folded line": (f"x-a: b\r\n c\r\ncontent-length: {length}\r\n", body),
         "bare line feed": (f"x-a: b\ncontent-length: {length}\r\n", body),
         "bare carriage return": (f"x-a: b\rcontent-length: {length}\r\n", body),
+        "chunks before something": ("transfer-encoding: chunked, gzip\r\n", smuggled),
         "NUL in a header": (f"x-a: b\0\r\ncontent-length: {length}\r\n", body),
         "line end in a mirrored header": (f"mcp-param-day: x\n y\r\ncontent-length: {length}\r\n", body),
     }
@@ -79,7 +82,6 @@ async def _chunked(door: Door, world: World) -> dict[str, Seen]:
         "size in two bases": b"0x" + size + b"\r\n" + body + b"\r\n0\r\n\r\n",
     }
     raws = {name: _head(entrance, wire, "transfer-encoding: chunked\r\n") + each for name, each in bodies.items()}
-    raws["nearly chunks"] = _head(entrance, wire, "transfer-encoding: xchunked\r\n") + b"0\r\n\r\n" + body
     sights = {}
     for name, raw in raws.items():
         sights[name] = await world.knock_raw(entrance, raw, is_written_late=door is Door.GATEWAY)
@@ -102,9 +104,54 @@ async def _second_request(door: Door, world: World) -> dict[str, Seen]:
     return {"second": Seen(observed=answers[1].observed, reason=reasons[-1], records=len(reasons), answer=answers[1])}
 
 
-def _targets(make: Callable[[Entrance], dict[str, str]]) -> Any:
+async def _coded(door: Door, world: World) -> dict[str, Seen]:
+    """A body in chunks that is coded besides, or said to be: somebody on the way may have read it decoded."""
+    entrance = world.entrance(door)
+    codings = (
+        "gzip, chunked",
+        "identity, chunked",
+        "xchunked",
+        "identity",
+        "chunked;q=1, chunked",
+        "x-anything,chunked",
+    )
+    sights = {}
+    for coding in codings:
+        wire = _authorized(world, entrance)
+        chunks = f"{len(wire.body):x}\r\n".encode() + wire.body + b"\r\n0\r\n\r\n"
+        raw = _head(entrance, wire, f"transfer-encoding: {coding}\r\n") + chunks
+        sights[coding] = await world.knock_raw(entrance, raw)
+    return sights
+
+
+async def _token_behind_the_body(door: Door, world: World) -> Seen:
+    """A token in a trailer is no header: it came after the decision who is calling."""
+    entrance = world.entrance(door)
+    wire, authorization = _call(), f"authorization: Bearer {world.forge(entrance.audience)}\r\n"
+    chunks = f"{len(wire.body):x}\r\n".encode() + wire.body + f"\r\n0\r\n{authorization}\r\n".encode()
+    raw = _head(entrance, wire, "transfer-encoding: chunked\r\ntrailer: authorization\r\n") + chunks
+    return await world.knock_raw(entrance, raw)
+
+
+async def _upgraded(door: Door, world: World) -> dict[str, Seen]:
+    """Another protocol is not changed to, so nothing on the connection is out of sight afterwards."""
+    entrance = world.entrance(door)
+    protocols = {
+        "h2c": "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n",
+        "WebSocket": "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    }
+    sights = {}
+    for name, fields in protocols.items():
+        wire = _authorized(world, entrance)
+        raw = _head(entrance, wire, f"{fields}content-length: {len(wire.body)}\r\n", close=False) + wire.body
+        sights[name] = await world.knock_raw(entrance, raw + _head(entrance, _call(), "content-length: 0\r\n"))
+    return sights
+
+
+def _targets(door: Door, make: Callable[[Entrance], dict[str, str]]) -> Any:
     async def attempt(world: World) -> dict[str, Seen]:
-        entrance = world.entrance(Door.GATEWAY)
+        entrance = world.entrance(door)
         wire = _authorized(world, entrance)
         targets = make(entrance).items()
         return {name: await world.knock(entrance, dataclasses.replace(wire, target=each)) for name, each in targets}
@@ -144,6 +191,7 @@ def _other_targets(entrance: Entrance) -> dict[str, str]:
 
 
 def _hosts(values: dict[str, Headers]) -> Any:
+    """The call under each of these."""
     return lambda: {name: _call(*fields) for name, fields in values.items()}
 
 
@@ -157,7 +205,6 @@ ODD_HOSTS: dict[str, Headers] = {
     "two": (("host", "127.0.0.1"), ("host", "evil.example")),
     "the same twice": (("host", "127.0.0.1"), ("host", "127.0.0.1")),
     "empty": (("host", ""),),
-    "long port": (("host", "127.0.0.1:123456"),),
 }
 OTHER_HOSTS: dict[str, Headers] = {
     "rebound": (("host", "evil.example"),),
@@ -169,7 +216,6 @@ OTHER_ORIGINS: dict[str, Headers] = {
     "stranger": (("origin", "http://evil.example"),),
     "ours as prefix": (("origin", "http://127.0.0.1.evil.example"),),
     "opaque": (("origin", "null"),),
-    "none": (("origin", ""),),
     "file": (("origin", "file://"),),
     "two": (("origin", "http://127.0.0.1"), ("origin", "http://evil.example")),
     "list": (("origin", "http://127.0.0.1 http://evil.example"),),
@@ -182,9 +228,11 @@ CONNECTION_NAMES: dict[str, Headers] = {
 }
 
 
-async def _forwarded(world: World) -> dict[str, Seen]:
+async def _forwarded(door: Door, world: World) -> dict[str, Seen]:
     """Who is not a listed proxy says in vain where the request came from and went to."""
-    entrance = world.entrance(Door.GATEWAY)
+    entrance = world.entrance(door)
+    origin, _, path = entrance.audience.partition("//")[2].partition("/")
+    metadata = f"http://{origin}/.well-known/oauth-protected-resource/{path}"
     spoofs: dict[str, Headers] = {
         "each": (
             ("x-forwarded-for", "198.51.100.7"),
@@ -200,9 +248,9 @@ async def _forwarded(world: World) -> dict[str, Seen]:
     for name, fields in spoofs.items():
         sights[name] = seen = await world.knock(entrance, _call(*fields))
         assert seen.answer is not None
-        metadata = f"{world.issuer}/.well-known/oauth-protected-resource/mcp/calendar"
         assert seen.answer.challenge["resource_metadata"] == metadata
-        assert world.last_record().part("request")["ip"] == "127.0.0.1"
+        if door is Door.GATEWAY:
+            assert world.last_record().part("request")["ip"] == "127.0.0.1"
     return sights
 
 
@@ -230,6 +278,13 @@ async def _trusted_headers(world: World) -> dict[str, Seen]:
     assert not {name for name, _ in arrived.headers} & (spoofs.keys() - {"traceparent"})
     assert arrived.header("traceparent") not in (None, spoofs["traceparent"])
     return {"": seen}
+
+
+async def _trusted_headers_at_guard(world: World) -> Seen:
+    """Who called stands in the token, and the application finds nobody else there."""
+    entrance = world.entrance(Door.GUARD)
+    wire = with_token(_call(("x-user", "admin"), ("x-forwarded-user", "admin")), world.forge(entrance.audience))
+    return await world.knock(entrance, wire)
 
 
 def _large_headers() -> dict[str, Wire]:
@@ -263,6 +318,12 @@ ROWS: tuple[Row, ...] = (
         },
     ),
     tried_at(
+        "other-transfer-coding",
+        "a body in another transfer coding beside chunks",
+        "RFC 9112 §6.1; RFC 9112 §11.2",
+        {door: (partial(_coded, door), Expected("501", None, records=0)) for door in BOTH},
+    ),
+    tried_at(
         "connection-is-no-credential",
         "a second request on an authorized connection, without a token",
         "RFC 9110 §3.3",
@@ -273,60 +334,79 @@ ROWS: tuple[Row, ...] = (
         "paths that a lenient router takes for a resource's, or for an inner one",
         "RFC 3986 §6.2.2; CVE-2026-9800",
         Door.GATEWAY,
-        _targets(_other_paths),
+        _targets(Door.GATEWAY, _other_paths),
         Expected("404", None, records=0),
+        only="every path behind a guard wants the token, and what it leads to is the application's",
     ),
-    tried(
+    tried_at(
         "target-of-another-host",
         "a request target that names another host than `Host`, or has a fragment",
         "RFC 9112 §3.2; CVE-2026-34525",
-        Door.GATEWAY,
-        _targets(_other_targets),
-        SILENT,
+        {door: (_targets(door, _other_targets), SILENT) for door in BOTH},
     ),
-    at_gateway(
+    message_each(
         "odd-host",
         "`Host` with a path, a user, twice, or empty",
         "RFC 9110 §7.2; CVE-2026-48710",
         _hosts(ODD_HOSTS),
-        refused("request.malformed", "400 -32600"),
+        gateway=refused("request.malformed", "400 -32600"),
+        guard=Expected("421", None, records=0, passed=1),
+        differs=THE_FRAMEWORKS,
     ),
-    at_gateway(
+    message_each(
         "rebound-host",
         "the name of a stranger's host that leads to this machine",
         "MCP 2025-11-25 transports; CVE-2025-66416",
         _hosts(OTHER_HOSTS),
-        refused("request.malformed", "403"),
+        gateway=refused("request.malformed", "403"),
+        guard=Expected("421", None, records=0, passed=1),
+        differs=THE_FRAMEWORKS,
     ),
-    at_gateway(
+    message_each(
         "foreign-origin",
         "a web page of a stranger's",
         "MCP 2025-11-25 transports; CVE-2025-66416",
         _hosts(OTHER_ORIGINS),
-        refused("request.malformed", "403"),
+        gateway=refused("request.malformed", "403"),
+        guard=Expected("403", None, records=0, passed=1),
+        differs=THE_FRAMEWORKS,
     ),
-    at_gateway(
+    message_each(
         "hop-by-hop-strip",
         "`Connection` that names a header, so that the next hop drops it",
         "RFC 9110 §7.6.1",
         _hosts(CONNECTION_NAMES),
-        refused("request.malformed", "400 -32600"),
+        gateway=refused("request.malformed", "400 -32600"),
+        guard=PASSES_GUARD,
+        differs="a guard sends no request on, so nothing is dropped behind it",
     ),
-    tried(
+    tried_at(
+        "token-behind-the-body",
+        "a token in a trailer",
+        "RFC 9110 §6.5.1",
+        {door: (partial(_token_behind_the_body, door), refused("token.malformed", "401")) for door in BOTH},
+    ),
+    tried_at(
+        "upgrade-to-another-protocol",
+        "a request that wants to go on in a protocol that nobody here looks into, and one more behind it",
+        "RFC 9110 §7.8",
+        {door: (partial(_upgraded, door), SILENT) for door in BOTH},
+    ),
+    tried_at(
         "spoofed-forwarding",
         "forwarded headers from somebody who is no proxy of ours",
         "RFC 7239 §8.1",
-        Door.GATEWAY,
-        _forwarded,
-        refused("token.malformed", "401"),
+        {door: (partial(_forwarded, door), refused("token.malformed", "401")) for door in BOTH},
     ),
-    tried(
+    tried_at(
         "spoofed-trust-headers",
         "headers that a server behind a gateway might believe",
         "GHSA-g53w-w6mj-hrpp",
-        Door.GATEWAY,
-        _trusted_headers,
-        PASSES_GATEWAY,
+        {
+            Door.GATEWAY: (_trusted_headers, PASSES_GATEWAY),
+            Door.GUARD: (_trusted_headers_at_guard, PASSES_GUARD),
+        },
+        differs="a guard hands its application the request as it is; who calls stands in the token alone",
     ),
     message(
         "large-header-section",
@@ -342,5 +422,6 @@ ROWS: tuple[Row, ...] = (
         Door.GATEWAY,
         _dripped,
         Expected("408", None, records=0),
+        only="the listener before a guard is the application's",
     ),
 )

@@ -83,3 +83,22 @@ async def test_an_upstream_without_streams_says_so(world: World) -> None:
     headers = {**world.bearer(), "accept": "text/event-stream", "mcp-protocol-version": "2025-11-25"}
     response = await world.http.get(world.url, headers=headers)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-11-26", "1.0", "", "2025-11-25, 2025-06-18", "DRAFT-2026-v1"])
+@pytest.mark.parametrize("http_method", ["POST", "GET", "DELETE"])
+async def test_a_version_header_that_names_no_revision_is_400(world: World, http_method: str, version: str) -> None:
+    """An invalid or unsupported version is a bad request, whatever is asked."""
+    headers, body = legacy("ping")
+    named = {**headers, **world.bearer(), "mcp-protocol-version": version}
+    answer = await world.http.request(http_method, world.url, headers=named, content=body if body else None)
+    assert answer.status_code == 400
+    assert world.upstream.received == []
+
+
+async def test_a_request_without_a_version_is_of_the_revision_that_had_none(world: World) -> None:
+    """It is recorded as 2025-03-26."""
+    headers, body = legacy("tools/list")
+    del headers["mcp-protocol-version"]
+    assert (await world.send((headers, body))).status_code == 200
+    assert (await world.records(1))[0]["call"]["revision"] == "2025-03-26"

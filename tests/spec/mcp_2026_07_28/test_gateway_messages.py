@@ -51,7 +51,7 @@ async def test_an_unsupported_revision(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "x/y", "tasks/get"]
+    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "x/y", "tasks/list", "tasks/result"]
 )
 async def test_an_unknown_or_removed_method(world: World, method: str) -> None:
     """404 with -32601 and the request's id."""
@@ -90,6 +90,42 @@ async def test_parameter_headers_pass_unchanged(world: World) -> None:
     assert received.header("mcp-param-day") == "=?base64?w6k=?="
     assert received.header("mcp-name") == "add"
     assert received.header("mcp-other") is None
+
+
+MIRRORED = {
+    "name": "add",
+    "inputSchema": {"type": "object", "properties": {"day": {"type": "string", "x-mcp-header": "Day"}}},
+}
+
+
+@pytest.mark.parametrize("came", [None, "monday", "=?base64?bW9uZGF5?=", "=?base64?w6k?=", "\u00e9"])
+async def test_a_parameter_header_that_differs_from_its_argument(world: World, came: str | None) -> None:
+    """Where the gateway knows the tool's schema, a missing, other or ill-encoded header is 400 with -32020."""
+    world.gate.catalogue.learn([MIRRORED])
+    headers, body = modern("tools/call", {"name": "add", "arguments": {"day": "é"}}, rpc_id="p")
+    if came is not None:
+        headers["mcp-param-day"] = came
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in {**headers, **world.bearer()}.items()]
+    response = await world.http.post(world.url, headers=encoded, content=body)
+    assert (response.status_code, response.json()["error"]["code"], response.json()["id"]) == (400, -32020, "p")
+    assert world.upstream.received == []
+
+
+async def test_a_parameter_header_goes_on_written_from_its_argument(world: World) -> None:
+    """One that the schema names is written anew, beside others that pass as they came."""
+    world.gate.catalogue.learn([MIRRORED])
+    request = modern("tools/call", {"name": "add", "arguments": {"day": "monday"}})
+    await world.send(request, mcp_param_day="=?base64?bW9uZGF5?=", mcp_param_other="=?base64?eA==?=")
+    received = [each for each in world.upstream.last.headers if each[0].startswith("mcp-param-")]
+    assert received == [("mcp-param-other", "=?base64?eA==?="), ("mcp-param-day", "monday")]
+
+
+async def test_an_argument_that_is_not_there_has_no_header(world: World) -> None:
+    """One that is left out is not mirrored, and a header alone mirrors nothing."""
+    world.gate.catalogue.learn([MIRRORED])
+    request = modern("tools/call", {"name": "add", "arguments": {}})
+    assert (await world.send(request)).status_code == 200
+    assert (await world.send(request, mcp_param_day="monday")).status_code == 400
 
 
 async def test_a_refused_notification_has_no_body(world: World) -> None:

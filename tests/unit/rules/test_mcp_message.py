@@ -136,7 +136,7 @@ def test_other_http_methods_are_refused(http_method: str) -> None:
             {"jsonrpc": "2.0", "id": 1, "method": "completion/complete", "params": {"ref": {"type": "x"}}},
             ParamsMalformed,
         ),
-        ({"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"taskId": "1"}}, MethodUnknown),
+        ({"jsonrpc": "2.0", "id": 1, "method": "tasks/update", "params": {"taskId": "1"}}, MethodUnknown),
         ({"jsonrpc": "2.0", "id": 1, "method": "server/discover"}, MethodUnknown),
         ({"jsonrpc": "2.0", "id": 1, "method": "TOOLS/CALL", "params": {"name": "a"}}, MethodUnknown),
         ({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "a"}}, MethodUnknown),
@@ -271,7 +271,7 @@ def test_an_unknown_revision_names_those_that_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "tasks/get"]
+    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "tasks/result"]
 )
 def test_what_the_modern_revision_does_not_have_is_404(method: str) -> None:
     """Removed and unknown methods are told apart from a bad request."""
