@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from scripts.pages import commands, configuration, reasons, spec_coverage
+from scripts.pages import commands, configuration, doctor, reasons, spec_coverage
 from scripts.spec_lines import ROOT
 
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/commands.md": commands.render,
     "docs/reference/configuration.md": configuration.render,
+    "docs/reference/doctor.md": doctor.render,
     "docs/reference/reasons.md": reasons.render,
     "docs/spec-coverage.md": spec_coverage.render,
 }

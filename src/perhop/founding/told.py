@@ -7,6 +7,7 @@ What of it can be written in a scope is looked at in `perhop.founding.first_tool
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,10 +43,10 @@ async def ask_nobody(_url: str) -> Told:
     return Told(problem="it was not asked")
 
 
-async def ask_server(url: str, *, seconds: float = PATIENCE_SECONDS) -> Told:
+async def ask_server(url: str, *, seconds: float = PATIENCE_SECONDS, tls: ssl.SSLContext | None = None) -> Told:
     """Ask for the tools, as a client of either era. Never raises for what a server does or leaves undone."""
     session = open_session()
-    asking = _BoundedUpstream(url, session)
+    asking = _BoundedUpstream(HttpUpstream(url, session, tls=tls))
     try:
         async with asyncio.timeout(seconds):
             listing = await list_tools(asking, present_nothing)
@@ -66,8 +67,8 @@ async def ask_server(url: str, *, seconds: float = PATIENCE_SECONDS) -> Told:
 class _BoundedUpstream:
     """A way to a server that is read so far and no further."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._way = HttpUpstream(url, session)
+    def __init__(self, way: HttpUpstream) -> None:
+        self._way = way
         self._left = MAX_TOLD_BYTES
         self.status = 0
         self.problem = ""

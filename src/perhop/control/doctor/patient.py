@@ -1,0 +1,34 @@
+"""What the checks look at: the installation, whether it serves, and what its upstreams answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from perhop.control.doctor.answers import Answers
+from perhop.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """One installation. `readiness` is what its running server says of itself; None while none runs.
+
+    `free_bytes` tells how much room is left where a file lies, `installed` a library's version.
+    """
+
+    settings: Settings
+    http: httpx2.AsyncClient
+    now: float
+    readiness: Mapping[str, Any] | None
+    answers: Mapping[str, Answers]
+    free_bytes: Callable[[Path], int]
+    installed: Callable[[str], str | None]
+
+    @property
+    def serves(self) -> bool:
+        """True while `perhop serve` runs here."""
+        return self.readiness is not None
