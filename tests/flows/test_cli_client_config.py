@@ -12,6 +12,7 @@ import yaml
 from perhop.cli.client_formats import FORMATS
 from perhop.rules.redirect_uri import check_redirect_uri
 from tests.support.commands import SECRET, Ran, perhop
+from tests.support.sources import ROOT
 
 PUBLIC = """\
   desk:
@@ -201,6 +202,15 @@ def test_a_program_that_registers_itself_takes_no_client(name: str, desk: Path) 
     """That it cannot sign in is said, and `--client` is refused."""
     assert "Perhop takes no registrations" in _print(desk, name).err
     assert _print(desk, name, "--client", "desk").code == 2
+
+
+def test_the_guide_knows_every_client_and_where_it_listens() -> None:
+    """The page has each name of `--for`, and each redirect URI as the table has it."""
+    page = (ROOT / "docs/guide/clients.md").read_text(encoding="utf-8")
+    for name, form in FORMATS.items():
+        assert f"`{name}`" in page
+        if form.callback is not None and name != "generic":
+            assert f"| `{name}` | `{form.callback}` |" in page
 
 
 def test_an_unknown_resource_is_not_found(desk: Path) -> None:

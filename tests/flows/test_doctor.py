@@ -220,7 +220,7 @@ def test_proxies_that_anybody_could_be_are_found(networks: str, status: str, who
 
 
 async def _look(folder: Path, *, ahead: float = 0, **seen: Any) -> dict[str, Finding]:
-    findings = await diagnose(load(folder / "perhop.yaml", {}), now=time.time() + ahead, **seen)
+    findings = await diagnose(load(folder / "perhop.yaml", {}), clock=lambda: time.time() + ahead, **seen)
     return {each.name: each for each in findings}
 
 

@@ -195,6 +195,17 @@ async def test_a_server_of_the_sdk_is_read_in_its_own_era() -> None:
     assert all("inputSchema" in each for each in answer.definitions)
 
 
+async def test_the_resource_is_called_as_one_wishes(tmp_path: Path, told: tuple[str, RecordingUpstream]) -> None:
+    """`--name` stands in scopes, policies and address; what is no name makes nothing."""
+    url, upstream = told
+    upstream.script = _lists(WRITES, READS)
+    assert (await _init(tmp_path, url, "--name", "a/b")).code == 2
+    assert not (tmp_path / "new").exists()
+    told_of = (await _init(tmp_path, url, "--name", "diary", "--json")).json["resource"]
+    assert (told_of["name"], told_of["scopes"]) == ("diary", ["diary:read", "diary:write"])
+    assert (await asyncio.to_thread(perhop, "policy", "check", folder=tmp_path / "new")).out == "ok\n"
+
+
 async def test_a_folder_that_has_its_file_is_refused_before_anybody_is_asked(
     tmp_path: Path, told: tuple[str, RecordingUpstream]
 ) -> None:

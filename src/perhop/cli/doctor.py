@@ -48,7 +48,7 @@ def _examine(config: Path | None) -> list[Finding]:
         # Nothing else can be looked at: where keys and databases lie is said in the file.
         return not_loading([str(each) for each in check(path, os.environ)])
     with progress("looking at files, issuer and upstreams"):
-        return asyncio.run(diagnose(settings, now=time.time()))
+        return asyncio.run(diagnose(settings, clock=time.time))
 
 
 def _print(findings: list[Finding]) -> None:

@@ -29,6 +29,9 @@ def init(
             help="An MCP server that runs: the first resource. It is asked for its tools, without a token.",
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What that resource is called (default: by its URL).")
+    ] = None,
     signing_key: Annotated[
         Path | None, typer.Option("--signing-key", metavar="PEM", help="Take over this PKCS#8 signing key.")
     ] = None,
@@ -43,6 +46,7 @@ def init(
         found(
             folder,
             upstream_url=upstream,
+            name=name,
             signing_key_pem=signing_key,
             environ=os.environ,
             clock=time.time,

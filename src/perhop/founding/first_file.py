@@ -12,6 +12,7 @@ from perhop.errors import SettingsError, TargetInvalid
 from perhop.founding.first_tools import FirstTool, FirstTools
 from perhop.rules.resource_uri import HttpUri, parse_http_uri
 from perhop.settings.addresses import is_loopback
+from perhop.settings.model import NAME
 
 OWNER = "my-team"
 CLIENT = "agent"
@@ -30,11 +31,15 @@ class FirstUpstream:
     wants_token: bool = False
 
     @classmethod
-    def of(cls, url: str) -> FirstUpstream:
-        """Name it by the last telling part of its URL: of the path, else of the host, else the port.
+    def of(cls, url: str, name: str | None = None) -> FirstUpstream:
+        """Without a name it gets the last telling part of its URL: of the path, else of the host, else the port.
 
         Raises: SettingsError
         """
+        if name is not None and not re.fullmatch(NAME, name):
+            raise SettingsError(
+                f"`{name}` is not a name of a resource", advice="letters, digits, `.`, `_`, `-`, at most 64"
+            )
         try:
             uri = parse_http_uri(url)
         except TargetInvalid as error:
@@ -42,6 +47,8 @@ class FirstUpstream:
                 f"`{url}` is not the URL of an MCP server: {error.detail}",
                 advice="write it as http://127.0.0.1:9001/mcp",
             ) from error
+        if name is not None:
+            return cls(name, uri)
         parts = [part for part in reversed(uri.path.lower().split("/")) if part]
         if not is_loopback(uri.host) and not re.fullmatch(r"[\d.]+|\[.*\]", uri.host):
             parts += uri.host.split(".")[:-1] or [uri.host]

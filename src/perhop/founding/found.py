@@ -72,6 +72,7 @@ async def found(
     folder: Path,
     *,
     upstream_url: str | None = None,
+    name: str | None = None,
     signing_key_pem: Path | None = None,
     issuer: str = "http://127.0.0.1:8420",
     environ: Mapping[str, str],
@@ -82,14 +83,14 @@ async def found(
 ) -> Founded:
     """Make the folder's settings, policies, keys, database, journal and first account, where they are missing.
 
-    A server at `upstream_url` becomes a resource, with scopes and policies after what it tells when it is asked.
+    A server at `upstream_url` becomes a resource of this name, with scopes and policies after what it tells.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     taken_over = _take_over(signing_key_pem)
     upstream, told = None, Told()
     if upstream_url is not None:
-        upstream = FirstUpstream.of(upstream_url)
+        upstream = FirstUpstream.of(upstream_url, name)
         _check_is_new(folder / SETTINGS_FILE)
         told = await ask(upstream_url)
         upstream = replace(upstream, tools=sort_tools(told.definitions), wants_token=told.wants_token)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -56,7 +56,7 @@ class Answers:
     told: Told = field(default_factory=Told)
 
 
-async def ask_upstream(upstream: Upstream, *, issuer: str, now: float) -> Answers:
+async def ask_upstream(upstream: Upstream, *, issuer: str, clock: Callable[[], float]) -> Answers:
     """Ask a server at a URL. Never raises for what it does or leaves undone."""
     url = upstream.url or ""
     try:
@@ -68,16 +68,17 @@ async def ask_upstream(upstream: Upstream, *, issuer: str, now: float) -> Answer
             discovered = await _post(http, url, _DISCOVER, _MODERN)
         except IssuerUnavailable as failure:
             return Answers(problem=in_words(failure))
+        skew = skew_of(discovered, clock())
         revisions = _supported(await _message(discovered))
         greeted = await _greet(http, url, "")
         if greeted is not None and greeted.status == 200:
             revisions = [*revisions, str(_result(await _message(greeted)).get("protocolVersion", ""))]
         is_let_in = bool(revisions)
         if not is_let_in:
-            stranger = await _greet(http, url, _strangers_token(issuer, now))
+            stranger = await _greet(http, url, _strangers_token(issuer, clock()))
             is_let_in = stranger is not None and 200 <= stranger.status < 300
         return Answers(
-            skew=skew_of(discovered, now),
+            skew=skew,
             wants_token=401 in (discovered.status, None if greeted is None else greeted.status),
             takes_strangers=is_let_in,
             revisions=tuple(each for each in SUPPORTED_REVISIONS if each in revisions),

@@ -78,7 +78,8 @@ async def clock(patient: Patient) -> list[Seen]:
     seen = []
     if patient.serves:
         try:
-            skew = skew_of(await _get(patient, f"{patient.settings.issuer}/jwks"), patient.now)
+            answer = await _get(patient, f"{patient.settings.issuer}/jwks")
+            skew = skew_of(answer, patient.now)
         except IssuerUnavailable:
             skew = None
         seen.append(_clock(skew, ""))

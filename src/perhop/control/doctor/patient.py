@@ -22,11 +22,16 @@ class Patient:
 
     settings: Settings
     http: httpx2.AsyncClient
-    now: float
+    clock: Callable[[], float]
     readiness: Mapping[str, Any] | None
     answers: Mapping[str, Answers]
     free_bytes: Callable[[Path], int]
     installed: Callable[[str], str | None]
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch, by our own clock."""
+        return self.clock()
 
     @property
     def serves(self) -> bool:

@@ -75,17 +75,17 @@ CHECKS: Sequence[Check] = (
 async def diagnose(
     settings: Settings,
     *,
-    now: float,
+    clock: Callable[[], float],
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     installed: Callable[[str], str | None] = installed_version,
 ) -> list[Finding]:
     """Run every check, in the order of the table, whether or not a server runs. Changes and records nothing."""
     async with httpx2.AsyncClient(timeout=SECONDS, trust_env=False) as http:
-        readiness, answers = await asyncio.gather(_readiness(settings, http), _answers(settings, now))
+        readiness, answers = await asyncio.gather(_readiness(settings, http), _answers(settings, clock))
         patient = Patient(
             settings=settings,
             http=http,
-            now=now,
+            clock=clock,
             readiness=readiness,
             answers=answers,
             free_bytes=free_bytes,
@@ -121,11 +121,11 @@ async def _readiness(settings: Settings, http: httpx2.AsyncClient) -> Mapping[st
     return {"upstreams": {}, **(detail if isinstance(detail, dict) else {})}
 
 
-async def _answers(settings: Settings, now: float) -> dict[str, Answers]:
+async def _answers(settings: Settings, clock: Callable[[], float]) -> dict[str, Answers]:
     upstreams_at_urls = {
         resource.name: resource.upstream
         for resource in settings.registry.resources.values()
         if resource.upstream is not None and resource.upstream.url is not None
     }
-    asked = (ask_upstream(each, issuer=settings.issuer, now=now) for each in upstreams_at_urls.values())
+    asked = (ask_upstream(each, issuer=settings.issuer, clock=clock) for each in upstreams_at_urls.values())
     return dict(zip(upstreams_at_urls, await asyncio.gather(*asked), strict=True))
