@@ -134,16 +134,15 @@ async def test_a_server_that_wants_a_token_gets_one_of_its_own(
         (json_answer({"tools": ["x", 7, None]}), "it lists no tool"),
     ],
 )
-async def test_a_server_that_tells_nothing_is_no_obstacle(
-    answer: Scripted, why: str, tmp_path: Path, told: tuple[str, RecordingUpstream]
+async def test_a_server_that_tells_nothing_is_told_why(
+    answer: Scripted, why: str, told: tuple[str, RecordingUpstream]
 ) -> None:
-    """All is made as without asking, and why nothing is known is said."""
+    """Whatever it answers instead, there are no definitions, and why is said."""
     url, upstream = told
     upstream.script = lambda _: answer
-    ran = await _init(tmp_path, url)
-    assert ran.code == 0
-    assert why in ran.err
-    assert "notes:use" in (tmp_path / "new/perhop.yaml").read_text()
+    asked = await ask_server(url)
+    assert asked.definitions == ()
+    assert why in asked.problem
 
 
 async def test_a_server_that_is_not_there_is_no_obstacle(tmp_path: Path) -> None:

@@ -56,14 +56,14 @@ class Answers:
     told: Told = field(default_factory=Told)
 
 
-async def ask_upstream(upstream: Upstream, *, issuer: str, clock: Callable[[], float]) -> Answers:
+async def ask_upstream(upstream: Upstream, *, issuer: str, clock: Callable[[], float], tls: ssl.SSLContext) -> Answers:
     """Ask a server at a URL. Never raises for what it does or leaves undone."""
     url = upstream.url or ""
     try:
-        tls = load_tls(upstream.ca_file) if upstream.ca_file else None
+        tls = load_tls(upstream.ca_file) if upstream.ca_file else tls
     except (OSError, ssl.SSLError) as error:
         return Answers(problem=f"`ca_file` cannot be used: {error.strerror or type(error).__name__}")
-    async with httpx2.AsyncClient(verify=tls or True, trust_env=False) as http:
+    async with httpx2.AsyncClient(verify=tls, trust_env=False) as http:
         try:
             discovered = await _post(http, url, _DISCOVER, _MODERN)
         except IssuerUnavailable as failure:

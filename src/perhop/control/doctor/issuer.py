@@ -107,15 +107,15 @@ async def certificates(patient: Patient) -> list[Seen]:
     for each in settings.registry.resources.values():
         if each.upstream is not None and each.upstream.url is not None:
             places.append((each.name, each.upstream.url, each.upstream.ca_file))
-    asked = [_certificate(part, url, ca_file, patient.now) for part, url, ca_file in places if url.startswith("https:")]
+    asked = [_certificate(patient, part, url, ca_file) for part, url, ca_file in places if url.startswith("https:")]
     return list(await asyncio.gather(*asked)) or [ok("nothing here is https")]
 
 
-async def _certificate(part: str, url: str, ca_file: str | None, now: float) -> Seen:
+async def _certificate(patient: Patient, part: str, url: str, ca_file: str | None) -> Seen:
     uri = parse_http_uri(url)
     host, port = uri.host.strip("[]"), uri.port or 443
     try:
-        tls = load_tls(ca_file) if ca_file else ssl.create_default_context()
+        tls = load_tls(ca_file) if ca_file else patient.tls
     except (OSError, ssl.SSLError) as error:
         return failed(f"`ca_file` `{ca_file}` cannot be used: {error.strerror}", "name a PEM file", part=part)
     try:
@@ -130,7 +130,7 @@ async def _certificate(part: str, url: str, ca_file: str | None, now: float) -> 
         certificate = writer.get_extra_info("peercert") or {}
     finally:
         writer.transport.abort()
-    left = timedelta(seconds=ssl.cert_time_to_seconds(str(certificate["notAfter"])) - now)
+    left = timedelta(seconds=ssl.cert_time_to_seconds(str(certificate["notAfter"])) - patient.now)
     seen = f"the certificate of {host}:{port} holds for {left.days} days"
     return ok(seen, part=part) if left > CERTIFICATE_SOON else warning(seen, "renew it", part=part)
 

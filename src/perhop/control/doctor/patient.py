@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ from perhop.settings import Settings
 class Patient:
     """One installation. `readiness` is what its running server says of itself; None while none runs.
 
-    `free_bytes` tells how much room is left where a file lies, `installed` a library's version.
+    `tls` believes the authorities that this machine believes. `free_bytes` tells how much room is left where a file
+    lies, `installed` a library's version.
     """
 
     settings: Settings
     http: httpx2.AsyncClient
+    tls: ssl.SSLContext
     clock: Callable[[], float]
     readiness: Mapping[str, Any] | None
     answers: Mapping[str, Answers]

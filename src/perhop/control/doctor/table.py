@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,14 @@ async def diagnose(
     installed: Callable[[str], str | None] = installed_version,
 ) -> list[Finding]:
     """Run every check, in the order of the table, whether or not a server runs. Changes and records nothing."""
-    async with httpx2.AsyncClient(timeout=SECONDS, trust_env=False) as http:
-        readiness, answers = await asyncio.gather(_readiness(settings, http), _answers(settings, clock))
+    # Made once: it takes longer than most of the checks.
+    tls = ssl.create_default_context()
+    async with httpx2.AsyncClient(timeout=SECONDS, trust_env=False, verify=tls) as http:
+        readiness, answers = await asyncio.gather(_readiness(settings, http), _answers(settings, clock, tls))
         patient = Patient(
             settings=settings,
             http=http,
+            tls=tls,
             clock=clock,
             readiness=readiness,
             answers=answers,
@@ -121,11 +125,11 @@ async def _readiness(settings: Settings, http: httpx2.AsyncClient) -> Mapping[st
     return {"upstreams": {}, **(detail if isinstance(detail, dict) else {})}
 
 
-async def _answers(settings: Settings, clock: Callable[[], float]) -> dict[str, Answers]:
+async def _answers(settings: Settings, clock: Callable[[], float], tls: ssl.SSLContext) -> dict[str, Answers]:
     upstreams_at_urls = {
         resource.name: resource.upstream
         for resource in settings.registry.resources.values()
         if resource.upstream is not None and resource.upstream.url is not None
     }
-    asked = (ask_upstream(each, issuer=settings.issuer, clock=clock) for each in upstreams_at_urls.values())
+    asked = (ask_upstream(each, issuer=settings.issuer, clock=clock, tls=tls) for each in upstreams_at_urls.values())
     return dict(zip(upstreams_at_urls, await asyncio.gather(*asked), strict=True))

@@ -128,7 +128,7 @@ async def _fetch_metadata(patient: Patient, resource: Resource) -> dict[str, Any
     ca_file = None if resource.upstream is None else resource.upstream.ca_file
     found: dict[str, Any] | str = "it serves none"
     try:
-        async with httpx2.AsyncClient(verify=load_tls(ca_file) if ca_file else True, trust_env=False) as http:
+        async with httpx2.AsyncClient(verify=load_tls(ca_file) if ca_file else patient.tls, trust_env=False) as http:
             for url in _metadata_urls(patient, resource):
                 found = await _fetch_document(http, url)
                 if isinstance(found, dict):
