@@ -120,10 +120,12 @@ def test_only_the_word_true_marks_a_tool_as_read_only() -> None:
         _tool("e"),
         _tool("e", reads=False),
         _tool("f"),
+        _tool("g", reads=False),
+        _tool("g"),
     ]
     tools = sort_tools(told)
     assert [tool.name for tool in tools.read] == ["f"]
-    assert [tool.name for tool in tools.write] == ["a", "b", "c", "d", "e"]
+    assert [tool.name for tool in tools.write] == ["a", "b", "c", "d", "e", "g"]
 
 
 def test_many_tools_are_bounded(tmp_path: Path) -> None:
