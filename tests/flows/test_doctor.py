@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from perhop.control.doctor import CHECKS, Finding, Status, diagnose
+from perhop.errors import OperatorError
 from perhop.settings import load
 from perhop.tokens.keys import SigningKey
 from perhop.wiring.keys import write_signing_key
-from perhop.wiring.libraries import FLOORS, outdated
+from perhop.wiring.libraries import FLOORS, check_libraries, installed_version, outdated
 from tests.support.commands import Ran, make_installation, perhop, ports_of
 from tests.support.installations import PERHOP
 from tests.support.processes import started
@@ -259,10 +260,10 @@ async def test_an_unsafe_library_fails(whole: Path) -> None:
 
 
 def test_the_libraries_that_are_here_may_run() -> None:
-    """What the requirements pin is above the floors."""
-    from perhop.wiring.libraries import check_libraries
-
-    check_libraries()
+    """What the requirements pin is above the floors; below them nothing is served."""
+    check_libraries(installed_version)
+    with pytest.raises(OperatorError, match=r"joserfc 1\.6\.2 \(needs 1\.6\.3"):
+        check_libraries(lambda name: "1.6.2" if name == "joserfc" else None)
 
 
 def test_a_running_server_is_found_at_its_own_url(served: Path) -> None:

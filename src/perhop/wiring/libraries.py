@@ -37,12 +37,12 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def check_libraries() -> None:
+def check_libraries(installed: Callable[[str], str | None]) -> None:
     """Refuse to run with a library that is known to be unsafe.
 
     Raises: OperatorError
     """
-    if found := outdated(installed_version):
+    if found := outdated(installed):
         advice = "install the pinned requirements, or newer versions"
         raise OperatorError(f"a library is known to be unsafe: {', '.join(found)}", advice=advice)
 
