@@ -1,4 +1,4 @@
-"""`perhop init`, `config`, `policy`, `doctor`: making an installation, and finding what is wrong with one."""
+"""`perhop init`, `config`, `policy`: making an installation, and finding what is wrong with one."""
 
 from __future__ import annotations
 
@@ -130,33 +130,6 @@ def test_policy_explain_says_who_decides(folder: Path) -> None:
 def test_policy_explain_wants_one_question(words: tuple[str, ...], code: int, folder: Path) -> None:
     """What is not defined is not found; what is not one question is a usage error."""
     assert perhop("policy", "explain", *words, folder=folder).code == code
-
-
-def test_doctor_finds_a_whole_installation_whole(folder: Path) -> None:
-    """Everything is looked at but the server, which does not run; the bound of a revocation is told."""
-    config = (folder / "perhop.yaml").read_text(encoding="utf-8").replace("2020-12-31", "2099-12-31")
-    (folder / "perhop.yaml").write_text(config, encoding="utf-8")
-    ran = perhop("doctor", "--json", folder=folder)
-    assert (ran.code, ran.json["ok"]) == (0, True)
-    checks = {each["name"]: each for each in ran.json["checks"]}
-    assert {"keys", "database", "journal", "policies", "revocation bound", "server"} <= set(checks)
-    assert "2 s" in checks["revocation bound"]["seen"]
-    assert "not running" in perhop("doctor", folder=folder).out
-
-
-def test_doctor_names_what_is_wrong_and_the_remedy(folder: Path) -> None:
-    """An open key file, a damaged journal and an expired client are three findings; exit code 7."""
-    (folder / "keys/journal.pem").chmod(0o644)
-    octets = (folder / "journal.db").read_bytes()
-    assert octets.count(b'"by":"init"') > 0
-    (folder / "journal.db").write_bytes(octets.replace(b'"by":"init"', b'"by":"idle"'))
-    ran = perhop("doctor", "--json", folder=folder)
-    assert ran.code == 7
-    wrong = {each["name"]: each for each in ran.json["checks"] if not each["ok"]}
-    assert set(wrong) == {"keys", "journal", "expiring clients"}
-    assert "chmod 600" in wrong["keys"]["remedy"]
-    assert "record 1" in wrong["journal"]["seen"]
-    assert "WRONG  keys" in perhop("doctor", folder=folder).out
 
 
 def test_an_installation_by_hand_is_like_that_of_init(tmp_path: Path) -> None:

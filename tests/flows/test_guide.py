@@ -16,9 +16,10 @@ DOCS = ROOT / "docs"
 
 
 def test_the_first_resource(tmp_path: Path) -> None:
-    """A server that checks nobody gets a gateway, a token, policies and a record, as the page says."""
+    """A server that checks nobody gets a gateway, a token, policies and a record; then a client program, as it says."""
     with walking(tmp_path) as walk:
         walk.follow(DOCS / "guide/first-resource.md")
+        walk.follow(DOCS / "guide/clients.md")
 
 
 def test_a_local_server(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 import perhop
 from perhop.cli import account, client, config, journal, key, owner, policy, resource, token
 from perhop.cli.apply import apply
+from perhop.cli.client_config import client_config
 from perhop.cli.demo import demo
 from perhop.cli.doctor import doctor
 from perhop.cli.init import init
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-COMMANDS = (init, serve, demo, doctor, apply, revoke)
+COMMANDS = (init, serve, demo, doctor, apply, revoke, client_config)
 GROUPS = {
     "account": account.app,
     "config": config.app,

@@ -28,7 +28,10 @@ def serve(as_json: AsJson = False, config: ConfigFile = None) -> None:
     import asyncio
     import logging
 
+    from perhop.wiring.libraries import check_libraries, installed_version
+
     settings = load_settings(config)
+    check_libraries(installed_version)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("perhop").setLevel(logging.INFO)
     asyncio.run(_serve(settings, as_json=as_json))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from textwrap import indent
 
 from perhop.errors import SettingsError, TargetInvalid
+from perhop.founding.first_tools import FirstTool, FirstTools
 from perhop.rules.resource_uri import HttpUri, parse_http_uri
 from perhop.settings.addresses import is_loopback
+from perhop.settings.model import NAME
 
 OWNER = "my-team"
 CLIENT = "agent"
@@ -19,17 +23,23 @@ _SAYS_NOTHING = frozenset({"mcp", "sse", "api", "v1", "v2", "www", "localhost"})
 
 @dataclass(frozen=True, slots=True)
 class FirstUpstream:
-    """An MCP server that runs, and the name that its resource gets."""
+    """An MCP server that runs, the name that its resource gets, and what it told when it was asked without a token."""
 
     name: str
     uri: HttpUri
+    tools: FirstTools = field(default_factory=FirstTools)
+    wants_token: bool = False
 
     @classmethod
-    def of(cls, url: str) -> FirstUpstream:
-        """Name it by the last telling part of its URL: of the path, else of the host, else the port.
+    def of(cls, url: str, name: str | None = None) -> FirstUpstream:
+        """Without a name it gets the last telling part of its URL: of the path, else of the host, else the port.
 
         Raises: SettingsError
         """
+        if name is not None and not re.fullmatch(NAME, name):
+            raise SettingsError(
+                f"`{name}` is not a name of a resource", advice="letters, digits, `.`, `_`, `-`, at most 64"
+            )
         try:
             uri = parse_http_uri(url)
         except TargetInvalid as error:
@@ -37,6 +47,8 @@ class FirstUpstream:
                 f"`{url}` is not the URL of an MCP server: {error.detail}",
                 advice="write it as http://127.0.0.1:9001/mcp",
             ) from error
+        if name is not None:
+            return cls(name, uri)
         parts = [part for part in reversed(uri.path.lower().split("/")) if part]
         if not is_loopback(uri.host) and not re.fullmatch(r"[\d.]+|\[.*\]", uri.host):
             parts += uri.host.split(".")[:-1] or [uri.host]
@@ -44,9 +56,16 @@ class FirstUpstream:
         return cls(next((part for part in telling if part), f"server-{uri.port or uri.scheme}"), uri)
 
     @property
-    def is_local(self) -> bool:
-        """True for a server on this machine."""
-        return is_loopback(self.uri.host)
+    def is_left_open(self) -> bool:
+        """True for a server on this machine that was not seen to want a token."""
+        return is_loopback(self.uri.host) and not self.wants_token
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The names of its first scopes."""
+        if not self.tools.are_split:
+            return (f"{self.name}:use",)
+        return (f"{self.name}:read", *((f"{self.name}:write",) if self.tools.write else ()))
 
 
 def write_first_file(issuer: str, upstream: FirstUpstream | None, *, expires: str) -> str:
@@ -103,15 +122,48 @@ resources:
     owner: {OWNER}
     risk: medium    # low, medium or high: how long tokens live
     scopes:
-      # One scope over all tools, to begin with. Split it by what a person would want to allow separately.
-      {name}:use: {{says: Use every tool of {name}, tools: ["*"], default: true}}
+{indent(_scopes(upstream), " " * 6)}\
     upstream:
       url: {upstream.uri}
 {indent(_credential(upstream), " " * 6)}"""
 
 
+def _scopes(upstream: FirstUpstream) -> str:
+    name, tools = upstream.name, upstream.tools
+    if not tools.are_split:
+        return f"""\
+# One scope over all tools, to begin with. Split it by what a person would want to allow separately.
+{name}:use: {{says: Use every tool of {name}, tools: ["*"], default: true}}
+"""
+    reading = f"""\
+# The tools that the server told of, by exact name; what no scope lists cannot be called. That these only read
+# (`readOnlyHint`) is its own word for them.
+{name}:read:
+  says: Use the tools of {name} that only read
+  default: true
+  tools:
+{_tools(tools.read)}"""
+    if not tools.write:
+        return reading
+    return f"""\
+{reading}\
+# These may change something.
+{name}:write:
+  says: Use the tools of {name} that may change something
+  tools:
+{_tools(tools.write)}"""
+
+
+def _tools(tools: Sequence[FirstTool]) -> str:
+    # A string of JSON that is printable and in UTF-8 means the same in YAML.
+    return "".join(
+        f"    - {json.dumps(tool.name, ensure_ascii=False)}" + (f"    # {tool.about}\n" if tool.about else "\n")
+        for tool in tools
+    )
+
+
 def _credential(upstream: FirstUpstream) -> str:
-    if upstream.is_local:
+    if upstream.is_left_open:
         return f"""\
 # Nothing is presented to the server, which checks nothing: whoever runs a program on this machine can call it past
 # Perhop. Once it is guarded by `perhop.resource_server`, let it have a token of its own for every caller:
@@ -140,8 +192,8 @@ clients:
     expires: {expires}
     authentication: {{method: client_secret_basic, secret_file: {SECRET_FILE}}}
     reaches:
-      {upstream.name}: ["{upstream.name}:use"]
+      {upstream.name}: [{", ".join(f'"{scope}"' for scope in upstream.scopes)}]
 
 # Steps from the server of one resource to another resource, for a client that `serves` the first.
-# hops: [{{from: {upstream.name}, to: OTHER, scopes: {{"{upstream.name}:use": ["OTHER:use"]}}}}]
+# hops: [{{from: {upstream.name}, to: OTHER, scopes: {{"{upstream.scopes[0]}": ["OTHER:use"]}}}}]
 """

@@ -11,19 +11,23 @@ import os
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.store import Account
 from perhop.core.secret import Secret
-from perhop.errors import OperatorError
-from perhop.founding.first_file import SECRET_FILE, FirstUpstream, write_first_file
+from perhop.errors import AnswerUnfit, OperatorError
+from perhop.founding.first_file import CLIENT, SECRET_FILE, FirstUpstream, write_first_file
+from perhop.founding.first_tools import FirstTools, sort_tools
+from perhop.founding.told import AskServer, Told, ask_nobody
+from perhop.gateway.tool_review import read_listed
 from perhop.journal.keys import PEM_FILE, VKEY_FILE, JournalKey, load_journal_key, origin_of, write_journal_key
 from perhop.journal.record import Event, Record
 from perhop.journal.writer import Journal
-from perhop.policy.starter import STARTER_FILE, load_starter_policy
+from perhop.policy.starter import STARTER_FILE, load_starter_policy, write_starter_policy
 from perhop.settings import Settings, load
 from perhop.storage.accounts import SqlAccounts
 from perhop.storage.engine import open_database
@@ -32,12 +36,29 @@ from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.migrate import migrate
 from perhop.tokens.keys import KeyState, SigningKey
 from perhop.wiring.keys import load_signing_key, write_signing_key
+from perhop.wiring.plane import open_plane
 
 SETTINGS_FILE = "perhop.yaml"
 ADMIN = "admin"
 """The account that signs in to the console, and nowhere else."""
 
 _FIRST_CLIENT_DAYS = 180
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstResource:
+    """The resource that a running server became.
+
+    `definitions` are its tools as it wrote them, `tools` what became of them, `approved` how many are pinned as they
+    are now; `problem` says why it told of none.
+    """
+
+    name: str
+    scopes: tuple[str, ...]
+    definitions: tuple[Mapping[str, Any], ...]
+    tools: FirstTools
+    approved: int
+    problem: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,37 +69,84 @@ class Founded:
     made: tuple[str, ...]
     admin_password: Secret | None
     next_command: str
+    resource: FirstResource | None = None
 
 
 async def found(
     folder: Path,
     *,
     upstream_url: str | None = None,
+    name: str | None = None,
     signing_key_pem: Path | None = None,
     issuer: str = "http://127.0.0.1:8420",
     environ: Mapping[str, str],
     clock: Callable[[], float],
+    ask: AskServer = ask_nobody,
     randomness: Callable[[int], bytes] = secrets.token_bytes,
     passwords: Passwords | None = None,
 ) -> Founded:
     """Make the folder's settings, policies, keys, database, journal and first account, where they are missing.
 
+    A server at `upstream_url` becomes a resource of this name, with scopes and policies after what it tells.
+
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     taken_over = _take_over(signing_key_pem)
-    upstream = None if upstream_url is None else FirstUpstream.of(upstream_url)
+    upstream, told = None, Told()
+    if upstream_url is not None:
+        upstream = FirstUpstream.of(upstream_url, name)
+        _check_is_new(folder / SETTINGS_FILE)
+        told = await ask(upstream_url)
+        upstream = replace(upstream, tools=sort_tools(told.definitions), wants_token=told.wants_token)
     made: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made += _make_settings(folder, upstream, issuer=issuer, now=clock(), randomness=randomness)
         settings = load(folder / SETTINGS_FILE, environ)
-        made += _make_policies(settings)
+        made += _make_policies(settings, upstream)
         made += _make_keys(settings, taken_over)
         made += _make_databases(settings)
     except OSError as error:
         raise OperatorError(f"`{error.filename or folder}` cannot be made: {error.strerror}") from error
     password = await _make_standing(settings, passwords, clock=clock, randomness=randomness)
-    return Founded(folder=folder, made=tuple(made), admin_password=password, next_command=_next_command(folder))
+    approved = 0 if upstream is None else await _approve_tools(settings, upstream.name, told, clock=clock)
+    return Founded(
+        folder=folder,
+        made=tuple(made),
+        admin_password=password,
+        next_command=_next_command(folder),
+        resource=None if upstream is None else _first_resource(upstream, told, approved),
+    )
+
+
+async def _approve_tools(settings: Settings, resource: str, told: Told, *, clock: Callable[[], float]) -> int:
+    """What the server tells now is what its owner approves, who runs this; returns how many tools."""
+    try:
+        listed = read_listed(told.definitions)
+    except AnswerUnfit:
+        return 0
+    if not listed.definitions:
+        return 0
+    async with open_plane(settings, clock=clock, record_start=False) as plane:
+        await plane.tool_pins.approve(resource, listed.definitions, by="init")
+    return len(listed.definitions)
+
+
+def _first_resource(upstream: FirstUpstream, told: Told, approved: int) -> FirstResource:
+    return FirstResource(
+        name=upstream.name,
+        scopes=upstream.scopes,
+        definitions=told.definitions,
+        tools=upstream.tools,
+        approved=approved,
+        problem=told.problem,
+    )
+
+
+def _check_is_new(file: Path) -> None:
+    if file.exists():
+        advice = "write the resource into it, or begin elsewhere"
+        raise OperatorError(f"`{file}` is there, and is kept", advice=advice)
 
 
 def _take_over(pem: Path | None) -> SigningKey | None:
@@ -95,10 +163,6 @@ def _make_settings(
 ) -> list[str]:
     file = folder / SETTINGS_FILE
     if file.exists():
-        if upstream is not None:
-            raise OperatorError(
-                f"`{file}` is there, and is kept", advice="write the resource into it, or begin elsewhere"
-            )
         return []
     expires = datetime.fromtimestamp(now, UTC) + timedelta(days=_FIRST_CLIENT_DAYS)
     made = []
@@ -111,13 +175,22 @@ def _make_settings(
     return [SETTINGS_FILE, *made]
 
 
-def _make_policies(settings: Settings) -> list[str]:
+def _make_policies(settings: Settings, upstream: FirstUpstream | None) -> list[str]:
     folder = settings.policies_dir
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.glob("*.cedar")):
         return []
-    _write(folder / STARTER_FILE, load_starter_policy(), mode=0o644)
+    _write(folder / STARTER_FILE, _starter_policy(upstream), mode=0o644)
     return [_within(settings, folder / STARTER_FILE)]
+
+
+def _starter_policy(upstream: FirstUpstream | None) -> str:
+    if upstream is None or not upstream.tools.are_split:
+        return load_starter_policy()
+    tools = upstream.tools
+    return write_starter_policy(
+        CLIENT, upstream.name, read=[tool.name for tool in tools.read], write=[tool.name for tool in tools.write]
+    )
 
 
 def _make_keys(settings: Settings, taken_over: SigningKey | None) -> list[str]:
