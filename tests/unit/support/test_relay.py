@@ -54,7 +54,9 @@ async def test_a_proxy_that_passes_tokens_on_is_caught(tmp_path: Path) -> None:
     async with a_relay(tmp_path) as relay:
         port = httpx2.URL(relay.url).port
         assert port is not None
-        proxy = await asyncio.start_server(Shim("127.0.0.1", port, _Passed("", "", "", "")).serve, "127.0.0.1", 0)
+        proxy = await asyncio.start_server(
+            Shim("127.0.0.1", port, _Passed("", "", "", "", Path())).serve, "127.0.0.1", 0
+        )
         async with proxy, httpx2.AsyncClient() as http:
             there = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/mcp"
             assert (await http.post(there, json={})).json()["result"] == {"ok": True}
