@@ -1,8 +1,8 @@
 """What a relay kept of a run: requests as a server got them, and whether anything of a token is in them.
 
-A token is looked for whole and in parts, as it is and as it might be disguised: its signature, also cut, in base64 at
+A token is looked for by its parts, as they are and as they might be disguised: its signature, also cut, in base64 at
 any offset, in hexadecimal and as octets; its claims, as they stand in the token and as JSON. It is looked for in
-target, headers and body, and in all bytes of a connection; as they came, percent-decoded, and with JSON's escapes
+target, headers and body, which is all there is in a connection; as they came, percent-decoded, and with JSON's escapes
 undone. The first part of a token is not looked for: it is the same for all tokens under one key.
 """
 
@@ -117,7 +117,8 @@ def _unchunked(octets: bytes) -> tuple[bytes, bytes]:
 
 
 def _places(number: int, octets: bytes) -> Iterator[tuple[str, bytes]]:
-    yield f"connection {number}", octets
+    if _CHUNKED.search(octets):
+        yield f"connection {number}, its chunks' framing included", octets
     for sent in parse_requests(octets):
         request_line, _, headers = sent.head.partition(b"\r\n")
         yield f"target of {request_line[:60]!r}", request_line
@@ -134,44 +135,39 @@ def _readings(text: bytes) -> set[bytes]:
     return seen
 
 
-@dataclass(frozen=True, slots=True)
-class _Needle:
-    token: str
-    form: str
-    octets: bytes
-
-
 class _Needles:
-    """All forms of all tokens, by how they begin: one look at each place of a text finds them all."""
+    """All forms of all tokens, by how they begin and how long they are: one look at each place of a text finds any."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        self._by_beginning: dict[bytes, list[_Needle]] = defaultdict(list)
+        self._named: dict[bytes, tuple[str, str]] = {}
+        self._lengths: dict[bytes, set[int]] = defaultdict(set)
         for token in set(tokens):
             for form, octets in _forms(token):
                 if len(octets) >= _GRAM:
-                    self._by_beginning[octets[:_GRAM]].append(_Needle(token, form, octets))
+                    self._named[octets] = token, form
+                    self._lengths[octets[:_GRAM]].add(len(octets))
 
     def found_in(self, text: bytes, where: str) -> Iterator[Trace]:
         for reading in _readings(text):
             for start in range(len(reading) - _GRAM + 1):
-                for needle in self._by_beginning.get(reading[start : start + _GRAM], ()):
-                    if reading.startswith(needle.octets, start):
-                        yield Trace(needle.token, needle.form, where)
+                for length in self._lengths.get(reading[start : start + _GRAM], ()):
+                    if named := self._named.get(reading[start : start + length]):
+                        yield Trace(*named, where)
 
 
 def _forms(token: str) -> Iterator[tuple[str, bytes]]:
     whole = token.encode("latin-1")
-    yield "whole", whole
     parts = whole.split(b".")
     if len(parts) != 3:
         yield from _pieces("text", whole)
         return
+    # A whole token holds its claims and its signature: it is found by these.
     _, claims, signature = parts
     yield "claims", claims
     yield from (("claims in base64", each) for each in _base64_forms(claims))
     yield "claims as JSON", _octets(claims)
-    yield from _pieces("signature", signature)
     yield from _pieces("signature's octets", _octets(signature))
+    yield from _pieces("signature", signature)
 
 
 def _pieces(form: str, secret: bytes) -> Iterator[tuple[str, bytes]]:

@@ -111,7 +111,7 @@ def test_a_way_on_which_all_is_well_has_no_wrongs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"sent": INBOUND}, "the whole of a token"),
+        ({"sent": INBOUND}, "the claims of a token"),
         ({"sent": f"x.{CLAIMS}y.{SIGNATURE}"}, "the signature of a token"),
         ({"sent": ""}, "the server was sent no token"),
         ({"presented": ""}, "no token was presented"),
