@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.support.inspector import inspect
 from tests.support.installations import Installation, await_verdict, installed
 from tests.support.processes import free_port, started
+from tests.support.relay import relayed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,8 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def legacy(tmp_path: Path, everything_npm: str) -> Iterator[Installation]:
     """The reference server, which speaks 2025-11-25 and checks no token, behind a gateway told to accept that."""
-    with installed(tmp_path / "legacy", everything_npm, unsafe_open=True) as installation:
-        assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
+    with _watched(tmp_path / "legacy", everything_npm) as installation:
         yield installation
 
 
@@ -35,10 +36,20 @@ def modern(tmp_path: Path) -> Iterator[Installation]:
     server = [sys.executable, "-m", "conformance.everything_server", "--port", str(port), "--bare"]
     with (
         started(server, ports=[port], folder=ROOT),
-        installed(tmp_path / "modern", f"http://127.0.0.1:{port}/mcp", unsafe_open=True) as installation,
+        _watched(tmp_path / "modern", f"http://127.0.0.1:{port}/mcp") as installation,
     ):
-        assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
         yield installation
+
+
+@contextmanager
+def _watched(folder: Path, upstream: str) -> Iterator[Installation]:
+    """A gateway and a relay before this server. At the end: the server was sent tokens, and nothing of the client's."""
+    with relayed(upstream, folder / "sent") as relay:
+        with installed(folder / "perhop", relay.url, unsafe_open=True) as installation:
+            assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
+            yield installation
+        assert any(sent.bearer for sent in relay.recordings.requests())
+        assert relay.recordings.traces(installation.presented) == []
 
 
 def _bearer(installation: Installation) -> dict[str, str]:

@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
@@ -35,6 +35,8 @@ class Installation:
     issuer: str
     ops: str
     process: Running
+    presented: list[str] = field(default_factory=list)
+    """Every token that tests got here, and may have sent in."""
 
     @property
     def url(self) -> str:
@@ -44,7 +46,9 @@ class Installation:
     def token(self, *scopes: str) -> str:
         """A token for the resource."""
         asked = [word for scope in scopes for word in ("--scope", scope)]
-        return self.run("token", "issue", "--client", "agent", "--resource", "everything", *asked).strip()
+        token = self.run("token", "issue", "--client", "agent", "--resource", "everything", *asked).strip()
+        self.presented.append(token)
+        return token
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command in the folder; returns what it printed."""
@@ -71,10 +75,23 @@ def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
 
 @contextmanager
 def installed(
-    folder: Path, upstream: str, *, unsafe_open: bool = False, more_clients: str = ""
+    folder: Path,
+    upstream: str,
+    *,
+    traffic_port: int | None = None,
+    audience: str | None = None,
+    credential: Literal["exchange", "call"] = "exchange",
+    unsafe_open: bool = False,
+    more_clients: str = "",
 ) -> Iterator[Installation]:
-    """Init and serve with this upstream; ends with the block. `more_clients` is YAML, indented by two."""
+    """Init and serve with this upstream; ends with the block. `more_clients` is YAML, indented by two.
+
+    `audience` is how the upstream is addressed, where that is not its URL; `traffic_port` is for a server that was told
+    before who its issuer will be.
+    """
     traffic, console, ops = (f"127.0.0.1:{port}" for port in free_ports(3))
+    if traffic_port is not None:
+        traffic = f"127.0.0.1:{traffic_port}"
     issuer = f"http://{traffic}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policies").mkdir()
@@ -94,8 +111,8 @@ resources:
       everything:use: {{says: Use every tool, tools: ["*"]}}
     upstream:
       url: {upstream}
-      resource: {upstream}
-      credential: {{kind: exchange}}
+      resource: {audience or upstream}
+      credential: {{kind: {credential}}}
       {open_upstream}
 clients:
   agent:

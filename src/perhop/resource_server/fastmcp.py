@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perhop.resource_server.asgi import Passed, admit, send_challenge, serve_metadata, was_admitted
+from perhop.resource_server.asgi import Passed, admit, live, send_challenge, serve_metadata, was_admitted
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
@@ -76,8 +76,7 @@ class _GuardMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "lifespan":
-                async with self._provider.guard.running():
-                    await self._app(scope, receive, send)
+                await live(self._provider.guard, self._app, scope, receive, send)
             case "http" if scope["path"].removeprefix(scope.get("root_path", "")) in self._provider.mcp_paths:
                 await self._serve(scope, receive, send)
             case _:
