@@ -10,6 +10,7 @@ are measured against.
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
 
 import uvicorn
@@ -120,6 +121,9 @@ def main() -> None:
     if not options.bare:
         from perhop.resource_server import Guard  # the bare server runs without Perhop
 
+        # What the guard refuses is looked for in the output: no scenario may pass on a refusal of its token.
+        logging.basicConfig(format="%(name)s %(message)s")
+        logging.getLogger("perhop").setLevel(logging.INFO)
         app = Guard(resource=options.resource, issuers=[options.issuer]).asgi(app)
     # h11 and not httptools: that one keeps the blanks after a field value, which RFC 9110 §5.5 excludes from it.
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning", http="h11")

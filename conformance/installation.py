@@ -1,13 +1,18 @@
-"""A Perhop in front of the everything-server, and the shim in front of that, on free loopback ports."""
+"""Three ways to the everything-server, on free loopback ports, in one installation; a shim before each.
+
+The gateway with a token for each upstream, the gateway with a token for each call, and the guarded server alone. A
+relay before each upstream keeps what the gateway sent.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,19 +21,46 @@ from typing import Any
 
 import httpx2
 
-from tests.support.processes import Running, free_ports, started
+from tests.support.processes import LOOPBACK, Running, free_ports, started
+from tests.support.recordings import Recordings
+from tests.support.relay import Relayed, relayed
 
 CLIENT = "conformance-suite"
-_REFUSED_TOKEN = ("token.", "audience.", "sender.", "client.", "scope.")
+EXCHANGE, CALL, ALONE = "gateway", "call tokens", "guard alone"
+WAYS = (EXCHANGE, CALL, ALONE)
+_RESOURCES = {EXCHANGE: "everything", CALL: "single-use", ALONE: "alone"}
+_KINDS = {EXCHANGE: "exchange", CALL: "call"}
+_REFUSED_TOKEN = ("token.", "audience.", "sender.", "client.", "scope.", "call.")
+_REFUSED_BY_GUARD = re.compile(r"refused: ((?:token|audience|sender|scope|call)\..*)")
+_SELF_TEST = re.compile(r"token.malformed: 'no Authorization header'|audience.mismatch: 'addressed to `[^`]+/canary/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where the suite goes in, which tokens the shim has presented, and what came out behind the gateway."""
+
+    name: str
+    url: str
+    server: Running
+    presented: Path
+    recordings: Recordings | None
+
+    def refused_by_guard(self) -> list[str]:
+        """What the server's guard has refused for its token, but for what a self-test of the gateway sends."""
+        refused = _REFUSED_BY_GUARD.findall(self.server.output())
+        return [each for each in refused if self.recordings is None or not _SELF_TEST.match(each)]
+
+    def tokens(self) -> list[str]:
+        """Every token that went in."""
+        return self.presented.read_text(encoding="ascii").split()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """Where the suite goes in, and where the records are."""
+    """The running whole."""
 
-    url: str
     folder: Path
-    gateway: Running
+    ways: Mapping[str, Way]
 
     def records(self) -> list[dict[str, Any]]:
         """Every record of the journal."""
@@ -37,13 +69,19 @@ class Installation:
 
 
 def refused_tokens(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records that say a token was refused: a scenario must not pass on a 401."""
-    return [record for record in records if str(record.get("reason", "")).startswith(_REFUSED_TOKEN)]
+    """Records that say a token was refused, here or behind: a scenario must not pass on a 401."""
+    return [
+        record
+        for record in records
+        if str(record.get("reason", "")).startswith(_REFUSED_TOKEN)
+        or (record.get("result") or {}).get("error") == "upstream.unavailable"
+    ]
 
 
-def permitted_calls(records: Iterable[dict[str, Any]]) -> int:
-    """How many calls the gateway has let through."""
-    return sum(record["event"] == "call.permitted" for record in records)
+def permitted_calls(records: Iterable[dict[str, Any]], way: str) -> int:
+    """How many calls the gateway has let through on a way."""
+    suffix = f"/mcp/{_RESOURCES[way]}"
+    return sum(record["event"] == "call.permitted" and record["in"]["aud"].endswith(suffix) for record in records)
 
 
 @contextmanager
@@ -56,22 +94,33 @@ def bare_server() -> Iterator[str]:
 
 @contextmanager
 def guarded_installation(folder: Path) -> Iterator[Installation]:
-    """Server guarded by our library, gateway before it, shim before that; all end with the block."""
-    traffic, console, ops, upstream, shim = free_ports(5)
-    issuer, server = f"http://127.0.0.1:{traffic}", f"http://127.0.0.1:{upstream}/mcp"
-    resource = f"{issuer}/mcp/everything"
+    """Servers guarded by our library, a gateway before two of them, shims before it all; all end with the block."""
+    traffic, console, ops, *servers = free_ports(3 + len(WAYS))
+    issuer = f"http://{LOOPBACK}:{traffic}"
+    urls = {way: f"http://{LOOPBACK}:{port}/mcp" for way, port in zip(WAYS, servers, strict=True)}
+    folder.mkdir(parents=True)
     secret = secrets.token_urlsafe(32)
-    _write_configuration(folder, issuer, (traffic, console, ops), server, secret)
-    _perhop(folder, "init", str(folder))
     with ExitStack() as lifetimes:
-        guarded = _everything(upstream, "--issuer", issuer, "--resource", server)
-        lifetimes.enter_context(started(guarded, ports=[upstream], folder=_HERE))
-        gateway = lifetimes.enter_context(started([*_PERHOP, "serve"], ports=[traffic, ops], folder=folder))
+        relays = {way: lifetimes.enter_context(relayed(urls[way], folder / f"sent to {way}")) for way in _KINDS}
+        installed = folder / "installation"
+        _write_configuration(installed, issuer, (traffic, console, ops), urls, relays, secret)
+        _perhop(installed, "init", str(installed))
+        guarded = {
+            way: lifetimes.enter_context(
+                started(_everything(port, "--issuer", issuer, "--resource", urls[way]), ports=[port], folder=_HERE)
+            )
+            for way, port in zip(WAYS, servers, strict=True)
+        }
+        gateway = lifetimes.enter_context(started([*_PERHOP, "serve"], ports=[traffic, ops], folder=installed))
         _await_enforcing(ops, gateway)
-        words = ["--to", f"127.0.0.1:{traffic}", "--token-endpoint", f"{issuer}/token", "--resource", resource]
-        words += ["--client", f"{CLIENT}:{secret}", "--port", str(shim)]
-        lifetimes.enter_context(started([sys.executable, "-m", "conformance.shim", *words], ports=[shim], folder=_HERE))
-        yield Installation(url=f"http://localhost:{shim}/mcp/everything", folder=folder, gateway=gateway)
+        ways = {}
+        for way in WAYS:
+            resource = urls[way] if way == ALONE else f"{issuer}/mcp/{_RESOURCES[way]}"
+            presented = folder / f"presented on {way}"
+            url = lifetimes.enter_context(_shim(resource, f"{issuer}/token", f"{CLIENT}:{secret}", presented))
+            recordings = relays[way].recordings if way in relays else None
+            ways[way] = Way(name=way, url=url, server=guarded[way], presented=presented, recordings=recordings)
+        yield Installation(folder=installed, ways=ways)
 
 
 _PERHOP = (str(Path(sys.executable).with_name("perhop")),)
@@ -80,14 +129,25 @@ _PAUSE_S = 0.05
 _HERE = Path(__file__).resolve().parent.parent
 
 
+@contextmanager
+def _shim(resource: str, token_endpoint: str, client: str, presented: Path) -> Iterator[str]:
+    """A shim before what answers at the resource's URI; the URL at which the suite goes in."""
+    (port,) = free_ports(1)
+    there = httpx2.URL(resource)
+    words = ["--to", f"{there.host}:{there.port}", "--token-endpoint", token_endpoint, "--resource", resource]
+    words += ["--client", client, "--port", str(port), "--presented", str(presented)]
+    with started([sys.executable, "-m", "conformance.shim", *words], ports=[port], folder=_HERE):
+        yield f"http://localhost:{port}{there.path}"
+
+
 def _await_enforcing(ops: int, gateway: Running) -> None:
-    """The gateway lets nothing pass until its self-test has seen the server refuse a token for somebody else."""
+    """The gateway lets nothing pass until its self-tests have seen the servers refuse a token for somebody else."""
     deadline = time.monotonic() + _SELF_TEST_S
-    verdict = ""
-    while verdict != "enforces":
+    verdicts: dict[str, str] = {}
+    while set(verdicts.values()) != {"enforces"}:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the self-test says `{verdict}` after {_SELF_TEST_S:g} s\n{gateway.output()}")
-        verdict = httpx2.get(f"http://127.0.0.1:{ops}/readyz").json()["upstreams"]["everything"]
+            raise RuntimeError(f"the self-tests say {verdicts} after {_SELF_TEST_S:g} s\n{gateway.output()}")
+        verdicts = httpx2.get(f"http://{LOOPBACK}:{ops}/readyz").json()["upstreams"]
         time.sleep(_PAUSE_S)
 
 
@@ -104,11 +164,31 @@ def _perhop(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def _write_configuration(folder: Path, issuer: str, ports: tuple[int, int, int], server: str, secret: str) -> None:
-    traffic, console, ops = (f"127.0.0.1:{port}" for port in ports)
+def _write_configuration(
+    folder: Path,
+    issuer: str,
+    ports: tuple[int, int, int],
+    servers: Mapping[str, str],
+    relays: Mapping[str, Relayed],
+    secret: str,
+) -> None:
+    traffic, console, ops = (f"{LOOPBACK}:{port}" for port in ports)
     expires = date.today() + timedelta(days=7)  # noqa: DTZ011 - a day, and any zone will do
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "everything.cedar").write_text(_POLICY, encoding="utf-8")
+    behind = "".join(
+        f"""\
+  {_RESOURCES[way]}:
+    uri: {issuer}/mcp/{_RESOURCES[way]}
+    owner: protocol-team
+    scopes: {{{_RESOURCES[way]}:use: {{says: Use every fixture, tools: ["*"]}}}}
+    upstream:
+      url: {relays[way].url}
+      resource: {servers[way]}
+      credential: {{kind: {kind}}}
+"""
+        for way, kind in _KINDS.items()
+    )
     (folder / "perhop.yaml").write_text(
         f"""\
 issuer: {issuer}
@@ -116,22 +196,18 @@ listen: {{traffic: "{traffic}", console: "{console}", ops: "{ops}"}}
 owners:
   protocol-team: {{contact: protocol@example.com}}
 resources:
-  everything:
-    uri: {issuer}/mcp/everything
+{behind}\
+  alone:
+    uri: {servers[ALONE]}
     owner: protocol-team
-    scopes:
-      everything:use: {{says: Use every fixture, tools: ["*"]}}
-    upstream:
-      url: {server}
-      resource: {server}
-      credential: {{kind: exchange}}
+    scopes: {{alone:use: {{says: Use every fixture}}}}
 clients:
   {CLIENT}:
     owner: protocol-team
     purpose: runs the conformance suite
     expires: {expires}
     authentication: {{method: client_secret_basic, secret: {secret}}}
-    reaches: {{everything: ["everything:use"]}}
+    reaches: {{{", ".join(f'{name}: ["{name}:use"]' for name in _RESOURCES.values())}}}
 """,
         encoding="utf-8",
     )
@@ -142,6 +218,6 @@ _POLICY = f"""\
 permit (
     principal == MCP::Agent::"{CLIENT}",
     action in [MCP::Action::"call_tool", MCP::Action::"get_prompt", MCP::Action::"read_resource"],
-    resource in MCP::Server::"everything"
+    resource
 );
 """

@@ -1,7 +1,10 @@
-"""Runs the official conformance suite twice: on the bare server, then through the gateway on the guarded one.
+"""Runs the official conformance suite four times: on the bare server, and on each way to the guarded one.
 
-Through the gateway every scored scenario must pass, with no fewer checks than on the bare server, and the journal must
-show that no token was refused meanwhile: a scenario that waits for a refusal must not pass on our 401.
+The ways are the gateway, the gateway with a token for each call, and the guarded server alone. Every scenario that
+passes on the bare server must pass on each of them with the same number of checks, whether it is scored or not, and
+every scored one must pass. A scenario that ran on one side only is a problem too. No token may be refused meanwhile: a
+scenario that waits for a refusal must not pass on our 401. And nothing of a token that came in may have gone out to a
+server behind the gateway.
 
     python -m conformance.run [--bare-only]
 """
@@ -10,75 +13,127 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conformance.installation import bare_server, guarded_installation, permitted_calls, refused_tokens
+from conformance.installation import (
+    Installation,
+    Way,
+    bare_server,
+    guarded_installation,
+    permitted_calls,
+    refused_tokens,
+)
 from conformance.suite import REVISIONS, Outcome, SuiteRun, run_suite, scored_scenarios
 
-_NONE = Outcome(0, 0, ("the scenario did not run",))
+BARE = "bare"
+AT_ONCE = 2
 
 
-def losses(revision: str, bare: SuiteRun, guarded: SuiteRun) -> Iterator[str]:
-    """What the gateway cost: scored scenarios that fail, or that pass with fewer checks than on the bare server."""
-    for scenario in scored_scenarios(revision):
-        before, after = bare.outcomes.get(scenario, _NONE), guarded.outcomes.get(scenario, _NONE)
-        if not after.is_passed or after.passed < before.passed:
-            yield f"{revision} {scenario}: {'; '.join(after.complaints) or f'{after.passed} of {before.passed} checks'}"
+def required_scenarios(revision: str, bare: SuiteRun) -> tuple[str, ...]:
+    """What must pass: the scored scenarios, or where nothing is scored, all that there are."""
+    scored = scored_scenarios(revision)
+    return tuple(sorted(bare.outcomes)) if scored is None else scored
 
 
 def failures(revision: str, bare: SuiteRun) -> Iterator[str]:
-    """Scored scenarios that fail on the bare server: then there is nothing to compare with."""
-    for scenario in scored_scenarios(revision):
-        outcome = bare.outcomes.get(scenario, _NONE)
-        if not outcome.is_passed:
-            yield f"{revision} {scenario} on the bare server: {'; '.join(outcome.complaints)}"
+    """Required scenarios that fail on the bare server: then there is nothing to compare with."""
+    required = required_scenarios(revision, bare)
+    if not required:
+        yield f"{revision}: nothing ran on the bare server"
+    for scenario in required:
+        outcome = bare.outcomes.get(scenario)
+        if outcome is None or not outcome.is_passed:
+            yield f"{revision} {scenario} on the bare server: {_told(outcome)}"
 
 
-def table(revision: str, bare: SuiteRun, guarded: SuiteRun | None) -> str:
-    """One line a scenario: checks passed and failed, bare and through the gateway."""
-    scored = scored_scenarios(revision)
-    others = sorted({*bare.outcomes, *(guarded.outcomes if guarded else ())} - set(scored))
-    lines = [f"{revision:<46} {'bare':>8} {'gateway':>8}"]
-    for scenario in (*scored, *others):
-        cells = [_cell(run.outcomes.get(scenario)) if run else "" for run in (bare, guarded)]
-        name = scenario if scenario in scored else f"({scenario})"
-        lines.append(f"  {name:<44} {cells[0]:>8} {cells[1]:>8}")
+def losses(revision: str, bare: SuiteRun, guarded: SuiteRun) -> Iterator[str]:
+    """What a way cost: a scenario that ran on one side only, or passed on the bare server and not so on the way."""
+    for scenario in sorted({*bare.outcomes, *guarded.outcomes, *required_scenarios(revision, bare)}):
+        before, after = bare.outcomes.get(scenario), guarded.outcomes.get(scenario)
+        is_kept = before is not None and after is not None and (not before.is_passed or after.counts == before.counts)
+        if not is_kept:
+            yield f"{revision} {scenario}: bare {_told(before)}; here {_told(after)}"
+
+
+def table(revision: str, legs: Mapping[str, SuiteRun]) -> str:
+    """One line a scenario: checks passed and failed on each leg; in brackets what is not required."""
+    required = required_scenarios(revision, legs[BARE])
+    others = sorted({scenario for leg in legs.values() for scenario in leg.outcomes} - set(required))
+    lines = [f"{revision:<46}" + "".join(f"{leg:>13}" for leg in legs)]
+    for scenario in (*required, *others):
+        name = scenario if scenario in required else f"({scenario})"
+        lines.append(f"  {name:<44}" + "".join(f"{_cell(leg.outcomes.get(scenario)):>13}" for leg in legs.values()))
     return "\n".join(lines)
 
 
 def _cell(outcome: Outcome | None) -> str:
-    return "-" if outcome is None else f"{outcome.passed}/{outcome.failed}"
+    return "-" if outcome is None else "skipped" if outcome.is_skipped else f"{outcome.passed}/{outcome.failed}"
+
+
+def _told(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "did not run"
+    return "; ".join((_cell(outcome), *outcome.complaints))
+
+
+def wrongs(way: Way) -> Iterator[str]:
+    """What must not have happened on a way, whatever the scenarios say."""
+    yield from (f"{way.name}: the guard refused a token: {refused}" for refused in way.refused_by_guard())
+    if not way.tokens():
+        yield f"{way.name}: no token was presented"
+    if way.recordings is not None:
+        if not any(sent.bearer for sent in way.recordings.requests()):
+            yield f"{way.name}: the server was sent no token, or the relay has kept none"
+        yield from (f"{way.name}: {trace}" for trace in way.recordings.traces(way.tokens()))
+
+
+def _wrong_records(installation: Installation) -> Iterator[str]:
+    records = installation.records()
+    yield from (f"a token was refused: {record}" for record in refused_tokens(records))
+    for way in installation.ways.values():
+        if way.recordings is not None and not permitted_calls(records, way.name):
+            yield f"{way.name}: no call went through the gateway"
+
+
+def _run_legs(urls: Mapping[str, str]) -> dict[str, dict[str, SuiteRun]]:
+    """Every revision on every leg: the outcomes by revision, then by leg. A leg is one server, so one run at a time."""
+
+    def leg(name: str) -> dict[str, SuiteRun]:
+        return {revision: run_suite(urls[name], revision, name.replace(" ", "-")) for revision in REVISIONS}
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = dict(zip(urls, pool.map(leg, urls), strict=True))
+    return {revision: {name: runs[name][revision] for name in urls} for revision in REVISIONS}
 
 
 def _run(folder: Path, *, bare_only: bool) -> tuple[list[str], str]:
-    problems: list[str] = []
-    with bare_server() as url:
-        bare = {revision: run_suite(url, revision, "bare") for revision in REVISIONS}
+    with bare_server() as bare_url:
+        if bare_only:
+            legs = _run_legs({BARE: bare_url})
+            problems = [problem for revision in REVISIONS for problem in failures(revision, legs[revision][BARE])]
+            return problems, "\n\n".join(table(revision, legs[revision]) for revision in REVISIONS)
+        with guarded_installation(folder) as installation:
+            legs = _run_legs({BARE: bare_url} | {name: way.url for name, way in installation.ways.items()})
+            problems = [wrong for way in installation.ways.values() for wrong in wrongs(way)]
+            problems.extend(_wrong_records(installation))
     for revision in REVISIONS:
-        problems.extend(failures(revision, bare[revision]))
-    if bare_only:
-        return problems, "\n\n".join(table(revision, bare[revision], None) for revision in REVISIONS)
-    with guarded_installation(folder) as installation:
-        guarded = {revision: run_suite(installation.url, revision, "gateway") for revision in REVISIONS}
-        records = installation.records()
-    problems.extend(f"a token was refused: {record}" for record in refused_tokens(records))
-    if not permitted_calls(records):
-        problems.append("no call went through the gateway")
-    for revision in REVISIONS:
-        problems.extend(losses(revision, bare[revision], guarded[revision]))
-    return problems, "\n\n".join(table(revision, bare[revision], guarded[revision]) for revision in REVISIONS)
+        bare = legs[revision][BARE]
+        problems.extend(failures(revision, bare))
+        for name in installation.ways:
+            problems.extend(f"{name}: {loss}" for loss in losses(revision, bare, legs[revision][name]))
+    return problems, "\n\n".join(table(revision, legs[revision]) for revision in REVISIONS)
 
 
 def main() -> int:
-    """Print the table (checks passed/failed; in brackets what is not scored), then what was lost."""
+    """Print the table, then what was lost."""
     with tempfile.TemporaryDirectory(prefix="perhop-conformance-") as scratch:
-        problems, shown = _run(Path(scratch) / "installation", bare_only="--bare-only" in sys.argv)
+        problems, shown = _run(Path(scratch) / "run", bare_only="--bare-only" in sys.argv)
     print(shown)
     for problem in problems:
-        print(f"lost: {problem}")
-    scored = sum(len(scored_scenarios(revision)) for revision in REVISIONS)
-    print(f"\n{scored} scored scenarios, {len(problems)} problems")
+        print(f"problem: {problem}")
+    print(f"\n{len(problems)} problems")
     return int(bool(problems))
 
 

@@ -2,9 +2,11 @@
 
 It copies bytes. Into the head of each request it puts one `Authorization` line; `Host`, `Origin`, every `Mcp-*` header,
 sessions, bodies, streams and the closing of either side pass as they are. The token comes from our authorization
-server, by client credentials, for the one resource behind the proxy.
+server, by client credentials, for the one resource behind the proxy. Every token that it presents is written down, so
+that it can be looked for where it must not be.
 
-    python -m conformance.shim --port 3911 --to 127.0.0.1:3912 --token-endpoint URL --resource URI --client ID:SECRET
+    python -m conformance.shim --port 3911 --to 127.0.0.1:3912 --token-endpoint URL --resource URI --client ID:SECRET \\
+        --presented FILE
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx2
 
@@ -32,6 +35,7 @@ class Tokens:
     resource: str
     client_id: str
     client_secret: str
+    presented: Path
     _token: str = ""
     _until: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -50,6 +54,8 @@ class Tokens:
         answer.raise_for_status()
         issued = answer.json()
         self._token = issued["access_token"]
+        with self.presented.open("a", encoding="ascii") as file:
+            file.write(f"{self._token}\n")
         self._until = time.monotonic() + float(issued["expires_in"])
 
 
@@ -136,14 +142,15 @@ def main() -> None:
     """Read the command line and serve until ended."""
     parser = argparse.ArgumentParser(description="a loopback proxy that adds a token")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the gateway")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the gateway, or the guarded server")
     parser.add_argument("--token-endpoint", required=True)
     parser.add_argument("--resource", required=True, help="what the token is for")
     parser.add_argument("--client", required=True, metavar="ID:SECRET")
+    parser.add_argument("--presented", required=True, type=Path, metavar="FILE", help="gets every token, one a line")
     options = parser.parse_args()
     client_id, _, secret = options.client.partition(":")
     host, _, port = options.to.rpartition(":")
-    tokens = Tokens(options.token_endpoint, options.resource, client_id, secret)
+    tokens = Tokens(options.token_endpoint, options.resource, client_id, secret, options.presented)
     with suppress(KeyboardInterrupt):
         asyncio.run(run(Shim(host, int(port), tokens), options.port))
 

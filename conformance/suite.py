@@ -17,7 +17,7 @@ import yaml
 from scripts.fetch_real import PLACE, entry_of, environment, node
 
 PACKAGE = "@modelcontextprotocol/conformance"
-REVISIONS = ("2026-07-28", "2025-11-25")
+REVISIONS = ("2026-07-28", "2025-11-25", "2025-06-18")
 RESULTS = PLACE.parent / "conformance"
 _FOLDER = re.compile(r"server-(?P<scenario>.+)-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9-]+Z")
 _NOT_JUDGED = {"INFO", "SKIPPED"}
@@ -29,12 +29,23 @@ class Outcome:
 
     passed: int
     failed: int
-    complaints: tuple[str, ...]
+    complaints: tuple[str, ...] = ()
+    skipped: int = 0
 
     @property
     def is_passed(self) -> bool:
         """At least one check held, and none failed."""
         return self.passed > 0 and self.failed == 0
+
+    @property
+    def is_skipped(self) -> bool:
+        """Nothing was judged, and something was left out."""
+        return self.skipped > 0 and self.passed == self.failed == 0
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """What must be the same wherever the scenario runs."""
+        return self.passed, self.failed, self.skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +57,19 @@ class SuiteRun:
     results: Path
 
 
-def scored_scenarios(revision: str) -> tuple[str, ...]:
-    """The server scenarios that conformance to a revision requires, from the suite's own frozen list."""
-    folder = PLACE / "node_modules" / PACKAGE / "requirements"
-    listed = yaml.safe_load((folder / f"{revision}.yaml").read_text(encoding="utf-8"))
-    return tuple(listed["server"])
+def scored_scenarios(revision: str) -> tuple[str, ...] | None:
+    """The server scenarios that conformance to a revision requires, from the suite's own frozen list.
+
+    None for a revision without a list: then all that the suite has for it are required.
+    """
+    file = _requirements(revision)
+    if not file.is_file():
+        return None
+    return tuple(yaml.safe_load(file.read_text(encoding="utf-8"))["server"])
+
+
+def _requirements(revision: str) -> Path:
+    return PLACE / "node_modules" / PACKAGE / "requirements" / f"{revision}.yaml"
 
 
 def run_suite(url: str, revision: str, leg: str) -> SuiteRun:
@@ -58,7 +77,8 @@ def run_suite(url: str, revision: str, leg: str) -> SuiteRun:
     results = RESULTS / f"{leg}-{revision}"
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
-    words = [node(), entry_of(PACKAGE, "conformance"), "server", "--url", url, "--requirements", revision]
+    words: list[str | Path] = [node(), entry_of(PACKAGE, "conformance"), "server", "--url", url]
+    words += ["--requirements", revision] if _requirements(revision).is_file() else _all_of(revision)
     with tempfile.TemporaryDirectory(prefix="perhop-conformance-") as home, (results / "output.log").open("wb") as log:
         done = subprocess.run(
             [*map(str, words), "--timeout", "60000", "-o", str(results)],
@@ -70,6 +90,10 @@ def run_suite(url: str, revision: str, leg: str) -> SuiteRun:
             check=False,
         )
     return SuiteRun(done.returncode, _outcomes(results), results)
+
+
+def _all_of(revision: str) -> list[str | Path]:
+    return ["--suite", "all", "--spec-version", revision]
 
 
 def _outcomes(results: Path) -> dict[str, Outcome]:
@@ -87,5 +111,6 @@ def _outcome(checks: list[dict[str, Any]]) -> Outcome:
     return Outcome(
         passed=sum(check["status"] == "SUCCESS" for check in checks),
         failed=len(failed),
+        skipped=sum(check["status"] == "SKIPPED" for check in checks),
         complaints=tuple(f"{check['id']}: {check.get('errorMessage', check['status'])}" for check in failed),
     )

@@ -28,9 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _clean_environment() -> Iterator[None]:
-    """The developer's own PERHOP_ variables configure no test."""
+def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The developer's own PERHOP_ variables configure no test, and what a guard leaves for the next stays in here."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        patch.setattr(tempfile, "tempdir", None)
         for name in [name for name in os.environ if name.startswith("PERHOP_")]:
             patch.delenv(name)
         yield

@@ -27,7 +27,9 @@ forbid (principal == MCP::Agent::"mallory", action == MCP::Action::"exchange", r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """HOST:PORT of every listener. A server has two: `past` is the one that its tokens are addressed to."""
+    """HOST:PORT of every listener. A server has two: the relay that the gateway knows, and `past`, which its tokens are
+    addressed to.
+    """
 
     traffic: str
     ops: str
@@ -39,11 +41,9 @@ class Addresses:
     scripted: str
 
     @classmethod
-    def free(cls, *, scripted: str) -> Addresses:
-        """Free ones, beside the upstream that answers by script and runs already."""
-        traffic, ops, console, calendar, calendar_past, rooms, rooms_past = (
-            f"127.0.0.1:{port}" for port in free_ports(7)
-        )
+    def free(cls, *, calendar: str, rooms: str, scripted: str) -> Addresses:
+        """Free ones, beside the relays, which run already."""
+        traffic, ops, console, calendar_past, rooms_past = (f"127.0.0.1:{port}" for port in free_ports(5))
         return cls(
             traffic=traffic,
             ops=ops,

@@ -14,7 +14,7 @@ from perhop.journal.verify import verify_journal
 from perhop.storage.journal_reader import JournalSnapshot
 from tests.attacks.catalogue import ROWS
 from tests.attacks.row import Door, Row, Seen, Sights
-from tests.attacks.world import World, attacked, claims_in
+from tests.attacks.world import ARGUMENT, World, attacked, claims_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,15 +66,30 @@ FORWARDED = {
 
 
 async def test_nothing_of_a_caller_has_reached_a_server(world: World) -> None:
-    """Of all requests that the gateway sent, each has a token for its own server and headers of the gateway's own."""
+    """Of all requests that the gateway sent, each has a token for its own server and headers of the gateway's own.
+
+    And of no token, secret, code or session of the whole run anything has gone out, as relays before the servers saw.
+    """
     sent = world.from_gateway()
-    inbound = world.leaks.secrets - {each.bearer for _, each in sent}
     for audience, arrived in sent:
         names = {name for name, _ in arrived.headers if not name.startswith("mcp-param-")}
         assert names <= FORWARDED
         if arrived.bearer:
-            assert arrived.bearer not in inbound
             assert claims_in(arrived.bearer)["aud"] in (audience, *_canaries(world, arrived.bearer))
+    secrets = world.leaks.secrets - world.leaks.outbound - {ARGUMENT}
+    # Some attacks present a token in its parts, which the server's own token has in common with it.
+    presented = {each for each in secrets if each.count(".") == 2 or "eyJ" not in each}
+    traces = {name: recordings.traces(presented) for name, recordings in world.sent.items()}
+    assert traces == {name: [] for name in world.sent}
+    if _all_were_tried(world):
+        assert len(presented) > 500, "nothing was looked for"
+        assert all(any(each.bearer for each in kept.requests()) for kept in world.sent.values()), (
+            "nothing was looked at"
+        )
+
+
+def _all_were_tried(world: World) -> bool:
+    return {slug for slug, _ in world.tried} == {row.slug for row in ROWS}
 
 
 def _canaries(world: World, token: str) -> list[str]:
@@ -91,7 +106,7 @@ async def test_nothing_has_leaked(world: World) -> None:
         "answers": "\n".join(answer.decode("latin-1") for answer in world.leaks.error_answers),
     }
     marks = {mark for secret in world.leaks.secrets for mark in _marks(secret)}
-    if {slug for slug, _ in world.tried} == {row.slug for row in ROWS}:
+    if _all_were_tried(world):
         assert len(marks) > 500, "nothing was looked for"
         assert all(len(text) > 1000 for text in texts.values()), "nothing was looked at"
     leaked = [(place, mark[:60]) for place, text in texts.items() for mark in marks if mark in text]

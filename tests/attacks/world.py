@@ -37,6 +37,9 @@ from tests.attacks.servers import Arrived, GuardedServer, calendar_server, rooms
 from tests.support.doors import Answer, Wire, send
 from tests.support.forge import good_claims, sign
 from tests.support.offline_issuer import Clock
+from tests.support.processes import free_ports
+from tests.support.recordings import Recordings
+from tests.support.relay import relaying
 from tests.support.upstreams import RecordingUpstream, json_answer, modern, recording_upstream
 
 EMAIL, PASSWORD = "ann@example.com", "a-password-of-a-person"
@@ -79,9 +82,10 @@ class Entrance:
 
 @dataclass(slots=True)
 class Leaks:
-    """What must not leak, and where it might have."""
+    """What must not leak, and where it might have. `outbound` are tokens that the gateway itself has sent on."""
 
     secrets: set[str] = field(default_factory=set)
+    outbound: set[str] = field(default_factory=set)
     error_answers: list[bytes] = field(default_factory=list)
 
     def note(self, text: str) -> str:
@@ -101,7 +105,7 @@ class Leaks:
 class World:
     """The running installation, and the means to attack it. `key` signs its tokens, `retired` signed them before.
 
-    `began` is when its guards did.
+    `began` is when its guards did; `sent` is what relays have kept of all that the gateway sent to its three upstreams.
     """
 
     folder: Path
@@ -118,6 +122,7 @@ class World:
     scripted: RecordingUpstream
     other: ThrowawayIssuer
     log: LogLines
+    sent: Mapping[str, Recordings]
     http: httpx2.AsyncClient
     dripping: asyncio.Task[list[Answer]]
     attacker: SigningKey = field(default_factory=SigningKey.generate)
@@ -280,6 +285,7 @@ class World:
         }[resource]
         seen = await self.knock(self.entrance(Door.GATEWAY, resource), with_token(call, token))
         assert (seen.observed, seen.reason, seen.passed) == ("200", None, 1), seen
+        self.leaks.outbound.add(server.from_gateway.arrived[-1].bearer)
         return self.leaks.note(server.from_gateway.arrived[-1].bearer)
 
     def from_gateway(self) -> list[tuple[str, Arrived]]:
@@ -315,7 +321,11 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
         scripted_url, scripted = await stack.enter_async_context(recording_upstream())
         scripted.script = lambda _: json_answer({"tools": [], "content": []})
         other = await stack.enter_async_context(throwaway_issuer(clock=clock))
-        at = Addresses.free(scripted=scripted_url.split("/")[2])
+        behind = {name: f"127.0.0.1:{port}" for name, port in zip(("calendar", "rooms"), free_ports(2), strict=True)}
+        urls = {"scripted": scripted_url, **{name: f"http://{address}/mcp" for name, address in behind.items()}}
+        kept = folder.with_name(f"{folder.name}-sent")
+        relays = {name: await stack.enter_async_context(relaying(url, kept / name)) for name, url in urls.items()}
+        at = Addresses.free(**{name: relay.url.split("/")[2] for name, relay in relays.items()})
         keys = configure(folder, at)
         first = SigningKey.generate(Algorithm.ED25519)
         (folder / "first.pem").write_text(first.as_pem().reveal(), encoding="ascii")
@@ -331,9 +341,9 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
             opened=opened,
         )
         apps: dict[str, AsgiApp] = {
-            at.calendar: calendar.from_gateway,
+            behind["calendar"]: calendar.from_gateway,
             at.calendar_past: calendar.direct,
-            at.rooms: rooms.from_gateway,
+            behind["rooms"]: rooms.from_gateway,
             at.rooms_past: rooms.direct,
         }
         await stack.enter_async_context(listening(apps, lifespan="on"))
@@ -362,6 +372,7 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
             scripted=scripted,
             other=other,
             log=log,
+            sent={name: relay.recordings for name, relay in relays.items()},
             http=http,
             dripping=dripping,
         )

@@ -14,7 +14,7 @@ HOMES = {
     "alembic": ("storage",),
     # The demo's attacker changes the journal's file behind our back, so not through our storage.
     # A guard's store of used call tokens must not make an MCP author install a database library.
-    "sqlite3": ("storage", "demo/attacks.py", "resource_server/replay.py"),
+    "sqlite3": ("storage", "demo/attacks.py", "resource_server/sqlite_replay.py"),
     "pydantic": ("settings",),
     "pydantic_core": ("settings",),
     "pydantic_settings": ("settings",),

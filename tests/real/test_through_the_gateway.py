@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -17,6 +18,7 @@ from scripts.fetch_real import entry_of, environment, node
 from tests.support.inspector import inspect
 from tests.support.installations import Installation, await_verdict, installed, run_by
 from tests.support.processes import free_port, started
+from tests.support.relay import relayed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,8 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def legacy(tmp_path: Path, everything_npm: str) -> Iterator[Installation]:
     """The reference server, which speaks 2025-11-25 and checks no token, behind a gateway told to accept that."""
-    with installed(tmp_path / "legacy", everything_npm, unsafe_open=True) as installation:
-        assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
+    with _watched(tmp_path / "legacy", everything_npm) as installation:
         yield installation
 
 
@@ -36,9 +37,8 @@ def modern(tmp_path: Path) -> Iterator[Installation]:
     server = [sys.executable, "-m", "conformance.everything_server", "--port", str(port), "--bare"]
     with (
         started(server, ports=[port], folder=ROOT),
-        installed(tmp_path / "modern", f"http://127.0.0.1:{port}/mcp", unsafe_open=True) as installation,
+        _watched(tmp_path / "modern", f"http://127.0.0.1:{port}/mcp") as installation,
     ):
-        assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
         yield installation
 
 
@@ -49,6 +49,17 @@ def local(tmp_path: Path) -> Iterator[Installation]:
     upstream = run_by(node(), entry, "stdio", environment=environment(tmp_path))
     with installed(tmp_path / "local", upstream) as installation:
         yield installation
+
+
+@contextmanager
+def _watched(folder: Path, upstream: str) -> Iterator[Installation]:
+    """A gateway and a relay before this server. At the end: the server was sent tokens, and nothing of the client's."""
+    with relayed(upstream, folder / "sent") as relay:
+        with installed(folder / "perhop", relay.url, unsafe_open=True) as installation:
+            assert await_verdict(installation, ["open", "enforces", "inconclusive"]) == "open"
+            yield installation
+        assert any(sent.bearer for sent in relay.recordings.requests())
+        assert relay.recordings.traces(installation.presented) == []
 
 
 def _bearer(installation: Installation) -> dict[str, str]:

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
@@ -40,6 +40,8 @@ class Installation:
     issuer: str
     ops: str
     process: Running
+    presented: list[str] = field(default_factory=list)
+    """Every token that tests got here, and may have sent in."""
 
     @property
     def url(self) -> str:
@@ -49,7 +51,9 @@ class Installation:
     def token(self, *scopes: str) -> str:
         """A token for the resource."""
         asked = [word for scope in scopes for word in ("--scope", scope)]
-        return self.run("token", "issue", "--client", "agent", "--resource", "everything", *asked).strip()
+        token = self.run("token", "issue", "--client", "agent", "--resource", "everything", *asked).strip()
+        self.presented.append(token)
+        return token
 
     async def token_for(self, http: httpx2.AsyncClient) -> str:
         """A token for the resource, asked for as the client does."""
@@ -89,10 +93,16 @@ def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
     return done.stdout
 
 
-def at_a_url(upstream: str, *, unsafe_open: bool = False) -> Mapping[str, Any]:
-    """An upstream that runs, and is given a token of ours."""
+def at_a_url(
+    upstream: str,
+    *,
+    audience: str | None = None,
+    credential: Literal["exchange", "call"] = "exchange",
+    unsafe_open: bool = False,
+) -> Mapping[str, Any]:
+    """An upstream that runs, and is given a token of ours; `audience` is how it is addressed, if not by its URL."""
     switch = {"unsafe_open_upstream": True} if unsafe_open else {}
-    return {"url": upstream, "resource": upstream, "credential": {"kind": "exchange"}, **switch}
+    return {"url": upstream, "resource": audience or upstream, "credential": {"kind": credential}, **switch}
 
 
 def run_by(*command: str | Path, environment: Mapping[str, str] | None = None) -> Mapping[str, Any]:
@@ -106,16 +116,19 @@ def installed(
     folder: Path,
     upstream: str | Mapping[str, Any],
     *,
+    traffic_port: int | None = None,
     unsafe_open: bool = False,
     more_clients: str = "",
     drain: int = 8,
 ) -> Iterator[Installation]:
     """Init and serve with this upstream, at a URL or as its section says; ends with the block.
 
-    `more_clients` is YAML, indented by two.
+    `more_clients` is YAML, indented by two; `traffic_port` is for a server that was told before who its issuer will be.
     """
     section = at_a_url(upstream, unsafe_open=unsafe_open) if isinstance(upstream, str) else upstream
     traffic, console, ops = (f"127.0.0.1:{port}" for port in free_ports(3))
+    if traffic_port is not None:
+        traffic = f"127.0.0.1:{traffic_port}"
     issuer = f"http://{traffic}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policies").mkdir()

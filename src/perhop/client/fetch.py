@@ -29,9 +29,13 @@ class Answer:
 async def fetch(http: httpx2.AsyncClient, request: httpx2.Request, *, max_bytes: int, seconds: float) -> Answer:
     """Send one request and read its whole answer. Does not look at the status.
 
+    `seconds` is the one limit: a poll that the server holds for longer than the HTTP client's own patience is no
+    failure.
+
     Raises: IssuerUnavailable
     """
     request.headers["accept-encoding"] = "identity"
+    request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
     try:
         async with asyncio.timeout(seconds):
             response = await http.send(request, stream=True, auth=None, follow_redirects=False)

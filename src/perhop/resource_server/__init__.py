@@ -6,8 +6,10 @@ app = guard.asgi(app)
 
 from perhop.resource_server.asgi import current_subject_token, current_token
 from perhop.resource_server.guard import Admitted, Guard
+from perhop.resource_server.memory_replay import MemoryReplay
 from perhop.resource_server.refusal import Challenge
-from perhop.resource_server.replay import MemoryReplay, ReplayStore, SqliteReplay
+from perhop.resource_server.replay import ReplayStore
+from perhop.resource_server.sqlite_replay import SqliteReplay
 
 __all__ = [
     "Admitted",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from perhop.core.call import Headers
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
-from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused
+from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused, SettingsError
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
 from perhop.rules.mcp_message import MAX_BODY_BYTES
@@ -84,8 +84,7 @@ class GuardedApp:
             case "http":
                 await self._serve(asgi_scope, receive, send)
             case "lifespan":
-                async with self.guard.running():
-                    await self._app(asgi_scope, receive, send)
+                await live(self.guard, self._app, asgi_scope, receive, send)
             case "websocket":
                 # MCP has no WebSocket transport, and no guard stands before one here.
                 await send({"type": "websocket.close", "code": 1008})
@@ -104,6 +103,21 @@ class GuardedApp:
                 pass  # the peer has gone away
             case _:
                 assert_never(outcome)
+
+
+async def live(guard: Guard, app: AsgiApp, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+    """The application's lifespan inside the guard's. A guard that cannot start says so to the server, which then ends.
+
+    Raised instead, it would pass for an application without lifespan, and the server would serve.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(guard.running())
+        except SettingsError as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": f"{error}; {error.advice()}"})
+            return
+        await app(asgi_scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from starlette.middleware import Middleware as AsgiMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perhop.resource_server.asgi import Passed, admit, send_challenge, serve_metadata, was_admitted
+from perhop.resource_server.asgi import Passed, admit, live, send_challenge, serve_metadata, was_admitted
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.hop_span import describe_hop
 from perhop.resource_server.refusal import Challenge
@@ -87,8 +87,7 @@ class _GuardMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "lifespan":
-                async with self._provider.guard.running():
-                    await self._app(scope, receive, send)
+                await live(self._provider.guard, self._app, scope, receive, send)
             case "http" if scope["path"].removeprefix(scope.get("root_path", "")) in self._provider.mcp_paths:
                 await self._serve(scope, receive, send)
             case _:

@@ -37,8 +37,9 @@ from perhop.errors import (
     Unavailable,
 )
 from perhop.resource_server.asgi import AsgiApp, GuardedApp
+from perhop.resource_server.memory_replay import MemoryReplay
 from perhop.resource_server.refusal import Challenge, render_refusal
-from perhop.resource_server.replay import MemoryReplay, ReplayStore
+from perhop.resource_server.replay import ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
 from perhop.resource_server.trusted_issuer import TrustedIssuer
 from perhop.rules.audience import bind_audience

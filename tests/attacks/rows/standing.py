@@ -217,7 +217,7 @@ async def _after_restart(world: World) -> dict[str, Seen]:
     """What was used up before a restart is used up after it: an assertion, a code, a revoked token's child."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        at = Addresses.free(scripted="127.0.0.1:1")
+        at = Addresses.free(**dict.fromkeys(("calendar", "rooms", "scripted"), "127.0.0.1:1"))
         keys = write_configuration(folder, at)
         await found(folder, environ={}, clock=world.clock)
         settings = load(folder / "perhop.yaml", os.environ)

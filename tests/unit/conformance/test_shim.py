@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ async def shim_before(answer: Answer) -> AsyncIterator[int]:
     """A gateway that answers so, and a shim before it; the shim's port."""
     gateway = await asyncio.start_server(answer, "127.0.0.1", 0)
     target = gateway.sockets[0].getsockname()[1]
-    shim = Shim("127.0.0.1", target, FixedTokens("", "", "", ""))
+    shim = Shim("127.0.0.1", target, FixedTokens("", "", "", "", Path()))
     front = await asyncio.start_server(shim.serve, "127.0.0.1", 0)
     async with gateway, front:
         yield front.sockets[0].getsockname()[1]

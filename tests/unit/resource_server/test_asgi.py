@@ -260,6 +260,26 @@ async def test_the_lifespan_runs_inside_the_guards() -> None:
         assert all(task is asyncio.current_task() for task in asyncio.all_tasks())
 
 
+async def test_a_guard_that_cannot_start_says_so_to_the_server() -> None:
+    """A second guard of a resource, without a shared store: the server is told, and the application never begins."""
+    async with Site() as first, Site() as second:
+        async with first.guard.running():
+            sent: list[Any] = []
+
+            async def startup() -> Any:
+                return {"type": "lifespan.startup"}
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+
+            await second.app({"type": "lifespan"}, startup, send)
+        (failed,) = sent
+        assert failed["type"] == "lifespan.startup.failed"
+        assert "another process" in failed["message"]
+        assert "SqliteReplay" in failed["message"]
+        assert second.inner.types == []
+
+
 async def _nothing(*_: Any) -> Any:
     return {}
 
