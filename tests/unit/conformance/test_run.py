@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,7 +96,9 @@ def _way(
     (folder / "sent" / "000000").write_text(f"POST /mcp HTTP/1.1\r\nauthorization: Bearer {sent}\r\n\r\n", "ascii")
     (folder / "output").write_text(output, "utf-8")
     (folder / "presented").write_text(f"{presented}\n", "ascii")
-    server = Running(command=(), ports=(), pid=0, log=folder / "output")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    server = Running(command=(), ports=(), pid=ended.pid, log=folder / "output", process=ended)
     recordings = Recordings(folder / "sent") if name != ALONE else None
     return Way(name=name, url="", server=server, presented=folder / "presented", recordings=recordings)
 
