@@ -66,6 +66,7 @@ RECORDS = [
     Record(event=Event.CONFIG_LOADED, about={"kind": "client", "name": "agent", "change": "disabled", "why": "x"}),
     Record(event=Event.CONFIG_LOADED, about={"version": "1", "unsafe": []}),
     Record(event=Event.JOURNAL_SUPPRESSED, reason="token.expired", about={"count": 12}),
+    Record(event=Event.APPROVAL_CHANGED, about={"resource": "calendar", "change": "quarantined", "tools": {"x": "0"}}),
 ]
 
 

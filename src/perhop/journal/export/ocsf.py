@@ -183,7 +183,9 @@ def _entity(entry: Entry) -> dict[str, Any]:
     event = entry.text("event") or "unreadable record"
     is_revocation = event == Event.REVOCATION
     change = about.get("change") or about.get("state")
-    name = next((about[key] for key in ("value", "name", "kid", "account", "tool", "version") if about.get(key)), event)
+    name = next(
+        (about[key] for key in ("value", "name", "kid", "account", "resource", "version") if about.get(key)), event
+    )
     return {
         "class_uid": ENTITY_MANAGEMENT,
         "activity_id": _DEACTIVATE if is_revocation else _ENTITY_ACTIVITIES.get(str(change), _UPDATE),
