@@ -101,7 +101,7 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "token-replayed-in-bulk": "incident and blast radius",
     "console-without-a-session": "console",
     # operation
-    "unsigned-or-half-applied-policies": "policy bundles and reload",
+    "unsigned-policies": "policy bundles",
     "backup-that-forgets-revocations": "epochs on restore",
     "killed-between-decision-and-answer": "drills",
     "thousands-of-idle-streams": "drills",
