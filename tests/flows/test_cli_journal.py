@@ -127,7 +127,10 @@ def test_tail_follows(folder: Path) -> None:
         jti = _issue(folder)["jti"]
         assert json.loads(following.stdout.readline())["out"]["jti"] == jti
         following.send_signal(signal.SIGINT)
-        assert following.wait(timeout=10) == 0
+        try:
+            assert following.wait(timeout=10) == 0
+        finally:
+            following.kill()
 
 
 def test_trace_shows_the_tree(folder: Path) -> None:
