@@ -23,7 +23,7 @@ from perhop.journal.record import (
     ResultFacts,
 )
 from perhop.journal.store import Row, SignedTree
-from perhop.journal.tree import Frontier, leaf_hash
+from perhop.journal.tree import leaf_hash
 from perhop.storage.journal_db import JournalDatabase
 from tests.support.journals import JournalFolder
 

@@ -59,7 +59,7 @@ class StoredJournal(Protocol):
         ...
 
     def structure_faults(self) -> Iterator[tuple[int | None, str]]:
-        """What is wrong with the indexes of the facets, and with what else is in the file: `seq` if known, and words."""
+        """What is wrong with the indexes of the facets, and what else is in the file: `seq` if known, and words."""
         ...
 
     def notes(self) -> Sequence[tuple[int, str]]:

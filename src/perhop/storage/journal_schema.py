@@ -44,7 +44,7 @@ INDEXES = {
     "call_id": "(call_id) WHERE call_id IS NOT NULL",
     "person": "(person, kind, network, user_agent, time) WHERE person IS NOT NULL",
     # Counting by kind and place reads this alone, in its own order: nothing is looked up, nothing is sorted.
-    "kind": "(kind, network, user_agent, time)",
+    "kind": "(kind, network, user_agent, time, person)",
     "time": "(time)",
 }
 """What can be looked for by an index of `facet`: name -> columns, and the rows that are in it."""
