@@ -55,8 +55,9 @@ def fill(made: JournalFolder, count: int, *, seed: int, timer: Callable[[], floa
         while batch := list(islice(records, BATCH)):
             rows = []
             for seq, (time, record) in enumerate(batch, start=frontier.size + 1):
-                body = draft(record, time=time).body(seq)
-                rows.append(Row(seq, body, leaf_hash(body.encode())))
+                drafted = draft(record, time=time)
+                body = drafted.body(seq)
+                rows.append(Row(seq, body, leaf_hash(body.encode()), drafted.facets))
             frontier = frontier.grown(row.leaf for row in rows)
             signed = SignedTree(frontier, sign_checkpoint(made.key, frontier))
             began = timer()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
+from perhop.cli.output import counted
 from perhop.cli.table import printable
 from perhop.journal.blast_radius import BlastRadius, Could
 from perhop.journal.facets import format_microseconds
@@ -20,23 +22,29 @@ from perhop.journal.tally import Sighting
 MAX_LINES = 300
 """Records in the table of the timeline."""
 
-SQUARES_IN_A_ROW = 34
-_SQUARE = 18
-_GAP = 34
-_LEFT = 250
+WIDTH = 880
+MAX_CHIPS = 80
+LONGEST_LABEL = 40
+_LEFT = 230
+_CHIP = 24
+_GAP = 24
+_LETTER = 6.9
+_PADDING = 14
 
-TIMELINE_WIDTH = 640
+TIMELINE = (190, 832)
 MAX_LANES = 12
 _LANE = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Square:
+class Chip:
     """One tool in the picture of the reach."""
 
     x: int
     y: int
+    width: int
     name: str
+    label: str
     done: bool
 
 
@@ -47,7 +55,8 @@ class Row:
     resource: str
     note: str
     y: int
-    squares: tuple[Square, ...]
+    chips: tuple[Chip, ...]
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,31 +102,39 @@ def incident_page(found: Incident, tree: HopTree, *, made_at: int) -> str:
 
 
 def reach_picture(radius: BlastRadius) -> tuple[list[Row], int]:
-    """A row for each resource in reach with a square for each tool, filled if it was called; and the height."""
-    called = {(each.resource, each.name) for each in radius.did}
-    counts = {resource: sum(d.count for d in radius.did if d.resource == resource) for resource, _ in called}
+    """A row for each resource in reach with a chip for each tool, filled if it was called; and the height."""
+    called = {(each.resource, each.name) for each in radius.did if each.name}
     rows: list[Row] = []
-    y = 30
+    y = 34
     for could in radius.could:
-        tools = sorted({*could.permitted, *(name for at, name in called if at == could.resource and name)})
-        squares = tuple(
-            Square(
-                x=_LEFT + number % SQUARES_IN_A_ROW * _SQUARE,
-                y=y + number // SQUARES_IN_A_ROW * _SQUARE,
-                name=tool,
-                done=(could.resource, tool) in called,
-            )
-            for number, tool in enumerate(tools)
-        )
-        rows.append(Row(resource=could.resource, note=_note(could, squares, counts), y=y, squares=squares))
-        y += _GAP + _SQUARE * max(1, -(-len(squares) // SQUARES_IN_A_ROW))
+        mine = {name for at, name in called if at == could.resource and name is not None}
+        # What was called comes first: it must be seen, however many others there are.
+        tools = [*sorted(mine), *sorted({*could.permitted} - mine)]
+        chips = _laid_out(tools[:MAX_CHIPS], mine, y)
+        left_out = max(0, len(tools) - MAX_CHIPS)
+        note = _note(could, len(mine), len(tools), radius)
+        rows.append(Row(resource=could.resource, note=note, y=y, chips=chips, left_out=left_out))
+        y = max((chip.y for chip in chips), default=y) + _CHIP + _GAP
     return rows, y
 
 
-def _note(could: Could, squares: Sequence[Square], counts: Mapping[str | None, int]) -> str:
-    how = "directly" if could.hops == 0 else f"over {could.hops} hop{'s' if could.hops > 1 else ''}"
-    done = sum(square.done for square in squares)
-    return f"{how}; {done} of {len(squares)} tools called, {counts.get(could.resource, 0)} calls"
+def _laid_out(tools: Sequence[str], done: Set[str], y: int) -> tuple[Chip, ...]:
+    chips: list[Chip] = []
+    x = _LEFT
+    for tool in tools:
+        label = tool if len(tool) <= LONGEST_LABEL else f"{tool[: LONGEST_LABEL - 1]}…"
+        width = round(len(printable(label)) * _LETTER) + _PADDING
+        if x > _LEFT and x + width > WIDTH:
+            x, y = _LEFT, y + _CHIP
+        chips.append(Chip(x=x, y=y, width=width, name=tool, label=label, done=tool in done))
+        x += width + 6
+    return tuple(chips)
+
+
+def _note(could: Could, done: int, tools: int, radius: BlastRadius) -> str:
+    how = "directly" if could.hops == 0 else f"over {counted(could.hops, 'hop')}"
+    calls = sum(each.count for each in radius.did if each.resource == could.resource)
+    return f"{how}; {done} of {counted(tools, 'tool')}, {counted(calls, 'call')}"
 
 
 def timeline(found: Incident) -> tuple[list[Lane], list[Dot], tuple[str, str] | None]:
@@ -137,9 +154,10 @@ def timeline(found: Incident) -> tuple[list[Lane], list[Dot], tuple[str, str] | 
     at = {lane.network: lane.y for lane in lanes}
     times = [each.facets.time or 0 for each in seen]
     first, last = min(times), max(times)
+    left, right = TIMELINE
     dots = [
         Dot(
-            x=round(_LEFT - 60 + (TIMELINE_WIDTH - 20) * ((each.facets.time or 0) - first) / max(1, last - first), 1),
+            x=round(left + (right - left) * ((each.facets.time or 0) - first) / max(1, last - first), 1),
             y=at[network],
             refused=each.facets.reason is not None,
             title=_line(each, found)["what"],
@@ -190,7 +208,8 @@ def _branch(hop: TracedHop, children: Mapping[str | None, Sequence[TracedHop]]) 
 
 def _shown(value: object) -> object:
     """Every text with what a screen might obey written out."""
-    return printable(value) if isinstance(value, str) else value
+    # What the template itself made is markup already; a text of a peer never is.
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from perhop.journal.facets import Facets, facets_of
 from perhop.journal.record import (
     CallFacts,
     DecisionFacts,
@@ -39,11 +40,13 @@ def format_time(seconds: float) -> str:
 class Draft:
     """A record that lacks only its number: the text before `seq`, and the text after it.
 
-    Everything that can fail has been done, so the writer's transaction cannot fail for one bad record.
+    Everything that can fail has been done, so the writer's transaction cannot fail for one bad record. `facets` are
+    those that would be read from the body again.
     """
 
     head: str
     tail: str
+    facets: Facets
 
     def body(self, seq: int) -> str:
         """The canonical JSON with this number."""
@@ -55,7 +58,7 @@ def draft(record: Record, *, time: float) -> Draft:
     fields = {name: value for name, value in _fields(record, time) if value is not None}
     head = _written({name: value for name, value in fields.items() if name < "seq"})
     tail = _written({name: value for name, value in fields.items() if name > "seq"})
-    return Draft(head[:-1], tail[1:])
+    return Draft(head[:-1], tail[1:], facets_of(fields))
 
 
 def _written(fields: Mapping[str, Any]) -> str:

@@ -65,39 +65,43 @@ def parse_body(body: str | bytes) -> Mapping[str, Any]:
 
 
 def facets_of(fields: Mapping[str, Any]) -> Facets:
-    """The facets of a record with these members, whatever somebody may have made of them."""
-    inbound, outbound, call = _part(fields, "in"), _part(fields, "out"), _part(fields, "call")
-    request, result = _part(fields, "request"), _part(fields, "result")
-    client = _text(fields, "client") or _text(inbound, "client_id")
-    subject = _text(inbound, "sub") or _text(outbound, "sub")
-    name, ip, status = _text(call, "name"), _text(request, "ip"), result.get("status")
+    """The facets of a record with these members, whatever somebody may have made of them.
+
+    Written for speed: it is on the way of every record.
+    """
+    get = fields.get
+    inbound, outbound, call = _part(get("in")), _part(get("out")), _part(get("call"))
+    request, result = _part(get("request")), _part(get("result"))
+    name, ip, time, status = call.get("name"), request.get("ip"), get("time"), result.get("status")
+    client = _text(get("client")) or _text(inbound.get("client_id"))
+    subject = _text(inbound.get("sub")) or _text(outbound.get("sub"))
     return Facets(
-        time=parse_microseconds(_text(fields, "time")),
-        txn=_text(fields, "txn"),
-        in_jti=_text(inbound, "jti"),
-        out_jti=_text(outbound, "jti"),
-        call_id=_text(call, "id"),
-        person=subject if subject != client else None,
-        network=network_of(ip) if ip else None,
-        user_agent=_text(request, "user_agent"),
-        event=_text(fields, "event"),
-        reason=_text(fields, "reason"),
-        client=client,
-        agent=_text(inbound, "agent") or client,
-        tenant=_text(fields, "tenant"),
-        resource=_text(fields, "resource"),
-        in_aud=_text(inbound, "aud"),
-        out_aud=_text(outbound, "aud"),
-        method=_text(call, "method"),
-        name=name[:LONGEST_NAME] if name else None,
-        status=status if type(status) is int and 0 <= status < 1000 else None,
-        error=_text(result, "error"),
+        parse_microseconds(time) if type(time) is str else None,
+        _text(get("txn")),
+        _text(inbound.get("jti")),
+        _text(outbound.get("jti")),
+        _text(call.get("id")),
+        subject if subject != client else None,
+        network_of(ip) if type(ip) is str and ip else None,
+        _text(request.get("user_agent")),
+        _text(get("event")),
+        _text(get("reason")),
+        client,
+        _text(inbound.get("agent")) or client,
+        _text(get("tenant")),
+        _text(get("resource")),
+        _text(inbound.get("aud")),
+        _text(outbound.get("aud")),
+        _text(call.get("method")),
+        _text(name[:LONGEST_NAME]) if type(name) is str else None,
+        status if type(status) is int and 0 <= status < 1000 else None,
+        _text(result.get("error")),
     )
 
 
 def parse_microseconds(text: str | None) -> int | None:
     """A time as the journal writes it, in microseconds since the epoch; None for anything else."""
-    if text is None or len(text) != _TIME_LENGTH or text[-1] != "Z":
+    if text is None or len(text) != _TIME_LENGTH or not text.endswith("Z"):
         return None
     try:
         return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
@@ -110,15 +114,16 @@ def format_microseconds(moment: int) -> str:
     return (_EPOCH + moment * _MICROSECOND).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _part(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = fields.get(name)
-    return found if isinstance(found, dict) else {}
+_NOTHING: Mapping[str, Any] = {}
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str | None:
-    """The member if it is a text that can be stored; an empty one says nothing."""
-    found = fields.get(name)
-    if not isinstance(found, str) or not found:
+def _part(found: object) -> Mapping[str, Any]:
+    return found if type(found) is dict else _NOTHING
+
+
+def _text(found: object) -> str | None:
+    """The member if it is a text; an empty one says nothing."""
+    if type(found) is not str or not found:
         return None
-    # Half a surrogate pair stands in no record that we wrote, but may stand in one that was changed.
+    # Half a surrogate pair cannot be stored; in the body of a record that we wrote, a question mark has its place, too.
     return found if found.isascii() else found.encode("utf-8", "replace").decode()

@@ -143,7 +143,7 @@ class JournalDatabase:
                 "INSERT INTO record (seq, body) VALUES (?, ?)", [(row.seq, row.body) for row in rows]
             )
             connection.executemany("INSERT INTO leaf (seq, hash) VALUES (?, ?)", [(row.seq, row.leaf) for row in rows])
-            facets.add((row.seq, row.body) for row in rows)
+            facets.add((row.seq, row.facets) for row in rows)
             if signed is not None:
                 _store_signed(connection, signed)
             connection.execute("COMMIT")

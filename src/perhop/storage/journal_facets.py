@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from perhop.journal.facets import KIND, Facets, facets_of, parse_body
 from perhop.storage.journal_schema import FACET_INDEXES, FACET_TABLES, HEADER, TERMS
 
-MAX_KEPT = 32 * 1024
-"""Numbers that are remembered of terms, and of kinds."""
+MAX_KEPT = 64 * 1024
+"""Numbers that are remembered, of terms and kinds together."""
 
 _PAGE = 1000
 _TOLD_EVERY = 100_000
@@ -37,21 +37,26 @@ class FacetWriter:
         self._connection = connection
         self._numbers: dict[object, int] = {}
 
-    def add(self, bodies: Iterable[tuple[int, str | bytes]]) -> None:
+    def add(self, facets: Iterable[tuple[int, Facets]]) -> None:
         """Write the facets of these records, in the transaction that is open."""
-        self._connection.executemany(_INSERT, [(seq, *self._row(facets_of(parse_body(body)))) for seq, body in bodies])
+        self._connection.executemany(_INSERT, [self._row(seq, each) for seq, each in facets])
 
-    def _row(self, facets: Facets) -> Iterator[object]:
-        for value, is_term in zip(facets, _IS_TERM, strict=False):
-            yield self._number(value, self._term) if is_term and value is not None else value
-        yield self._number(facets[_OWN:], self._kind)
+    def _row(self, seq: int, facets: Facets) -> tuple[object, ...]:
+        get, kind = self._numbers.get, facets[_OWN:]
+        person, network, user_agent = facets[_OWN - 3 : _OWN]
+        return (
+            seq,
+            *facets[: _OWN - 3],
+            None if person is None else get(person) or self._remember(person, self._term),
+            None if network is None else get(network) or self._remember(network, self._term),
+            None if user_agent is None else get(user_agent) or self._remember(user_agent, self._term),
+            get(kind) or self._remember(kind, self._kind),
+        )
 
-    def _number(self, named: object, stored: Callable[[Any], int]) -> int:
-        number = self._numbers.get(named)
-        if number is None:
-            if len(self._numbers) >= MAX_KEPT:
-                self._numbers.clear()
-            number = self._numbers[named] = stored(named)
+    def _remember(self, named: object, stored: Callable[[Any], int]) -> int:
+        if len(self._numbers) >= MAX_KEPT:
+            self._numbers.clear()
+        number = self._numbers[named] = stored(named)
         return number
 
     def _term(self, text: str) -> int:
@@ -117,7 +122,7 @@ def make_facets_anew(connection: sqlite3.Connection) -> None:
     writer = FacetWriter(connection)
     done, last = 0, None
     while page := _page(connection, after=last):
-        writer.add(page)
+        writer.add((seq, facets_of(parse_body(body))) for seq, body in page)
         last = page[-1][0]
         done += len(page)
         if done % _TOLD_EVERY == 0:
