@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, get_args
 
 from perhop.journal.facets import Facets, facets_of
 from perhop.journal.record import (
@@ -29,6 +30,9 @@ from perhop.rules.canonical_json import canonical_json
 _QUICK = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 _Part = Inbound | Outbound | CallFacts | DecisionFacts | RequestFacts | ResultFacts
+
+_MEMBERS = {part: attrgetter(*part.__slots__) for part in get_args(_Part)}
+"""All members of a part at once: this is on the way of every record."""
 
 
 def format_time(seconds: float) -> str:
@@ -97,7 +101,7 @@ def _part(part: _Part | None) -> dict[str, Any] | None:
     """The members that are set; None for a part that says nothing."""
     if part is None:
         return None
-    members = ((name, getattr(part, name)) for name in part.__slots__)
+    members = zip(part.__slots__, _MEMBERS[type(part)](part), strict=True)
     return {name: value for name, value in members if value is not None} or None
 
 
