@@ -7,6 +7,8 @@ import re
 import pytest
 
 from perhop.journal.record import Event
+from perhop.journal.signals.overbroad import OVERBROAD
+from perhop.journal.signals.theft import THEFT
 from scripts.generate_docs import PAGES, is_current
 from scripts.pages import commands, reasons
 from scripts.spec_lines import SpecLineMalformed, references_of, spec_lines
@@ -29,6 +31,13 @@ def test_every_event_is_documented() -> None:
     """The page on the journal names every event."""
     page = (ROOT / "docs/journal-format.md").read_text(encoding="utf-8")
     assert [event.value for event in Event if f"`{event.value}`" not in page] == []
+
+
+def test_every_signal_is_documented() -> None:
+    """The page on leaks says of every signal when it speaks."""
+    page = (ROOT / "docs/incident.md").read_text(encoding="utf-8")
+    names = [signal.__name__.replace("_", "-") for signal in (*THEFT, *OVERBROAD)]
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_every_command_is_documented() -> None:

@@ -26,11 +26,10 @@ def wrong_audience(facts: Facts) -> Signal | None:
     where = listed(sorted({each.facets.resource or "?" for each in tried}))
     usual = {(each.facets.in_aud, each.facets.resource) for each in tried} <= facts.habit.mismatches
     if usual and not any(map(facts.is_strange, tried)):
-        why = (
-            f"presented {said(len(tried), 'time')} at {where}; the agent made this mistake before, from its own network"
-        )
+        why = f"presented {said(len(tried), 'time')} at {where}; the agent made this mistake before"
         return _theft("wrong-audience", Direction.FOR, Weight.WEAK, why, tried)
-    why = f"presented {said(len(tried), 'time')} at {where}, for which it is not good; the agent never did so before"
+    before = "the agent never did so before" if facts.habit.is_known else "little is known of the agent's habits"
+    why = f"presented {said(len(tried), 'time')} at {where}, for which it is not good; {before}"
     return _theft("wrong-audience", Direction.FOR, Weight.STRONG, why, tried)
 
 
