@@ -24,7 +24,7 @@ HOMES = {
     "fastmcp": ("resource_server/fastmcp.py", "demo"),
     "mcp": ("resource_server/mcp_sdk.py", "resource_server/fastmcp.py", "demo"),  # FastMCP is built on the SDK
     "argon2": ("authorization_server",),
-    "jinja2": ("authorization_server",),
+    "jinja2": ("authorization_server", "cli/incident_page.py"),
 }
 
 

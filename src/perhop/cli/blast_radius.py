@@ -32,7 +32,7 @@ def blast_radius(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show what could be reached, what was reached, and what was refused: for a token, agent, subject or resource."""
+    """Show what could be reached, what was, and what was refused. For a token, an agent, a subject or a resource."""
     from perhop.control.investigation import investigating
 
     kind, value = _named(token=token, agent=agent, subject=subject, resource=resource)

@@ -31,7 +31,7 @@ def incident(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Tell theft of a token from overbroad authorization: every signal for and against, and the records behind it."""
+    """Tell theft of a token from overbroad authorization. Every signal for and against, and the records behind it."""
     from perhop.control.investigation import investigating
     from perhop.journal.investigate import trace
 
