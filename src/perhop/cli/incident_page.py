@@ -200,7 +200,7 @@ def _branch(hop: TracedHop, children: Mapping[str | None, Sequence[TracedHop]]) 
         "aud": hop.aud or "?",
         "jti": hop.jti,
         "sub": hop.sub or "?",
-        "calls": len(hop.calls) + len(hop.refused) - refused,
+        "calls": counted(len(hop.calls) + len(hop.refused) - refused, "call"),
         "refused": refused,
         "below": [_branch(child, children) for child in children.get(hop.jti, [])],
     }

@@ -121,7 +121,7 @@ def held_at_the_edge(facts: Facts) -> Signal | None:
     refusals = said(len(refused), "attempt")
     asked = sum(each.facets.event == Event.TOKEN_REFUSED.value for each in refused)
     onward = f", {asked} of them to go on elsewhere" if asked else ""
-    why = f"{refusals} to do more{onward} ({reasons}) were refused: the authorization held there"
+    why = f"{refusals} to do more{onward}, refused ({reasons}): the authorization held there"
     return _overbroad("held-at-the-edge", Direction.AGAINST, Weight.WEAK, why, refused)
 
 
