@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from perhop.errors import NotFound
 from perhop.journal.blast_radius import BlastRadius, blast_radius, token_and_descendants
-from perhop.journal.facets import format_microseconds
+from perhop.journal.facets import format_microseconds, parse_microseconds
 from perhop.journal.record import Record
 from perhop.journal.tally import Asked, Selection
 from perhop.storage.journal_tally import JournalTallies
@@ -136,6 +136,23 @@ def test_the_counts_are_those_of_the_bodies(busy: JournalFolder, data: st.DataOb
     # An outcome whose permit is not in the time that was asked about belongs to no row.
     expected["outcomes"] = Counter({key: n for key, n in expected["outcomes"].items() if key[0] in expected["did"]})
     assert answered == expected
+
+
+def test_since_is_included_and_until_is_not(busy: JournalFolder) -> None:
+    """From the very time of a call it is counted, and before that time it is not."""
+    call = next(each for each in _bodies(busy) if each["event"] == "call.permitted" and each["seq"] > 100)
+    moment = parse_microseconds(call["time"])
+    assert moment is not None
+    agent = (call["in"]["agent"],)
+    with JournalTallies(busy.path) as reader:
+        counts = [
+            sum(
+                each.count
+                for each in reader.tallies(Selection(kind=Asked.AGENT, values=agent, since=since, until=until))
+            )
+            for since, until in ((moment, moment + 1), (moment - 1, moment), (moment + 1, moment + 2))
+        ]
+    assert counts == [1, 0, 0]
 
 
 def test_first_and_last_and_networks(busy: JournalFolder) -> None:
