@@ -27,6 +27,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(place)
 
 
+LONGEST_FIRST = (
+    *("test_guide_two_servers.py", "test_apply.py", "test_guide.py", "test_attacks.py", "test_call_tokens.py"),
+    *("test_tool_pins.py", "test_local_servers.py", "test_gateway_stdio.py", "test_drain.py", "test_key_rotation.py"),
+)
+"""Files that take longest: begun first, so that one worker does not wait for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by `LONGEST_FIRST`; the tests of a file stay together and in their order."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The developer's own PERHOP_ variables configure no test, and what a guard leaves for the next stays in here."""

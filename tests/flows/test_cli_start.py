@@ -18,6 +18,7 @@ from tests.support.installations import PERHOP
 
 COMMANDS = {
     *("apply", "init", "serve", "demo", "doctor", "revoke", "trace", "client-config", "token issue", "token inspect"),
+    *("blast-radius", "incident"),
     *("account add", "account list", "account disable", "account password"),
     *("config schema", "config check", "config show", "key list", "key rotate", "policy check", "policy explain"),
     *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),

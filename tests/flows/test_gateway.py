@@ -142,6 +142,14 @@ async def test_a_signature_that_fails_leaves_a_digest_and_no_claims(world: World
     assert "user:ann" not in json.dumps(record)
 
 
+async def test_an_expired_token_leaves_its_id(world: World) -> None:
+    """The signature of an expired token held, so its use can be found by its id; nothing else of it is kept."""
+    token = world.token(jti="expired-and-used", iat=1_000, exp=1_300)
+    await world.send(call(), token=token)
+    (record,) = await world.records(1)
+    assert (record["reason"], record["in"]) == ("token.expired", {"jti": "expired-and-used"})
+
+
 async def test_the_body_of_a_stranger_is_not_read(world: World) -> None:
     """A body that could not even be parsed changes nothing for a caller without a token."""
     answer = await world.http.post(world.url, content=b"{" * 1000)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support.sources import ROOT
-from tests.support.walkthrough import PageWrong, Step, is_as_shown, move_ports, walking
+from tests.support.walkthrough import PageWrong, Step, is_as_shown, walking
 
 DOCS = ROOT / "docs"
 
@@ -26,19 +23,6 @@ def test_a_local_server(tmp_path: Path) -> None:
     """A server that Perhop runs is configured, called, seen and logged, as the page says."""
     with walking(tmp_path) as walk:
         walk.follow(DOCS / "guide/local-server.md")
-
-
-def test_two_servers_and_what_comes_after(tmp_path: Path) -> None:
-    """The examples run: an agent over two hops, then a person, a leak and the day-to-day work in the same folder."""
-    folder = tmp_path / "travel"
-    shutil.copytree(ROOT / "examples", folder)
-    settings = folder / "perhop.yaml"
-    not_yet = datetime.now(UTC) + timedelta(days=60)
-    settings.write_text(re.sub(r"(?<=expires: )\S+", f"{not_yet:%Y-%m-%d}", settings.read_text()))
-    with walking(folder) as walk:
-        move_ports(walk, [*folder.glob("*.py"), settings])
-        for page in ("second-hop.md", "tool-pins.md", "people.md", "../incident.md", "operate.md"):
-            walk.follow(DOCS / "guide" / page)
 
 
 def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:

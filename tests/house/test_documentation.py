@@ -7,6 +7,8 @@ import re
 import pytest
 
 from perhop.journal.record import Event
+from perhop.journal.signals.overbroad import OVERBROAD
+from perhop.journal.signals.theft import THEFT
 from perhop.wiring.metric_table import TABLE
 from perhop.wiring.metrics import Metrics
 from scripts.generate_docs import PAGES, is_current
@@ -40,6 +42,13 @@ def test_every_metric_is_documented() -> None:
     made = {family.name for family in Metrics().registry.collect()}
     assert rows == {metric.name for metric in TABLE}
     assert {name for name in made if name.startswith("perhop_")} <= {name.removesuffix("_total") for name in rows}
+
+
+def test_every_signal_is_documented() -> None:
+    """The page on leaks says of every signal when it speaks."""
+    page = (ROOT / "docs/incident.md").read_text(encoding="utf-8")
+    names = [signal.__name__.replace("_", "-") for signal in (*THEFT, *OVERBROAD)]
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_every_command_is_documented() -> None:

@@ -24,9 +24,9 @@ HOMES = {
     "fastmcp": ("resource_server/fastmcp.py", "demo"),
     "mcp": ("resource_server/mcp_sdk.py", "resource_server/fastmcp.py", "demo"),  # FastMCP is built on the SDK
     "argon2": ("authorization_server",),
-    "jinja2": ("authorization_server",),
     "prometheus_client": ("wiring", "serving"),
     "opentelemetry": ("resource_server/hop_span.py",),
+    "jinja2": ("authorization_server", "cli/incident_page.py"),
 }
 
 

@@ -151,7 +151,7 @@ def test_a_cut_end(copied: JournalFolder, original: JournalFolder, left: int) ->
     assert (found.ok, found.first_bad, found.records) == (False, left + 1, left)
     _change(copied, f"DELETE FROM leaf WHERE seq > {left}")
     assert copied.verify().first_bad == left + 1
-    _change(copied, f"DELETE FROM checkpoint WHERE size > {left}")
+    _change(copied, f"DELETE FROM checkpoint WHERE size > {left}", f"DELETE FROM facet WHERE seq > {left}")
     assert copied.verify(checkpoint_path(original.path).read_text()).first_bad == left + 1
 
 
@@ -168,7 +168,7 @@ def test_an_end_cut_with_its_checkpoints_needs_the_checkpoint_kept_elsewhere(
     assert (found.ok, found.first_bad) == (False, left + 1)
 
 
-_TABLES = (("record", "seq"), ("leaf", "seq"), ("checkpoint", "size"))
+_TABLES = (("record", "seq"), ("leaf", "seq"), ("facet", "seq"), ("checkpoint", "size"))
 
 
 def test_taken_out_checkpoints(copied: JournalFolder) -> None:
@@ -192,7 +192,7 @@ def test_a_changed_record_with_its_leaf(copied: JournalFolder) -> None:
     """When body and leaf were both changed, the signature shows it: the stretch that begins at or before the record."""
     _change(
         copied,
-        "UPDATE record SET body = replace(body, 'tools/call', 'tools/cald') WHERE seq = 100",
+        "UPDATE record SET body = replace(body, 'calendar-readers', 'calendar-writers') WHERE seq = 100",
         "UPDATE leaf SET hash = leaf_of((SELECT body FROM record WHERE seq = 100)) WHERE seq = 100",
         functions={"leaf_of": _leaf},
     )
@@ -220,7 +220,8 @@ def test_a_number_inside_that_is_not_the_rows(copied: JournalFolder) -> None:
 
 def test_a_changed_checkpoint(copied: JournalFolder, original: JournalFolder) -> None:
     """A checkpoint whose signature does not hold spoils the journal, and no record is blamed."""
-    _change(copied, f"UPDATE checkpoint SET note = replace(note, '{SIZE}', '{SIZE - 1}') WHERE size = {SIZE}")
+    first = "(SELECT min(size) FROM checkpoint WHERE size > 0)"
+    _change(copied, f"UPDATE checkpoint SET note = replace(note, size, size - 1) WHERE size = {first}")
     found = copied.verify()
     assert (found.ok, found.first_bad) == (False, None)
     assert "does not verify" in found.problem
@@ -312,6 +313,73 @@ def test_a_copy_with_its_write_ahead_log(tmp_path: Path) -> None:
     assert (tmp_path / "journal.db-wal").stat().st_size > 0
     found = made.verify()
     assert (found.ok, found.records) == (True, 20)
+
+
+# --- facets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE facet SET in_jti = 'another' WHERE seq = 40",
+        "UPDATE facet SET time = time + 1 WHERE seq = 40",
+        "UPDATE facet SET network = NULL WHERE seq = 40",
+        "UPDATE facet SET kind = 99 WHERE seq = 40",
+        "DELETE FROM facet WHERE seq = 40",
+    ],
+)
+def test_facets_that_are_not_those_of_the_record(copied: JournalFolder, statement: str) -> None:
+    """Whoever hides a record from questions changes its facets, and verification names the record."""
+    _change(copied, statement)
+    found = copied.verify()
+    assert (found.ok, found.first_bad) == (False, 40)
+    assert "the facets of record 40" in found.problem
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE kind SET client = 'nobody'", "DELETE FROM kind", "UPDATE term SET text = text || '!'"]
+)
+def test_what_many_facets_share(copied: JournalFolder, statement: str) -> None:
+    """A change of a kind or a term is a change of every record that has it."""
+    _change(copied, statement)
+    assert copied.verify().first_bad == 1
+
+
+def test_facets_of_no_record(copied: JournalFolder) -> None:
+    """Facets without a record would let a question find what never was."""
+    _change(copied, "INSERT INTO facet (seq, kind) VALUES (-3, 1)")
+    assert copied.verify().first_bad == -3
+
+
+def test_an_index_that_leaves_out_a_row(copied: JournalFolder) -> None:
+    """An index is read instead of its table, so it is held against it."""
+    index = "CREATE INDEX facet_in_jti ON facet (in_jti) WHERE in_jti IS NOT NULL"
+    gap = index.replace("IS NOT NULL", "IS NOT NULL AND seq <> 77")
+    _change(
+        copied,
+        "DROP INDEX facet_in_jti",
+        gap,
+        "PRAGMA writable_schema = 1",
+        f"UPDATE sqlite_master SET sql = '{index}' WHERE name = 'facet_in_jti'",
+    )
+    found = copied.verify()
+    assert (found.ok, found.first_bad) == (False, 77)
+    assert "facet_in_jti" in found.problem
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP INDEX facet_txn",
+        "CREATE TRIGGER quiet AFTER INSERT ON facet BEGIN DELETE FROM facet WHERE seq = new.seq; END",
+    ],
+)
+def test_what_is_not_of_this_version(copied: JournalFolder, statement: str) -> None:
+    """An index less, or a trigger more, is noticed though every record is right."""
+    _change(copied, statement)
+    found = copied.verify()
+    assert (found.ok, found.first_bad) == (False, None)
+    assert "not those of this version" in found.problem
 
 
 # --- proofs ----------------------------------------------------------------------------------------------------------

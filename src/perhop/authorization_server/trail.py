@@ -13,7 +13,7 @@ from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.token import VerifiedToken
-from perhop.errors import Refused, SubjectTokenRefused, Unavailable
+from perhop.errors import Refused, SubjectTokenRefused, TokenExpired, Unavailable
 from perhop.journal.record import Event, Inbound, Record, RequestFacts
 
 MAX_USER_AGENT = 256
@@ -81,7 +81,7 @@ class Trail:
             reason=reason_of(fact),
             txn=token.txn if token else None,
             hop=token.hop if token else None,
-            inbound=self._inbound(),
+            inbound=self._inbound(fact),
             request=self.request,
             owner=self.resource.owner if self.resource else None,
             tenant=self.resource.tenant if self.resource else None,
@@ -96,7 +96,10 @@ class Trail:
         """By which grant a token is asked for, once that is clear."""
         return None if self.grant is None else {"grant": self.grant.value}
 
-    def _inbound(self) -> Inbound | None:
+    def _inbound(self, fact: Refused | Unavailable) -> Inbound | None:
         if self.verified is not None:
             return Inbound.of(self.verified)
+        expired = fact.fact if isinstance(fact, SubjectTokenRefused) else None
+        if isinstance(expired, TokenExpired) and expired.jti is not None:
+            return Inbound(jti=expired.jti)  # its signature held
         return Inbound(unverified=self.presented) if self.presented is not None else None

@@ -15,7 +15,7 @@ import typer
 
 from perhop.cli.carry_out import load_settings
 from perhop.cli.journal_export import FOLLOW_SECONDS, export
-from perhop.cli.options import AsJson, ConfigFile, command_group
+from perhop.cli.options import AsJson, ConfigFile, command_group, parse_moment
 from perhop.cli.output import emit_json, emit_text, progress, say, terminal_width
 from perhop.control.failure import ExitCode
 from perhop.errors import CheckFailed, NotFound, OperatorError
@@ -152,8 +152,8 @@ def query(
         reason=reason,
         client=client,
         resource=resource,
-        since=_time(since, "--since"),
-        until=_time(until, "--until"),
+        since=parse_moment(since, "--since"),
+        until=parse_moment(until, "--until"),
     )
     with _reader(config) as reader:
         _print_entries(reader.find(wanted), as_json=as_json)
@@ -166,15 +166,6 @@ def _event(name: str | None) -> str | None:
     if name is not None and name not in known:
         raise typer.BadParameter(f"there is no event `{name}`; there are {', '.join(known)}", param_hint="--event")
     return name
-
-
-def _time(text: str | None, option: str) -> str | None:
-    from perhop.journal.query import parse_time
-
-    try:
-        return parse_time(text) if text is not None else None
-    except OperatorError as error:
-        raise typer.BadParameter(f"{error.problem}; {error.advice()}", param_hint=option) from error
 
 
 @app.command()

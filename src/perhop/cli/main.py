@@ -11,9 +11,11 @@ import typer
 import perhop
 from perhop.cli import account, client, config, journal, key, owner, policy, resource, token
 from perhop.cli.apply import apply
+from perhop.cli.blast_radius import blast_radius
 from perhop.cli.client_config import client_config
 from perhop.cli.demo import demo
 from perhop.cli.doctor import doctor
+from perhop.cli.incident import incident
 from perhop.cli.init import init
 from perhop.cli.options import CommandGroup
 from perhop.cli.output import emit_text, say
@@ -54,6 +56,8 @@ for command in COMMANDS:
     app.command()(command)
 # A token's id may begin with a dash, and is no option then.
 app.command(context_settings={"ignore_unknown_options": True})(trace)
+app.command(context_settings={"ignore_unknown_options": True})(incident)
+app.command(name="blast-radius")(blast_radius)
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from perhop.errors import SettingsError
+from perhop.errors import OperatorError, SettingsError
 
 ConfigFile = Annotated[
     Path | None,
@@ -39,6 +39,16 @@ def config_path(chosen: Path | None) -> Path:
         "no configuration: there is no `perhop.yaml` in this folder",
         advice="run `perhop init`, name a file with `--config FILE`, or set PERHOP_CONFIG",
     )
+
+
+def parse_moment(text: str | None, option: str) -> str | None:
+    """The time that an option names, as the journal writes it; wrong use of the option if it is none."""
+    from perhop.journal.query import parse_time
+
+    try:
+        return parse_time(text) if text is not None else None
+    except OperatorError as error:
+        raise typer.BadParameter(f"{error.problem}; {error.advice()}", param_hint=option) from error
 
 
 class CommandGroup(TyperGroup):

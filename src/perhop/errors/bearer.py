@@ -54,7 +54,13 @@ class TokenNotYetValid(BearerRefused):
 
 
 class TokenExpired(BearerRefused):
+    """`jti` is the token's, where its signature held: an expired token still says whose it is."""
+
     reason = "token.expired"
+
+    def __init__(self, detail: str = "", *, jti: str | None = None) -> None:
+        super().__init__(detail)
+        self.jti = jti
 
 
 class TokenRevoked(BearerRefused):

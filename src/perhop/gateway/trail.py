@@ -14,7 +14,7 @@ from perhop.core.call import Call
 from perhop.core.decision import Permit
 from perhop.core.resource import DataPlane, Resource
 from perhop.core.token import HopToken, NoCredential, Onward, TokenDraft, VerifiedToken
-from perhop.errors import PerhopError, PolicyRefused, Refused, SessionMismatch, Unavailable
+from perhop.errors import PerhopError, PolicyRefused, Refused, SessionMismatch, TokenExpired, Unavailable
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
@@ -101,7 +101,7 @@ class Trail:
         return self._record(
             Event.SESSION_REFUSED if isinstance(fact, SessionMismatch) else Event.CALL_REFUSED,
             reason=fact.reason,
-            inbound=self._inbound(),
+            inbound=self._inbound(fact),
             decision=_denied(fact),
             result=ResultFacts(status=refusal_status(fact)),
             detail=fact.detail or None,
@@ -126,9 +126,11 @@ class Trail:
             Event.CALL_REFUSED, inbound=self._inbound(), result=ResultFacts(status=500, error=INTERNAL), detail=error
         )
 
-    def _inbound(self) -> Inbound | None:
+    def _inbound(self, fact: Refused | Unavailable | None = None) -> Inbound | None:
         if self.caller is not None:
             return Inbound.of(self.caller)
+        if isinstance(fact, TokenExpired) and fact.jti is not None:
+            return Inbound(jti=fact.jti)  # its signature held
         return Inbound(unverified=self.unverified) if self.unverified is not None else None
 
     def _call_facts(self) -> CallFacts:

@@ -11,8 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, get_args
 
+from perhop.journal.facets import Facets, facets_of
 from perhop.journal.record import (
     CallFacts,
     DecisionFacts,
@@ -29,6 +31,9 @@ _QUICK = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", "
 
 _Part = Inbound | Outbound | CallFacts | DecisionFacts | RequestFacts | ResultFacts
 
+_MEMBERS = {part: attrgetter(*part.__slots__) for part in get_args(_Part)}
+"""All members of a part at once: this is on the way of every record."""
+
 
 def format_time(seconds: float) -> str:
     """RFC 3339, UTC, microseconds: always 27 characters, so that text order is time order."""
@@ -39,11 +44,13 @@ def format_time(seconds: float) -> str:
 class Draft:
     """A record that lacks only its number: the text before `seq`, and the text after it.
 
-    Everything that can fail has been done, so the writer's transaction cannot fail for one bad record.
+    Everything that can fail has been done, so the writer's transaction cannot fail for one bad record. `facets` are
+    those that would be read from the body again.
     """
 
     head: str
     tail: str
+    facets: Facets
 
     def body(self, seq: int) -> str:
         """The canonical JSON with this number."""
@@ -55,7 +62,7 @@ def draft(record: Record, *, time: float) -> Draft:
     fields = {name: value for name, value in _fields(record, time) if value is not None}
     head = _written({name: value for name, value in fields.items() if name < "seq"})
     tail = _written({name: value for name, value in fields.items() if name > "seq"})
-    return Draft(head[:-1], tail[1:])
+    return Draft(head[:-1], tail[1:], facets_of(fields))
 
 
 def _written(fields: Mapping[str, Any]) -> str:
@@ -94,7 +101,7 @@ def _part(part: _Part | None) -> dict[str, Any] | None:
     """The members that are set; None for a part that says nothing."""
     if part is None:
         return None
-    members = ((name, getattr(part, name)) for name in part.__slots__)
+    members = zip(part.__slots__, _MEMBERS[type(part)](part), strict=True)
     return {name: value for name, value in members if value is not None} or None
 
 

@@ -128,10 +128,16 @@ def _closure(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
 def _with_outcomes(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
     """These records, and the outcomes of their calls, which need not name the transaction."""
     found = {each.seq: each for each in entries}
-    for call_id in {_call_id(each) for each in entries if each.fields.get("event") == Event.CALL_PERMITTED.value}:
-        if call_id is not None:
-            found.update((each.seq, each) for each in reader.find(Filter(call_id=call_id)))
+    calls = _calls(entries, Event.CALL_PERMITTED) - _calls(entries, Event.CALL_ENDED)
+    for call_id in calls:
+        found.update((each.seq, each) for each in reader.find(Filter(call_id=call_id)))
     return [found[seq] for seq in sorted(found)]
+
+
+def _calls(entries: Sequence[Entry], event: Event) -> set[str]:
+    """The calls of which there is a record of this event."""
+    ids = (_call_id(each) for each in entries if each.fields.get("event") == event.value)
+    return {each for each in ids if each is not None}
 
 
 def _call_id(entry: Entry) -> str | None:

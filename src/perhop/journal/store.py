@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perhop.journal.facets import Facets
 from perhop.journal.tree import Frontier
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record as it is stored: `leaf` is the hash of the body."""
+    """One record as it is stored: `leaf` is the hash of the body, `facets` are those of the body."""
 
     seq: int
     body: str
     leaf: bytes
+    facets: Facets
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ checkpoints speak, and it is the first record of the stretch between two checkpo
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from perhop.errors import JournalDamaged
 from perhop.journal.checkpoint import CHECKPOINT_RECORDS, Checkpoint, CheckpointInvalid, verify_checkpoint
+from perhop.journal.facets import Facets, facets_of, parse_body
 from perhop.journal.keys import JournalVerifyKey
 from perhop.journal.tree import EMPTY_ROOT, Frontier, leaf_hash
 
@@ -34,11 +34,32 @@ class Verification:
     signed: int
 
 
+class StoredRow(NamedTuple):
+    """One record as it is stored: its leaf hash, and its facets as they are meant; None where there are none."""
+
+    seq: int
+    body: bytes
+    leaf: bytes | None
+    facets: Facets | None
+
+
 class StoredJournal(Protocol):
     """A journal's file, as bytes, in one snapshot. Raises JournalDamaged where it cannot be read."""
 
-    def rows(self) -> Iterator[tuple[int, bytes, bytes | None]]:
-        """seq, body and stored leaf hash of every record, in the order of `seq`."""
+    def rows(self) -> Iterator[StoredRow]:
+        """Every record, in the order of `seq`."""
+        ...
+
+    def has_facets(self) -> bool:
+        """False for a file of the first version, of which no question can be asked."""
+        ...
+
+    def stray_facets(self) -> Sequence[int]:
+        """The `seq` of facets that belong to no record; one is enough."""
+        ...
+
+    def structure_faults(self) -> Iterator[tuple[int | None, str]]:
+        """What is wrong with the indexes of the facets, and what else is in the file: `seq` if known, and words."""
         ...
 
     def notes(self) -> Sequence[tuple[int, str]]:
@@ -61,7 +82,7 @@ class _Findings:
         if self.first_bad is None or seq < self.first_bad:
             self.first_bad, self.problem = seq, problem
 
-    def bad_checkpoint(self, problem: str) -> None:
+    def bad_file(self, problem: str) -> None:
         self.problem = self.problem or problem
 
 
@@ -86,10 +107,11 @@ def verify_journal(
     try:
         signed = _checkpoints(journal, key, checkpoints, found)
         waiting = [each for each in signed if each.size > 0]
-        for seq, body, leaf in journal.rows():
+        has_facets = journal.has_facets()
+        for row in journal.rows():
             records += 1
-            computed = leaf_hash(body)
-            _check_row(records, seq, body, is_leaf=leaf == computed, found=found)
+            computed = leaf_hash(row.body)
+            _check_row(records, row, is_leaf=row.leaf == computed, has_facets=has_facets, found=found)
             new.append(computed)
             if len(new) == _CHUNK or (waiting and waiting[0].size == records):
                 frontier, new = frontier.grown(new), []
@@ -100,6 +122,8 @@ def verify_journal(
         claimed = max([journal.leaf_count(), *(each.size for each in waiting)])
         if records < claimed:
             found.bad_record(records + 1, f"the journal ends at record {records}, but there were {claimed}")
+        if has_facets:
+            _check_structure(journal, found)
     except JournalDamaged as error:
         found.bad_record(records + 1, error.problem)
     _check_coverage(records, signed, found)
@@ -124,35 +148,46 @@ def _checkpoints(
             checkpoint = verify_checkpoint(note, key)
         except CheckpointInvalid as error:
             where = "the given checkpoint" if size is None else f"the journal's checkpoint over {size} records"
-            found.bad_checkpoint(f"{where} does not verify: {error}")
+            found.bad_file(f"{where} does not verify: {error}")
             continue
         if size is not None and size != checkpoint.size:
-            found.bad_checkpoint(f"the checkpoint over {checkpoint.size} records is stored as one over {size}")
+            found.bad_file(f"the checkpoint over {checkpoint.size} records is stored as one over {size}")
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-            found.bad_checkpoint("the checkpoint over no records has a root")
+            found.bad_file("the checkpoint over no records has a root")
         signed.append(checkpoint)
     if not signed:
-        found.bad_checkpoint("the journal has no checkpoint that verifies")
+        found.bad_file("the journal has no checkpoint that verifies")
     return sorted(signed, key=lambda each: each.size)
 
 
-def _check_row(expected: int, seq: int, body: bytes, *, is_leaf: bool, found: _Findings) -> None:
+def _check_row(expected: int, row: StoredRow, *, is_leaf: bool, has_facets: bool, found: _Findings) -> None:
     if found.first_bad is not None:
         return
-    if seq != expected:
-        found.bad_record(min(expected, seq), f"record {min(expected, seq)} is missing or out of place")
+    fields = parse_body(row.body)
+    if row.seq != expected:
+        found.bad_record(min(expected, row.seq), f"record {min(expected, row.seq)} is missing or out of place")
     elif not is_leaf:
-        found.bad_record(seq, f"record {seq} is not what its leaf says")
-    elif _seq_inside(body) != seq:
-        found.bad_record(seq, f"record {seq} holds another number")
+        found.bad_record(row.seq, f"record {row.seq} is not what its leaf says")
+    elif fields.get("seq") != row.seq:
+        found.bad_record(row.seq, f"record {row.seq} holds another number")
+    elif has_facets and not _are_facets_of(row.facets, fields):
+        found.bad_record(row.seq, f"the facets of record {row.seq} are not those of its body: questions would miss it")
 
 
-def _seq_inside(body: bytes) -> object:
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return fields.get("seq") if isinstance(fields, dict) else None
+def _are_facets_of(stored: Facets | None, fields: Mapping[str, Any]) -> bool:
+    return stored is not None and tuple(stored) == tuple(facets_of(fields))
+
+
+def _check_structure(journal: StoredJournal, found: _Findings) -> None:
+    """Facets of no record, and indexes that leave out a row, would give other answers than the records do."""
+    for seq in journal.stray_facets():
+        found.bad_record(seq, f"there are facets of a record {seq}, and no such record")
+    for at, words in journal.structure_faults():
+        problem = f"questions cannot be trusted: {words}"
+        if at is None:
+            found.bad_file(problem)
+        else:
+            found.bad_record(at, problem)
 
 
 def _check_root(checkpoint: Checkpoint, frontier: Frontier, vouched: int, found: _Findings) -> int:

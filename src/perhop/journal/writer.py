@@ -241,7 +241,7 @@ class Journal:
         rows = []
         for seq, each in enumerate(every, start=self._frontier.size + 1):
             body = each.draft.body(seq)
-            rows.append(Row(seq, body, leaf_hash(body.encode())))
+            rows.append(Row(seq, body, leaf_hash(body.encode()), each.draft.facets))
         grown = self._frontier.grown(row.leaf for row in rows)
         unsigned = grown.size - self._signed
         signed = None

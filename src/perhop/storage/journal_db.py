@@ -20,7 +20,8 @@ from perhop.journal.store import Row, SignedTree, Tail
 from perhop.journal.tree import Frontier
 from perhop.journal.witness import Unwatched, Witness
 from perhop.journal.writer import Journal
-from perhop.storage.journal_schema import TABLES, check_header, fault
+from perhop.storage.journal_facets import FacetWriter, make_facets_anew
+from perhop.storage.journal_schema import TABLES, VERSION, fault, read_version
 
 CHECKED_AT_START = 256
 """So many of the last records are read and compared with their leaves before anything is added."""
@@ -94,6 +95,7 @@ class JournalDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._facets: FacetWriter | None = None
         if not path.is_file():
             raise NotFound(f"there is no journal `{path}`", advice="run `perhop init`, or check the path")
         try:
@@ -109,7 +111,7 @@ class JournalDatabase:
             ) from error
 
     def load(self) -> Tail:
-        """Open the file anew, and read its end; see JournalStore."""
+        """Open the file anew, and read its end; see JournalStore. A file without facets gets them first."""
         self._disconnect()
         try:
             # mode=rw: a file that vanished is an error, never a fresh journal
@@ -118,8 +120,11 @@ class JournalDatabase:
                 uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
             )
             self._connection = connection
-            check_header(connection, self._path)
+            version = read_version(connection, self._path)
             connection.execute("PRAGMA synchronous = FULL")
+            if version != VERSION:
+                make_facets_anew(connection)
+            self._facets = FacetWriter(connection)
             return _read_tail(connection, checkpoint_path(self._path))
         except sqlite3.Error as error:
             raise fault(error, self._path) from error
@@ -130,8 +135,8 @@ class JournalDatabase:
 
     def commit(self, rows: Sequence[Row], signed: SignedTree | None) -> None:
         """One transaction; see JournalStore."""
-        connection = self._connection
-        if connection is None:
+        connection, facets = self._connection, self._facets
+        if connection is None or facets is None:
             raise JournalUnavailable("the journal is not open")
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -139,6 +144,7 @@ class JournalDatabase:
                 "INSERT INTO record (seq, body) VALUES (?, ?)", [(row.seq, row.body) for row in rows]
             )
             connection.executemany("INSERT INTO leaf (seq, hash) VALUES (?, ?)", [(row.seq, row.leaf) for row in rows])
+            facets.add((row.seq, row.facets) for row in rows)
             if signed is not None:
                 _store_signed(connection, signed)
             connection.execute("COMMIT")
@@ -172,7 +178,7 @@ class JournalDatabase:
             self._lock = -1
 
     def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._facets = self._connection, None, None
         if connection is not None:
             with suppress(sqlite3.Error):  # whoever opens the file next tidies what is left
                 connection.close()

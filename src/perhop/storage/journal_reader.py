@@ -1,11 +1,12 @@
 """Reading the journal's file: queries while it is being written, and the whole file for verification. Never writes.
 
-Statements are put together from the constant expressions of `journal_schema`; values are always bound.
+Statements are put together from the column names of `Facets`; values are always bound.
 """
 # ruff: noqa: S608 - see the line above
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from array import array
@@ -16,9 +17,12 @@ from typing import Any, Self
 
 from perhop.errors import NotFound
 from perhop.journal.canonical import format_time
+from perhop.journal.facets import parse_microseconds
 from perhop.journal.query import Entry, Filter, PermittedToken
 from perhop.journal.record import Event
-from perhop.storage.journal_schema import DATA_PLANE, FACETS, IN_AUD, OUT_AUD, check_header, fault
+from perhop.journal.verify import StoredRow
+from perhop.storage.journal_facets import SELECTED, FacetReader
+from perhop.storage.journal_schema import TABLES, VERSION, check_header, fault, read_version
 
 BUSY_SECONDS = 5.0
 
@@ -27,6 +31,11 @@ _PAGE = 500
 from shrinking. Records are never changed or deleted, so what the first look found stays true."""
 
 _SELECT = "SELECT seq, CAST(body AS BLOB) FROM record"
+
+_ENDED = (
+    "SELECT 1 FROM facet AS outcome JOIN kind ON kind.id = outcome.kind"
+    " WHERE outcome.call_id = facet.call_id AND kind.event = ?"
+)
 
 
 class _JournalFile:
@@ -65,11 +74,14 @@ class _JournalFile:
         uri = f"{self._path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
         try:
-            check_header(connection, self._path)
+            self._check(connection)
         except BaseException:  # whatever it is, the file must be let go
             connection.close()
             raise
         return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        check_header(connection, self._path)
 
 
 class JournalQueries(_JournalFile):
@@ -97,13 +109,14 @@ class JournalQueries(_JournalFile):
 
     def find(self, wanted: Filter) -> Iterator[Entry]:
         where, values = conditions(wanted)
-        return self._entries(f"SELECT seq FROM record WHERE {where}", values)
+        return self._entries(f"SELECT seq FROM facet WHERE {where}", values)
 
     def last(self, wanted: Filter) -> Entry | None:
         """The newest matching record."""
         where, values = conditions(wanted)
+        newest = f"SELECT seq FROM facet WHERE {where} ORDER BY time DESC, seq DESC LIMIT 1"
         with self._reading() as connection:
-            row = connection.execute(f"{_SELECT} WHERE {where} ORDER BY seq DESC LIMIT 1", values).fetchone()
+            row = connection.execute(f"{_SELECT} WHERE seq = ({newest})", values).fetchone()
         return _entry(*row) if row is not None else None
 
     def tail(self, count: int) -> Sequence[Entry]:
@@ -123,17 +136,13 @@ class JournalQueries(_JournalFile):
         return list(self._permitted("in_jti", "= ?", jti))
 
     def permitted_since(self, since: float) -> Iterator[PermittedToken]:
-        return self._permitted("time", ">= ?", format_time(since))
+        return self._permitted("time", ">= ?", parse_microseconds(format_time(since)))
 
     def unfinished(self, *, since: str | None = None) -> Iterator[Entry]:
-        ended = f"SELECT 1 FROM record WHERE {FACETS['call_id']} = permit.call_id AND {_is_event(Event.CALL_ENDED)}"
-        asked = f"seq, {FACETS['call_id']} AS call_id, {DATA_PLANE} AS data_plane"
-        permits = f"SELECT {asked} FROM record WHERE {FACETS['event']} = ?"
-        if since is not None:
-            permits += f" AND +{FACETS['time']} >= ?"
+        permits = is_kind("event = ? AND data_plane IS NULL")
         return self._entries(
-            f"SELECT seq FROM ({permits}) AS permit WHERE NOT EXISTS ({ended}) AND data_plane IS NULL",
-            [Event.CALL_PERMITTED.value, *([since] if since is not None else [])],
+            f"SELECT seq FROM facet WHERE {permits} AND time >= ? AND NOT EXISTS ({_ENDED})",
+            [Event.CALL_PERMITTED.value, parse_microseconds(since) or 0, Event.CALL_ENDED.value],
         )
 
     def leaves(self, start: int, stop: int) -> Iterator[bytes]:
@@ -147,9 +156,10 @@ class JournalQueries(_JournalFile):
             row = connection.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         return str(row[0]) if row is not None else None
 
-    def _permitted(self, facet: str, comparison: str, value: str) -> Iterator[PermittedToken]:
-        numbers = f"SELECT seq FROM record WHERE {FACETS[facet]} {comparison} AND {_is_event(Event.CALL_PERMITTED)}"
-        found = self._entries(numbers, [value])
+    def _permitted(self, facet: str, comparison: str, value: str | int | None) -> Iterator[PermittedToken]:
+        # The event is not looked up by index: too many records share one.
+        numbers = f"SELECT seq FROM facet WHERE {facet} {comparison} AND +{is_kind('event = ?')}"
+        found = self._entries(numbers, [value, Event.CALL_PERMITTED.value])
         return (token for token in map(PermittedToken.of, found) if token is not None)
 
     def _entries(self, numbers: str, values: Sequence[Any]) -> Iterator[Entry]:
@@ -165,8 +175,28 @@ class JournalQueries(_JournalFile):
             yield from (_entry(*row) for row in rows)
 
 
+_ROWS = "SELECT record.seq, CAST(body AS BLOB), CAST(hash AS BLOB)"
+_LEAVES = "FROM record LEFT JOIN leaf ON leaf.seq = record.seq"
+
+# SQLite counts the rows of the table, and `seq` does the same.
+_MISSING = re.compile(r"row (\d+) missing from index facet_\w+")
+
+
+def _schema(connection: sqlite3.Connection) -> frozenset[str]:
+    """Every statement that made something in this file; what SQLite makes by itself has none."""
+    return frozenset(sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+_OUR_SCHEMA = frozenset(statement for statement in TABLES if statement.startswith("CREATE"))
+
+
 class JournalSnapshot(_JournalFile):
-    """A StoredJournal: the whole file as it was at the first question, while the writer may go on."""
+    """A StoredJournal: the whole file as it was at the first question, while the writer may go on.
+
+    Reads a file of the first version, too: that has no facets, and nothing goes by them.
+    """
+
+    _version = VERSION
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -180,12 +210,20 @@ class JournalSnapshot(_JournalFile):
         except sqlite3.Error as error:
             raise fault(error, self._path) from error
 
-    def rows(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+    def _check(self, connection: sqlite3.Connection) -> None:
+        self._version = read_version(connection, self._path)
+
+    def rows(self) -> Iterator[StoredRow]:
         with self._reading() as connection:
-            yield from connection.execute(
-                "SELECT record.seq, CAST(body AS BLOB), CAST(hash AS BLOB) FROM record"
-                " LEFT JOIN leaf ON leaf.seq = record.seq ORDER BY record.seq"
-            )
+            if self._version != VERSION:
+                for seq, body, leaf in connection.execute(f"{_ROWS} {_LEAVES} ORDER BY record.seq"):
+                    yield StoredRow(seq, body, leaf, None)
+                return
+            facets = FacetReader(connection)
+            for seq, body, leaf, *noted in connection.execute(
+                f"{_ROWS}, {SELECTED} {_LEAVES} LEFT JOIN facet ON facet.seq = record.seq ORDER BY record.seq"
+            ):
+                yield StoredRow(seq, body, leaf, facets.meant(noted))
 
     def notes(self) -> Sequence[tuple[int, str]]:
         with self._reading() as connection:
@@ -195,6 +233,25 @@ class JournalSnapshot(_JournalFile):
     def leaf_count(self) -> int:
         with self._reading() as connection:
             return int(connection.execute("SELECT coalesce(max(seq), 0) FROM leaf").fetchone()[0])
+
+    def has_facets(self) -> bool:
+        with self._reading():
+            return self._version == VERSION
+
+    def stray_facets(self) -> Sequence[int]:
+        with self._reading() as connection:
+            stray = "SELECT seq FROM facet WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.seq = facet.seq) LIMIT 1"
+            return [seq for (seq,) in connection.execute(stray)]
+
+    def structure_faults(self) -> Iterator[tuple[int | None, str]]:
+        with self._reading() as connection:
+            if _schema(connection) != _OUR_SCHEMA:
+                yield None, "its tables and indexes are not those of this version"
+            for table in ("facet", "kind", "term"):
+                for (said,) in connection.execute(f"PRAGMA integrity_check({table})"):
+                    if said != "ok":
+                        row = _MISSING.match(said) if table == "facet" else None
+                        yield (int(row[1]) if row else None), said
 
 
 def copy_journal(path: Path, target: Path) -> None:
@@ -214,39 +271,40 @@ def copy_journal(path: Path, target: Path) -> None:
         raise fault(error, path) from error
 
 
+def is_kind(condition: str) -> str:
+    """A condition on what kind of event it was, as one on `facet`."""
+    return f"kind IN (SELECT id FROM kind WHERE {condition})"
+
+
 def conditions(wanted: Filter) -> tuple[str, list[Any]]:
-    """The WHERE clause of a filter, and its values. Every expression is the text of an index."""
-    exact = {
-        "txn": wanted.txn,
-        "event": wanted.event,
-        "reason": wanted.reason,
-        "client": wanted.client,
-        "call_id": wanted.call_id,
-    }
-    parts: list[tuple[str, list[Any]]] = [
-        (f"{FACETS[name]} = ?", [value]) for name, value in exact.items() if value is not None
+    """The WHERE clause of a filter over `facet`, and its values."""
+    exact = {"event": wanted.event, "reason": wanted.reason, "client": wanted.client}
+    kinds: list[tuple[str, list[Any]]] = [
+        (f"{name} = ?", [value]) for name, value in exact.items() if value is not None
     ]
+    if wanted.resource is not None and "://" in wanted.resource:
+        kinds.append(("(in_aud = ? OR out_aud = ?)", [wanted.resource] * 2))
+    elif wanted.resource is not None:
+        kinds.append(("resource = ?", [wanted.resource]))
+    parts: list[tuple[str, list[Any]]] = []
+    if kinds:
+        parts.append((is_kind(" AND ".join(part for part, _ in kinds)), [value for _, some in kinds for value in some]))
+    if wanted.txn is not None:
+        parts.append(("txn = ?", [wanted.txn]))
+    if wanted.call_id is not None:
+        parts.append(("call_id = ?", [wanted.call_id]))
     if wanted.first is not None:
         parts.append(("seq >= ?", [wanted.first]))
     if wanted.last is not None:
         parts.append(("seq <= ?", [wanted.last]))
     if wanted.jti is not None:
-        parts.append((f"({FACETS['in_jti']} = ? OR {FACETS['out_jti']} = ?)", [wanted.jti] * 2))
-    if wanted.resource is not None and "://" in wanted.resource:
-        parts.append((f"({IN_AUD} = ? OR {OUT_AUD} = ?)", [wanted.resource] * 2))
-    elif wanted.resource is not None:
-        parts.append((f"{FACETS['resource']} = ?", [wanted.resource]))
+        parts.append(("(in_jti = ? OR out_jti = ?)", [wanted.jti] * 2))
     if wanted.since is not None:
-        parts.append((f"{FACETS['time']} >= ?", [wanted.since]))
+        parts.append(("time >= ?", [parse_microseconds(wanted.since)]))
     if wanted.until is not None:
-        parts.append((f"{FACETS['time']} < ?", [wanted.until]))
+        parts.append(("time < ?", [parse_microseconds(wanted.until)]))
     where = " AND ".join(part for part, _ in parts) or "TRUE"
     return where, [value for _, values in parts for value in values]
-
-
-def _is_event(event: Event) -> str:
-    """A condition on the event that is not looked up by index: too many records share one."""
-    return f"+{FACETS['event']} = '{event.value}'"
 
 
 def _entry(seq: int, body: bytes) -> Entry:

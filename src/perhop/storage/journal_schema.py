@@ -1,7 +1,8 @@
 """The tables of `journal.db`, its header, the indexes that keep an investigation fast at a million records, and what
 SQLite's errors mean for it.
 
-`record(seq, body)` is the journal; everything else can be made from it, and from the key, again.
+`record(seq, body)` is the journal; everything else can be made from it, and from the key, again. An index over an
+expression would parse every body anew, and SQLite cannot answer from it alone: hence columns, in the table `facet`.
 """
 
 from __future__ import annotations
@@ -9,46 +10,54 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from perhop.errors import JournalDamaged, JournalUnavailable
+from perhop.errors import JournalDamaged, JournalUnavailable, OperatorError
+from perhop.journal.facets import KIND
 
 APPLICATION_ID = 0x50484A31
 """Says in the file's header that this is a journal of Perhop ("PHJ1")."""
 
-VERSION = 1
+VERSION = 2
 
+FIRST_VERSION = 1
+"""A file of this version has the records and no facets; the writer makes them when it opens it."""
 
-def _json(*paths: str) -> str:
-    # A record that was tampered with may be no JSON any more; it must still be readable, so the index skips it.
-    found = ", ".join(f"json_extract(body, '{path}')" for path in paths)
-    return f"CASE WHEN json_valid(body) THEN {found if len(paths) == 1 else f'coalesce({found})'} END"
+TERMS = ("person", "network", "user_agent")
+"""Facets whose texts stand once in `term`, and by number in `facet`."""
 
+_KIND_COLUMNS = ", ".join(f"{name} {'INTEGER' if name == 'status' else 'TEXT'}" for name in KIND)
 
-FACETS = {
-    "txn": _json("$.txn"),
-    "in_jti": _json("$.in.jti"),
-    "out_jti": _json("$.out.jti"),
-    "event": _json("$.event"),
-    "reason": _json("$.reason"),
-    "client": _json("$.client", "$.in.client_id"),
-    "resource": _json("$.resource"),
-    "call_id": _json("$.call.id"),
-    "time": _json("$.time"),
+FACET_TABLES = (
+    "CREATE TABLE term (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
+    f"CREATE TABLE kind (id INTEGER PRIMARY KEY, {_KIND_COLUMNS})",
+    "CREATE TABLE facet (seq INTEGER PRIMARY KEY, time INTEGER, txn TEXT, in_jti TEXT, out_jti TEXT, call_id TEXT,"
+    " person INTEGER, network INTEGER, user_agent INTEGER, kind INTEGER NOT NULL)",
+    "CREATE INDEX kind_client ON kind (client, resource, name, event, reason)",
+)
+
+INDEXES = {
+    "txn": "(txn) WHERE txn IS NOT NULL",
+    "in_jti": "(in_jti) WHERE in_jti IS NOT NULL",
+    "out_jti": "(out_jti) WHERE out_jti IS NOT NULL",
+    "call_id": "(call_id) WHERE call_id IS NOT NULL",
+    "person": "(person) WHERE person IS NOT NULL",
+    # Counting by kind and place reads this alone, in its own order: nothing is looked up, nothing is sorted.
+    "kind": "(kind, network, user_agent, time, person)",
+    "time": "(time)",
 }
-"""What can be looked for by an index: name -> SQL expression. A query must use the very same text."""
+"""What can be looked for by an index of `facet`: name -> columns, and the rows that are in it."""
 
-IN_AUD = _json("$.in.aud")
-OUT_AUD = _json("$.out.aud")
-DATA_PLANE = _json("$.call.data_plane")
+FACET_INDEXES = tuple(f"CREATE INDEX facet_{name} ON facet {columns}" for name, columns in INDEXES.items())
 
-TABLES = (
+RECORD_TABLES = (
     "CREATE TABLE record (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE leaf (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
     "CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL)",
     "CREATE TABLE frontier (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, hashes BLOB NOT NULL)",
-    *(f"CREATE INDEX record_{name} ON record ({expression})" for name, expression in FACETS.items()),
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
 )
+
+HEADER = (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {VERSION}")
+
+TABLES = (*RECORD_TABLES, *FACET_TABLES, *FACET_INDEXES, *HEADER)
 
 _PASSING = frozenset(
     {
@@ -73,14 +82,31 @@ def fault(error: sqlite3.Error, path: Path) -> JournalUnavailable | JournalDamag
     return JournalDamaged(f"the journal `{path}` cannot be read: {error}")
 
 
-def check_header(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that is another program's, or another version's.
+def read_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a journal of ours, this one or the first; any other file is refused.
 
     Raises: JournalDamaged
     """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if application != APPLICATION_ID:
         raise JournalDamaged(f"`{path}` is not a journal of Perhop")
+    if version not in (FIRST_VERSION, VERSION):
+        raise JournalDamaged(
+            f"the journal `{path}` has version {version}, this Perhop reads version {VERSION}",
+            advice="read it with the version of perhop that wrote it",
+        )
+    return version
+
+
+def check_header(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that is another program's, or another version's.
+
+    Raises: JournalDamaged, OperatorError
+    """
+    version = read_version(connection, path)
     if version != VERSION:
-        raise JournalDamaged(f"the journal `{path}` has version {version}, this Perhop reads version {VERSION}")
+        raise OperatorError(
+            f"the journal `{path}` has version {version}, and questions need version {VERSION}",
+            advice="start `perhop serve` with it once: whoever writes a journal brings it up to date",
+        )

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 
 from perhop.core.token import VerifiedToken
-from perhop.errors import TokenIssuerUnknown, TokenTypeWrong
+from perhop.errors import TokenExpired, TokenIssuerUnknown, TokenTypeWrong
 from perhop.rules.lifetime import Leeway as Leeway
 from perhop.rules.lifetime import check_times
 from perhop.tokens.claims import parse_audience, parse_claims, parse_name
@@ -44,13 +44,16 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
         raise TokenIssuerUnknown("`iss` is not an issuer that is trusted here")
     check_signature(jws, algorithm, keys[issuer])
     claims = parse_claims(jws.payload)
-    check_times(
-        issued_at=claims.issued_at,
-        not_before=claims.not_before,
-        expires_at=claims.expires_at,
-        now=now,
-        leeway=leeway,
-    )
+    try:
+        check_times(
+            issued_at=claims.issued_at,
+            not_before=claims.not_before,
+            expires_at=claims.expires_at,
+            now=now,
+            leeway=leeway,
+        )
+    except TokenExpired as fact:
+        raise TokenExpired(fact.detail, jti=claims.jti) from fact
     return VerifiedToken(
         issuer=issuer,
         jti=claims.jti,

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from perhop.journal.facets import facets_of, parse_body
 from perhop.journal.keys import VKEY_FILE, JournalKey, load_vkey
 from perhop.journal.tree import leaf_hash
 from perhop.journal.verify import verify_journal
@@ -59,6 +60,9 @@ def _tampered(*changes: tuple[str, Change]) -> Any:
     return attempt
 
 
+TABLES = ("record", "leaf", "facet")
+
+
 def _verify(world: World, journal: Path, checkpoint: str) -> str:
     """By the file, the public key and a checkpoint that was kept elsewhere."""
     key = load_vkey(world.plane.settings.keys_dir / VKEY_FILE)
@@ -77,12 +81,19 @@ def _flip(db: sqlite3.Connection, seq: int, _: int) -> int:
 
 
 def _flip_with_leaf(db: sqlite3.Connection, seq: int, size: int) -> int:
-    """Body and leaf agree: only a signature over the tree speaks, and names the stretch that cannot hold."""
+    """Body, leaf and facets agree: only a signature over the tree speaks, and names the stretch that cannot hold."""
     _flip(db, seq, size)
     (body,) = db.execute("SELECT body FROM record WHERE seq = ?", (seq,)).fetchone()
     db.execute("UPDATE leaf SET hash = ? WHERE seq = ?", (leaf_hash(body.encode()), seq))
+    db.execute("UPDATE facet SET time = ? WHERE seq = ?", (facets_of(parse_body(body)).time, seq))
     (signed,) = db.execute("SELECT max(size) FROM checkpoint WHERE size < ?", (seq,)).fetchone()
     return int(signed) + 1
+
+
+def _hide(db: sqlite3.Connection, seq: int, _: int) -> int:
+    """The record stays as it is, and no question finds it."""
+    db.execute("UPDATE facet SET txn = NULL, in_jti = NULL, out_jti = NULL WHERE seq = ?", (seq,))
+    return seq
 
 
 def _break(db: sqlite3.Connection, seq: int, _: int) -> int:
@@ -91,21 +102,21 @@ def _break(db: sqlite3.Connection, seq: int, _: int) -> int:
 
 
 def _remove(db: sqlite3.Connection, seq: int, _: int) -> int:
-    db.execute("DELETE FROM record WHERE seq = ?", (seq,))
-    db.execute("DELETE FROM leaf WHERE seq = ?", (seq,))
+    for table in TABLES:
+        db.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))
     return seq
 
 
 def _remove_and_close_ranks(db: sqlite3.Connection, seq: int, size: int) -> int:
     _remove(db, seq, size)
-    for table in ("record", "leaf"):
+    for table in TABLES:
         db.execute(f"UPDATE {table} SET seq = -seq WHERE seq > ?", (seq,))
         db.execute(f"UPDATE {table} SET seq = -seq - 1 WHERE seq < 0")
     return seq
 
 
 def _swap(db: sqlite3.Connection, seq: int, _: int) -> int:
-    for table in ("record", "leaf"):
+    for table in TABLES:
         for old, new in ((seq, 0), (seq + 3, seq), (0, seq + 3)):
             db.execute(f"UPDATE {table} SET seq = ? WHERE seq = ?", (new, old))
     return seq
@@ -118,7 +129,7 @@ def _insert(db: sqlite3.Connection, _: int, size: int) -> int:
 
 
 def _cut(db: sqlite3.Connection, seq: int, _: int) -> int:
-    for table in ("record", "leaf"):
+    for table in TABLES:
         db.execute(f"DELETE FROM {table} WHERE seq > ?", (seq,))
     return seq + 1
 
@@ -180,7 +191,12 @@ ROWS: tuple[Row, ...] = (
         "a record is changed, alone or with its leaf",
         "RFC 9162 §2.1",
         Door.JOURNAL,
-        _tampered(("one byte", _flip), ("one byte, and the leaf", _flip_with_leaf), ("all of it", _break)),
+        _tampered(
+            ("one byte", _flip),
+            ("one byte, and the leaf", _flip_with_leaf),
+            ("all of it", _break),
+            ("hidden from questions", _hide),
+        ),
         NAMED,
     ),
     tried(

@@ -13,31 +13,40 @@ from perhop.errors import JournalDamaged
 from perhop.journal.checkpoint import sign_checkpoint, sign_note
 from perhop.journal.keys import JournalKey
 from perhop.journal.tree import Frontier, leaf_hash
-from perhop.journal.verify import PROGRESS_EVERY, Verification, verify_journal
+from perhop.journal.verify import PROGRESS_EVERY, StoredRow, Verification, verify_journal
 
 KEY = JournalKey.new("example.com/log")
 
 
 @dataclass(frozen=True)
 class ListedJournal:
-    """A StoredJournal in memory; reading breaks off at row `breaks_at`."""
+    """A StoredJournal of the first version, in memory; reading breaks off at row `breaks_at`."""
 
     bodies: tuple[bytes, ...]
     stored: tuple[tuple[int, str], ...]
     leaf_hashes: tuple[bytes, ...] = field(default=())
     breaks_at: int | None = None
 
-    def rows(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+    def rows(self) -> Iterator[StoredRow]:
         for seq, body in enumerate(self.bodies, start=1):
             if seq == self.breaks_at:
                 raise JournalDamaged("the disk is broken")
-            yield seq, body, self.leaf_hashes[seq - 1] if seq <= len(self.leaf_hashes) else None
+            yield StoredRow(seq, body, self.leaf_hashes[seq - 1] if seq <= len(self.leaf_hashes) else None, None)
 
     def notes(self) -> Sequence[tuple[int, str]]:
         return self.stored
 
     def leaf_count(self) -> int:
         return len(self.leaf_hashes)
+
+    def has_facets(self) -> bool:
+        return False
+
+    def stray_facets(self) -> Sequence[int]:
+        return []
+
+    def structure_faults(self) -> Iterator[tuple[int | None, str]]:
+        return iter(())
 
 
 def _body(seq: int) -> bytes:

@@ -16,8 +16,8 @@ from perhop.authorization_server.store import Consent
 from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Hop, Resource, Scope
+from perhop.rules.reach import reach
 from perhop.rules.redirect_uri import is_loopback_only
-from perhop.rules.scope import map_through_hop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,40 +43,24 @@ class Terms:
 def terms_of(client: Client, resource: Resource, scopes: Iterable[str], redirect_uri: str, registry: Registry) -> Terms:
     """What this request asks a person to agree to; scopes in the order of the configuration."""
     wanted = frozenset(scopes)
-    reached = _reached(resource, wanted, registry)
+    reached = reach(resource, wanted, registry)
+    names = {each.resource.name for each in reached}
     return Terms(
         client=client,
         resource=resource,
         scopes=_chosen(resource, wanted),
         onward=tuple(
-            Onward(resource=registry.resources[name], scopes=_chosen(registry.resources[name], gained))
-            for name, gained in reached.items()
-            if name != resource.name
+            Onward(resource=each.resource, scopes=_chosen(each.resource, each.scopes))
+            for each in reached
+            if each.hops > 0
         ),
-        hops=tuple(hop for hop in registry.hops if hop.source in reached),
+        hops=tuple(hop for hop in registry.hops if hop.source in names),
         redirect_host=urlsplit(redirect_uri).hostname or redirect_uri.partition(":")[0],
     )
 
 
 def _chosen(resource: Resource, names: frozenset[str]) -> tuple[Scope, ...]:
     return tuple(scope for name, scope in resource.scopes.items() if name in names)
-
-
-def _reached(resource: Resource, scopes: frozenset[str], registry: Registry) -> dict[str, frozenset[str]]:
-    """Every resource that hops lead to from these scopes, at any depth, this one first, with the scopes had there."""
-    reached = {resource.name: scopes}
-    frontier = [resource.name]
-    while frontier:
-        source = frontier.pop()
-        for hop in registry.hops:
-            if hop.source != source or hop.target not in registry.resources:
-                continue
-            had = reached.get(hop.target, frozenset())
-            gained = map_through_hop(reached[source], hop)
-            if not gained <= had:
-                reached[hop.target] = had | gained
-                frontier.append(hop.target)
-    return reached
 
 
 def terms_digest(terms: Terms) -> str:
