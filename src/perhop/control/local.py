@@ -7,11 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from perhop.control.operations import run_operation
 from perhop.control.socket import ask
 from perhop.errors import JournalLocked
 from perhop.settings import Settings
-from perhop.wiring.plane import open_plane
 
 LOCK_SECONDS = 10.0
 """How long a command waits for another one, or for a server that holds the lock but does not answer yet."""
@@ -29,6 +27,10 @@ async def carry_out(settings: Settings, operation: str, arguments: Mapping[str, 
         answered = await ask(settings.socket_path, operation, arguments)
         if answered is not None:
             return answered
+        # Only who works on the files needs what works on them: a command that a server answers is quick.
+        from perhop.control.operations import run_operation
+        from perhop.wiring.plane import open_plane
+
         try:
             async with open_plane(settings, clock=time.time, record_start=False) as plane:
                 return await run_operation(plane, operation, arguments)

@@ -92,6 +92,8 @@ def _flip_with_leaf(db: sqlite3.Connection, seq: int, size: int) -> int:
 
 def _hide(db: sqlite3.Connection, seq: int, _: int) -> int:
     """The record stays as it is, and no question finds it."""
+    found = "SELECT min(seq) FROM facet WHERE seq >= ? AND txn IS NOT NULL"
+    seq = db.execute(found, (seq,)).fetchone()[0]
     db.execute("UPDATE facet SET txn = NULL, in_jti = NULL, out_jti = NULL WHERE seq = ?", (seq,))
     return seq
 
