@@ -21,7 +21,7 @@ from perhop.gateway.tool_listing import Listing, Outcome, Presenting, list_tools
 from perhop.gateway.upstream.interface import Upstream
 
 PATIENCE_SECONDS = 10.0
-RETRY_SECONDS = 3.0
+RETRY_SECONDS = 1.0
 """While nothing answers: no token is made then."""
 
 RETEST_SECONDS = 30.0

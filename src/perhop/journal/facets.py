@@ -26,7 +26,7 @@ class Facets(NamedTuple):
 
     `person` is the subject, where that is not the client itself. `network` is the /24 or /48 of the address. `client`
     presented the token or asked for it; `agent` is whose work it is. `in_aud` and `out_aud` are the audiences of the
-    tokens that came in and went out. `data_plane` is set where another proxy carries the call: nobody here sees its end.
+    tokens that came in and went out. `data_plane` is set where another proxy carries the call, and nobody sees its end.
     """
 
     time: int | None = None
