@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from tests.support.incidents import (
     LEAKED,
     MONDAY,
     STORIES,
+    STRANGER,
     TOKEN,
     Story,
+    Token,
     called,
     issued,
     ordinary_weeks,
@@ -235,6 +238,24 @@ def test_use_after_expiry(tmp_path: Path) -> None:
     story = [*ordinary_weeks(EVERY), *((start + number, each) for number, each in enumerate(steps))]
     found = _told_now(story, tmp_path / "installation")
     assert _signals(found)["theft", "after-expiry"] == ("strong", "for")
+
+
+def test_a_server_that_replays_what_it_was_given_is_seen_in_the_token_it_came_from(tmp_path: Path) -> None:
+    """The token of the hop was tried elsewhere: its parent's incident says so, and names the record."""
+    given = Token(jti="given-to-the-rooms", scope="rooms:read")
+    hop = replace(issued(given), inbound=TOKEN.inbound(), resource="rooms", hop=2)
+    steps = [issued(TOKEN), *called(TOKEN, 1, "list_events"), hop]
+    start = MONDAY + 13 * 24 * 3600 + 3600
+    steps.append(refused(given, "audience.mismatch", STRANGER, at="payroll", tool="get_salary"))
+    story = [*ordinary_weeks(EVERY), *((start + number, each) for number, each in enumerate(steps))]
+    found = _told_now(story, tmp_path / "installation")
+    assert _signals(found)["theft", "descendant-misused"] == ("strong", "for")
+    assert ("theft", "wrong-audience") not in _signals(found)
+    (signal,) = [each for each in found["signals"] if each["name"] == "descendant-misused"]
+    (seq,) = signal["records"]
+    record = perhop("journal", "prove", str(seq), folder=tmp_path / "installation").json["record"]
+    assert given.jti in record
+    assert "payroll" in record
 
 
 def test_since_bounds_what_is_compared_with(told: Callable[[str], Path]) -> None:

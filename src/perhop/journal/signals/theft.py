@@ -12,6 +12,7 @@ APART = 60_000_000
 """Microseconds: back and forth between two networks within this time is more than one place at once."""
 
 _UNPROVED = frozenset({"sender.mismatch", "call.mismatch", "token.replayed"})
+_MISUSED = _UNPROVED | {"audience.mismatch", "presenter.mismatch"}
 
 
 def _theft(name: str, direction: Direction, weight: Weight, why: str, records: Sequence[Sighting] = ()) -> Signal:
@@ -67,6 +68,18 @@ def unproved(facts: Facts) -> Signal | None:
     reasons = listed(sorted({each.facets.reason or "" for each in tried}))
     why = f"refused {said(len(tried), 'time')} ({reasons}): it came without what it is bound to, or a second time"
     return _theft("unproved", Direction.FOR, Weight.STRONG, why, tried)
+
+
+def descendant_misused(facts: Facts) -> Signal | None:
+    """A token that came from it was tried as only somebody tries it who got it on its way: a server that is not to be
+    trusted, or who reads its traffic. The token itself may well be with its owner."""
+    tried = [each for each in facts.below if each.facets.reason in _MISUSED]
+    if not tried:
+        return None
+    reasons = listed(sorted({each.facets.reason or "" for each in tried}))
+    where = listed(sorted({each.facets.resource or "?" for each in tried}))
+    why = f"tokens that came from it were refused {said(len(tried), 'time')} at {where} ({reasons}): see who got them"
+    return _theft("descendant-misused", Direction.FOR, Weight.STRONG, why, tried)
 
 
 def foreign_session(facts: Facts) -> Signal | None:
@@ -170,6 +183,7 @@ THEFT = (
     after_revocation,
     after_expiry,
     unproved,
+    descendant_misused,
     foreign_session,
     strange_network,
     strange_user_agent,
