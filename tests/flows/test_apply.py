@@ -20,6 +20,7 @@ from perhop.demo.scene import Scene, Seen, call
 from perhop.journal.query import Filter
 from tests.support.commands import clean_environment, make_installation, perhop, ports_of
 from tests.support.installations import PERHOP
+from tests.support.listening import listening
 from tests.support.processes import answers
 
 LIST_EVENTS = call("list_events", {"day": "monday"})
@@ -158,29 +159,11 @@ async def test_a_changed_upstream_is_tested_before_it_gets_a_call(scene: Scene) 
 
 async def test_a_standing_stream_ends_with_the_configuration_that_it_began_with(scene: Scene) -> None:
     """It says so in its last event, and may be opened anew."""
-    listen = call("", {})
-    meta = listen["params"]["_meta"]
-    message = {
-        "jsonrpc": "2.0",
-        "id": 7,
-        "method": "subscriptions/listen",
-        "params": {"_meta": meta, "notifications": {"toolsListChanged": True}},
-    }
     token = (await scene.token("trip-planner", "calendar")).reveal()
-    sent = {
-        "authorization": f"Bearer {token}",
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": "2026-07-28",
-        "mcp-method": "subscriptions/listen",
-    }
     (scene.folder / "policies" / "more.cedar").write_text(NO_LISTING, encoding="utf-8")
-    async with scene.http.stream("POST", scene.addresses.resource("calendar"), json=message, headers=sent) as stream:
-        lines = stream.aiter_lines()
-        first = await asyncio.wait_for(anext(lines), 10)
+    async with listening(scene, token, rpc_id=7) as stream:
         await apply(scene)
-        async with asyncio.timeout(10):
-            rest = [first] + [line async for line in lines]
-    last = json.loads([line for line in rest if line.startswith("data:")][-1].removeprefix("data:"))
+        last = await stream.last_event()
     assert (last["id"], last["error"]["code"]) == (7, -31401)
 
 

@@ -152,6 +152,16 @@ def test_revoke_by_what_tokens_share(named: tuple[str, str], folder: Path) -> No
     assert (result["live"], result["known"]) == (1, True)
 
 
+def test_a_dry_run_of_revoke_revokes_nothing(folder: Path) -> None:
+    """It counts, says that nothing was done, and leaves no record."""
+    _issue(folder)
+    before = _events(folder)
+    ran = perhop("revoke", "--resource", "calendar", "--dry-run", folder=folder)
+    assert ran.out == "nothing was revoked: resource calendar; 1 live token would end\n"
+    assert _events(folder) == before
+    assert perhop("revoke", "--resource", "calendar", folder=folder).out.endswith("; 1 live token ended\n")
+
+
 def test_a_forged_token_is_not_revoked(folder: Path) -> None:
     """A whole token that does not verify is refused: the id in it may be anybody's."""
     token = _issue(folder)

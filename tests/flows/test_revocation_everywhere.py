@@ -11,7 +11,9 @@ from perhop.demo.attacks import ACCESS_TOKEN, EXCHANGE
 from perhop.demo.run import staged
 from perhop.demo.scene import Scene, Seen, call
 from perhop.demo.servers import call_tool
+from perhop.journal.query import Filter
 from perhop.tokens.parse import parse_compact
+from tests.support.listening import listening
 
 PATIENCE_SECONDS = 15.0
 LIST_EVENTS = call("list_events", {"day": "monday"})
@@ -50,3 +52,26 @@ async def test_revoking_an_agents_token_ends_what_came_from_it_everywhere(tmp_pa
             ("resource", scene.addresses.resource("rooms")),
         ]
         assert await scene.at_sts("calendar-server", form) == Seen("400 invalid_request", "token.revoked")
+
+
+async def test_a_dry_run_counts_what_would_end_and_ends_nothing(tmp_path: Path) -> None:
+    """The token, what came from it and its open stream are counted; then the deed counts the same, and ends them."""
+    async with staged(tmp_path / "demo") as scene:
+        token = (await scene.token("trip-planner", "calendar")).reveal()
+        plan = call("plan_meeting", {"title": "review", "day": "monday", "people": 3})
+        assert (await scene.at_gateway("calendar", token, plan)).observed == "200"
+        asked = {"kind": "agent", "value": "trip-planner", "why": "test"}
+        async with listening(scene, token, rpc_id=9) as stream:
+            would = dict(await carry_out(scene.settings, "revoke", {**asked, "dry_run": True}))
+            assert (would["revoked"], would["calls"], would["streams"]) == (False, 1, 1)
+            assert parse_compact(token).payload["jti"] in would["jtis"]
+            assert would["live"] > 1  # the caller's, and those of the hops
+            assert await scene.at_gateway("calendar", token, LIST_EVENTS) == Seen("200", None)
+            assert not list(scene.reader.find(Filter(event="revocation")))
+            did = dict(await carry_out(scene.settings, "revoke", asked))
+            last = await stream.last_event()
+        assert did["revoked"]
+        assert set(did["jtis"]) >= set(would["jtis"])
+        assert (did["calls"], did["streams"]) == (1, 1)
+        assert (last["id"], last["error"]["code"]) == (9, -31401)
+        assert await scene.at_gateway("calendar", token, LIST_EVENTS) == Seen("401", "token.revoked")

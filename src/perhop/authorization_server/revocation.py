@@ -131,6 +131,14 @@ class Revoker:
         )
         return revoked
 
+    async def preview(self, kind: RevokedObject, value: str) -> Revoked:
+        """What `revoke` would end now, without doing it. Not counted: what is issued between this and the deed.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        ended = await self._ended(self._names(kind, value), now=self._now())
+        return Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)))
+
     def _names(self, kind: RevokedObject, value: str) -> list[tuple[RevocationKind, str]]:
         match kind:
             case RevokedObject.TOKEN:

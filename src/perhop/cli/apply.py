@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from perhop.cli.carry_out import carry_out
-from perhop.cli.options import AsJson, ConfigFile
+from perhop.cli.options import AsJson, ConfigFile, DryRun
 from perhop.cli.output import counted, emit_json, emit_table, emit_text, say
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")]
 
 
 def apply(dry_run: DryRun = False, as_json: AsJson = False, config: ConfigFile = None) -> None:

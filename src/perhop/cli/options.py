@@ -17,6 +17,7 @@ ConfigFile = Annotated[
     typer.Option("--config", metavar="FILE", help="Configuration file (default: perhop.yaml, else $PERHOP_CONFIG)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 _FLAGS = frozenset({"--json", "--yes"})

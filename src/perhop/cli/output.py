@@ -70,12 +70,17 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
+def asks(*, yes: bool) -> bool:
+    """True if there is somebody to ask, who has not answered already."""
+    return not yes and sys.stdin.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something that cannot be undone. Without a terminal there is nobody to ask, and it is done.
 
     Raises: typer.Exit
     """
-    if yes or not sys.stdin.isatty():
+    if not asks(yes=yes):
         return
     if not typer.confirm(question, err=True):
         say("nothing was done")

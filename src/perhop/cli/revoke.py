@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from perhop.cli.carry_out import carry_out
-from perhop.cli.options import AsJson, ConfigFile, Yes
-from perhop.cli.output import confirm, counted, emit_json, emit_text, say
+from perhop.cli.options import AsJson, ConfigFile, DryRun, Yes
+from perhop.cli.output import asks, confirm, counted, emit_json, emit_text, say
 from perhop.cli.standing import Why
 
 
@@ -30,11 +31,15 @@ def revoke(
         str | None, typer.Option("--tenant", metavar="NAME", help="Every token for a resource of this tenant.")
     ] = None,
     why: Why = "",
+    dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Revoke tokens and their descendants. Takes 2 s at most, at every guard whose feed is up too."""
+    """Revoke tokens and their descendants. Takes 2 s at most, at every guard whose feed is up too.
+
+    With --dry-run nothing is revoked, and what would end is counted.
+    """
     named = {"token": token, "agent": agent, "subject": subject, "resource": resource, "tenant": tenant}
     chosen = [(kind, value) for kind, value in named.items() if value is not None]
     if len(chosen) != 1:
@@ -42,9 +47,11 @@ def revoke(
     ((kind, value),) = chosen
     if kind == "token":
         value = (sys.stdin.read() if value == "-" else value).strip()
-    else:
-        confirm(f"Revoke every live token of {kind} `{value}`?", yes=yes)
-    result = carry_out(config, "revoke", {"kind": kind, "value": value, "why": why})
+    asked = {"kind": kind, "value": value, "why": why}
+    if kind != "token" and not dry_run and asks(yes=yes):
+        would = carry_out(config, "revoke", {**asked, "dry_run": True})
+        confirm(f"Revoke {kind} `{value}`: {_ends(would, 'will end')}. Go on?", yes=yes)
+    result = carry_out(config, "revoke", {**asked, "dry_run": dry_run})
     if as_json:
         emit_json(result)
     else:
@@ -52,6 +59,21 @@ def revoke(
 
 
 def _tell(result: dict[str, Any]) -> None:
-    emit_text(f"revoked: {result['kind']} {result['value']}; {counted(result['live'], 'live token')} ended")
+    named = f"{result['kind']} {result['value']}"
+    if result["revoked"]:
+        emit_text(f"revoked: {named}; {_ends(result, 'ended')}")
+    else:
+        emit_text(f"nothing was revoked: {named}; {_ends(result, 'would end')}")
     if not result["known"]:
-        say(f"Nothing known here bears the name `{result['value']}`. It is revoked all the same.")
+        same = " It is revoked all the same." if result["revoked"] else ""
+        say(f"Nothing known here bears the name `{result['value']}`.{same}")
+
+
+def _ends(result: Mapping[str, Any], verb: str) -> str:
+    """`2 live tokens ended, with 3 open calls, 1 of them a stream without an end`."""
+    ends = f"{counted(result['live'], 'live token')} {verb}"
+    if result["calls"]:
+        ends += f", with {counted(result['calls'], 'open call')}"
+    if result["streams"]:
+        ends += f", {result['streams']} of them a stream without an end"
+    return ends

@@ -33,14 +33,30 @@ Operation = Callable[..., Awaitable[Mapping[str, Any]]]
 MIN_PASSWORD = 12
 
 
-async def revoke(plane: Plane, *, kind: str, value: str, why: str) -> Mapping[str, Any]:
-    """Revoke by token, agent, subject, resource or tenant; descendants along. What is not known is revoked as well."""
+async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
+    """Revoke by token, agent, subject, resource or tenant; descendants along. What is not known is revoked as well.
+
+    With `dry_run` nothing happens and nothing is recorded. `calls` are those on their way that are cut, `streams` those
+    of them that have no end of their own; zero where no server answers this.
+    """
     named = RevokedObject(kind)
     if named is RevokedObject.TOKEN and value.count(".") == 2:
         value = _jti_of(plane, value)
     known = await _is_known(plane, named, value)
-    revoked = await plane.issuer.revoker.revoke(named, value, why=why, by=_by())
-    return {"kind": kind, "value": value, "known": known, "live": revoked.live, "jtis": list(revoked.jtis)}
+    open_calls = plane.metrics.open_calls()
+    revoker = plane.issuer.revoker
+    revoked = await (revoker.preview(named, value) if dry_run else revoker.revoke(named, value, why=why, by=_by()))
+    cut = [each for each in open_calls if each.jti in revoked.jtis]
+    return {
+        "kind": kind,
+        "value": value,
+        "revoked": not dry_run,
+        "known": known,
+        "live": revoked.live,
+        "calls": len(cut),
+        "streams": sum(each.is_standing for each in cut),
+        "jtis": list(revoked.jtis),
+    }
 
 
 def _jti_of(plane: Plane, raw: str) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
@@ -57,6 +58,15 @@ def noting_arrival(app: AsgiApp) -> AsgiApp:
     return noting
 
 
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A permitted call that has not ended. `is_standing`: its answer is a stream without an end of its own."""
+
+    resource: str
+    jti: str | None
+    is_standing: bool
+
+
 class Metrics:
     """The witness of one journal; `registry` holds what it has counted, and the process's own metrics."""
 
@@ -79,7 +89,7 @@ class Metrics:
         self._failures = self._counter(table.JOURNAL_FAILURES)
         self._append_duration = self._histogram(table.JOURNAL_APPEND)
         self._hop_tokens: OrderedDict[str, None] = OrderedDict()
-        self._in_flight: dict[str, tuple[str, bool]] = {}
+        self._in_flight: dict[str, OpenCall] = {}
 
     # --- what the journal tells --------------------------------------------------------------------------------------
 
@@ -127,7 +137,8 @@ class Metrics:
         if record.outbound is not None and self._is_new(record.outbound.jti):
             self._tokens.labels("hop", resource, "issued").inc()
         if record.call is not None:
-            self._in_flight[record.call.id] = (resource, record.call.method in _STANDING)
+            jti = record.inbound.jti if record.inbound is not None else None
+            self._in_flight[record.call.id] = OpenCall(resource, jti, record.call.method in _STANDING)
 
     def _take_end(self, record: Record) -> None:
         result, resource, method = record.result or ResultFacts(), _resource(record), _method(record)
@@ -173,11 +184,15 @@ class Metrics:
 
     def calls_in_flight(self) -> Tally[str]:
         """Permitted calls that have not ended, by resource."""
-        return Tally(resource for resource, _ in self._in_flight.values())
+        return Tally(call.resource for call in self._in_flight.values())
 
     def open_streams(self) -> Tally[str]:
         """Those of them whose answer is a stream without an end of its own."""
-        return Tally(resource for resource, is_standing in self._in_flight.values() if is_standing)
+        return Tally(call.resource for call in self._in_flight.values() if call.is_standing)
+
+    def open_calls(self) -> Sequence[OpenCall]:
+        """Permitted calls that have not ended, each with the token that it came with."""
+        return tuple(self._in_flight.values())
 
     def _counter(self, row: table.Metric) -> Counter:
         return Counter(row.name, row.says, row.labels, registry=self.registry)
