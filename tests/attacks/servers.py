@@ -133,8 +133,9 @@ def rooms_server() -> MCPServer:
 
 @contextlib.contextmanager
 def answering(upstream: RecordingUpstream, answer: Scripted) -> Iterator[None]:
-    """The scripted upstream says this while the block runs."""
-    before, upstream.script = upstream.script, lambda _: answer
+    """The scripted upstream says this while the block runs; the open one at the same address stays as it is."""
+    before = upstream.script
+    upstream.script = lambda received: before(received) if received.path == "/open" else answer
     try:
         yield
     finally:

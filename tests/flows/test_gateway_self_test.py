@@ -101,6 +101,20 @@ async def test_a_server_that_refuses_everything_has_shown_nothing(world: World) 
     assert not world.gate.readiness.passes
 
 
+async def test_a_server_that_begins_to_refuse_everything_has_shown_nothing(world: World) -> None:
+    """It took the right token and then refused the canary, but it would have refused the right one as well by then."""
+
+    def script(received: Received) -> Scripted:
+        if not is_addressed_to(world, received):
+            world.upstream.script = lambda _: raw_answer(b"", status=401)
+            return raw_answer(b"", status=401)
+        return json_answer(TOOLS)
+
+    world.upstream.script = script
+    assert await self_test(world).run() is Verdict.INCONCLUSIVE
+    assert not world.gate.readiness.passes
+
+
 async def test_the_official_sdk_without_a_guard_is_open(tmp_path: Path) -> None:
     """A bare server on the official SDK takes any token."""
     async with sdk_upstream() as url, gateway(tmp_path, upstream_url=url, verdict=Verdict.UNTESTED) as world:

@@ -101,8 +101,11 @@ class SelfTest:
         if not self._is_testable:
             return Verdict.INCONCLUSIVE
         async with asyncio.timeout(PATIENCE_SECONDS):
-            canary = presenting(self._resource, self._tokens, self._tokens.canary())
-            return judge(listed, await list_tools(self._upstream, canary))
+            canary = await list_tools(self._upstream, presenting(self._resource, self._tokens, self._tokens.canary()))
+            if canary.outcome is Outcome.REFUSED:
+                # A server that refuses everybody by then has shown nothing of audiences.
+                listed = await list_tools(self._upstream, own)
+            return judge(listed, canary)
 
     async def _survey(self, listed: Listing, own: Presenting) -> None:
         """Find out which revisions it speaks; what comes of it changes nothing of the verdict."""
@@ -116,7 +119,7 @@ class SelfTest:
 
 
 def judge(right: Listing, canary: Listing) -> Verdict:
-    """`enforces` only if the right token was taken and the other one refused with 401."""
+    """`enforces` only if the other token was refused with 401 and the right one is taken all the same."""
     match right.outcome, canary.outcome:
         case _, Outcome.ACCEPTED:
             return Verdict.OPEN
