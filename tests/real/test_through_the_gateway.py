@@ -150,9 +150,9 @@ async def test_the_inspector_is_told_that_a_forbidden_tool_is_not_there(legacy: 
 
 
 async def test_a_client_of_the_new_era_learns_that_the_server_is_of_the_old_one(legacy: Installation) -> None:
-    """A modern-only client gets the server's own answer to `server/discover`, no code of ours that would mislead it."""
+    """A modern-only client is told which revisions are spoken there: none of its own."""
     inspected = await inspect(legacy.url, "tools/call", "--tool-name", "echo", token=legacy.token(), era="modern")
-    assert "2026-07-28" in inspected.failure()["message"]
+    assert "spoken here: 2025-11-25" in inspected.failure()["message"]
 
 
 async def test_a_local_server_is_used_as_one_over_http(local: Installation) -> None:
