@@ -36,28 +36,26 @@ def wrong_audience(facts: Facts) -> Signal | None:
 
 def after_revocation(facts: Facts) -> Signal | None:
     """It was tried after it was revoked, which its owner may do as well, not knowing."""
-    tried = facts.refused("token.revoked")
-    if not tried:
-        return None
-    strange = [each for each in tried if facts.is_strange(each)]
-    if strange:
-        why = f"used {said(len(strange), 'time')} after its revocation, from a network that the agent never used"
-        return _theft("after-revocation", Direction.FOR, Weight.STRONG, why, strange)
-    why = f"used {said(len(tried), 'time')} after its revocation; an agent that was not told does the same"
-    return _theft("after-revocation", Direction.FOR, Weight.WEAK, why, tried)
+    innocent = "an agent that was not told does the same"
+    return _after_its_end(facts, "after-revocation", "token.revoked", after="after its revocation", innocent=innocent)
 
 
 def after_expiry(facts: Facts) -> Signal | None:
     """It was tried when it had expired: a client that works as it should gets a new one."""
-    tried = facts.refused("token.expired")
+    innocent = "a slow clock or a queue does the same"
+    return _after_its_end(facts, "after-expiry", "token.expired", after="after it expired", innocent=innocent)
+
+
+def _after_its_end(facts: Facts, name: str, reason: str, *, after: str, innocent: str) -> Signal | None:
+    """Strong from a network that the agent never used; from its own there is the innocent reading."""
+    tried = facts.refused(reason)
     if not tried:
         return None
     strange = [each for each in tried if facts.is_strange(each)]
     if strange:
-        why = f"used {said(len(strange), 'time')} after it expired, from a network that the agent never used"
-        return _theft("after-expiry", Direction.FOR, Weight.STRONG, why, strange)
-    why = f"used {said(len(tried), 'time')} after it expired; a slow clock or a queue does the same"
-    return _theft("after-expiry", Direction.FOR, Weight.WEAK, why, tried)
+        why = f"used {said(len(strange), 'time')} {after}, from a network that the agent never used"
+        return _theft(name, Direction.FOR, Weight.STRONG, why, strange)
+    return _theft(name, Direction.FOR, Weight.WEAK, f"used {said(len(tried), 'time')} {after}; {innocent}", tried)
 
 
 def unproved(facts: Facts) -> Signal | None:
