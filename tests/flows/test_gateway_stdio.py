@@ -203,7 +203,7 @@ async def test_a_server_that_hangs_is_ended(world: World) -> None:
     answer = await ask(world, calling("echo"))
     assert (answer.status_code, answer.json()["error"]["data"]["reason"]) == (503, "upstream.unavailable")
     await asyncio.to_thread(await_end_of, [hanging])
-    await until_up(world)
+    await until_up(world, without=[hanging])
     assert int(await say(world, "pid")) != hanging
 
 

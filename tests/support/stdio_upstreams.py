@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -51,10 +51,10 @@ async def gateway_before(folder: Path, upstream: Upstream) -> AsyncIterator[Worl
         yield world
 
 
-async def until_up(world: World) -> None:
-    """Return once the server is up and it is known what it speaks."""
+async def until_up(world: World, *, without: Sequence[int] = ()) -> None:
+    """Return once the server is up and it is known what it speaks; and once it is noticed that these have ended."""
     async with asyncio.timeout(PATIENCE):
-        while not world.way.eras:
+        while not world.way.eras or set(without) & set(pids(world)):
             await asyncio.sleep(0.02)
 
 
