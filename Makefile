@@ -19,7 +19,7 @@ demo: .venv/.ready-demo
 	@$(VENV)/perhop demo
 
 test: .venv/.ready-dev
-	@$(VENV)/python -m pytest --ignore=tests/real -n 3 --dist loadfile
+	@$(VENV)/python -m pytest --ignore=tests/real -n 2 --dist loadfile --no-loadscope-reorder
 
 test-real: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_real

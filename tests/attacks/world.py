@@ -184,7 +184,7 @@ class World:
         assert len(answers) <= 1, f"one request, {len(answers)} answers"
         answer = self.leaks.look_at(answers[0] if answers else Answer(0, (), b""))
         if is_written_late:
-            await self._until_longer_than(size)
+            await self._until_written_since(size)
         if entrance.door is Door.GUARD:
             reasons = self.log.refusals[lines:]
         else:
@@ -197,9 +197,9 @@ class World:
             answer=answer,
         )
 
-    async def _until_longer_than(self, size: int) -> None:
+    async def _until_written_since(self, size: int) -> None:
         async with asyncio.timeout(5):
-            while self.reader.size() == size:
+            while not self.records_since(size):
                 await asyncio.sleep(0.01)
 
     def records_since(self, size: int) -> list[Entry]:
