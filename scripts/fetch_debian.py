@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.fetch_real import ROOT, RealSoftwareMissing
+from scripts.fetch_real import ROOT, RealSoftwareMissing, told
 
 PLACE = ROOT / ".cache" / "debian"
 PACKAGE = "nginx"
@@ -91,15 +91,5 @@ def _is_installed(package: str) -> bool:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.endswith(" installed")
 
 
-def main() -> int:
-    """Fetch; say on stderr what went wrong."""
-    try:
-        fetch()
-    except RealSoftwareMissing as missing:
-        print(f"fetch: {missing}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(fetch))

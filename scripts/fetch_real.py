@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,8 +86,8 @@ def _pins_digest() -> str:
     return digest.hexdigest()
 
 
-def main() -> int:
-    """Fetch; say on stderr what went wrong."""
+def told(fetch: Callable[[], object]) -> int:
+    """Fetch, and say on stderr what went wrong; returns the exit code."""
     try:
         fetch()
     except RealSoftwareMissing as missing:
@@ -96,4 +97,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(fetch))
