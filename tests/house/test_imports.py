@@ -13,8 +13,11 @@ HOMES = {
     "aiosqlite": ("storage",),
     "alembic": ("storage",),
     # The demo's attacker changes the journal's file behind our back, so not through our storage.
-    # A guard's store of used call tokens must not make an MCP author install a database library.
-    "sqlite3": ("storage", "demo/attacks.py", "resource_server/sqlite_replay.py"),
+    # What a guard keeps on disk must not make an MCP author install a database library.
+    "sqlite3": (
+        *("storage", "demo/attacks.py"),
+        *("resource_server/sqlite_replay.py", "resource_server/reports_file.py"),
+    ),
     "pydantic": ("settings",),
     "pydantic_core": ("settings",),
     "pydantic_settings": ("settings",),

@@ -27,6 +27,7 @@ from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.store import Account
@@ -320,7 +321,7 @@ async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIter
         async with made.writing(clock) as journal:
             queries = made.queries()
             stores = open_stores(database, queries)
-            issuer = await _assemble(issuer_url, keys, clock, stores, journal)
+            issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries)
             app = build_app(issuer_url, lambda: server.issuer)
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=issuer_url) as http:
                 server = RunningServer(
@@ -332,7 +333,9 @@ async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIter
         await database.close()
 
 
-async def _assemble(url: str, keys: Keys, clock: Clock, stores: Stores, journal: Journal) -> Issuer:
+async def _assemble(
+    url: str, keys: Keys, clock: Clock, stores: Stores, journal: Journal, queries: JournalQueries
+) -> Issuer:
     registry = a_registry(keys)
     revocations = Revocations()
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
@@ -353,6 +356,7 @@ async def _assemble(url: str, keys: Keys, clock: Clock, stores: Stores, journal:
             registry=lambda: registry,
             clock=clock,
         ),
+        reports=Reports(journal=journal, calls=queries),
         standing=Standing(stores.standings),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),

@@ -14,14 +14,17 @@ from starlette.routing import Route
 from perhop.authorization_server.endpoints.authorize import authorize
 from perhop.authorization_server.endpoints.jwks import jwks
 from perhop.authorization_server.endpoints.metadata import metadata
+from perhop.authorization_server.endpoints.records import records, records_metadata
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
 from perhop.authorization_server.endpoints.token import token
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
+from perhop.authorization_server.records_resource import RECORDS_PATH, records_uri
 from perhop.authorization_server.trail import Trail
 from perhop.errors import Refused, Unavailable
+from perhop.rules.challenge import metadata_path
 
 Endpoint = Callable[[Request, Issuer], Awaitable[Response]]
 
@@ -31,6 +34,7 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/revoke", revoke, ("POST",)),
     ("/revocations", revocations, ("GET",)),
     ("/jwks", jwks, ("GET",)),
+    (RECORDS_PATH, records, ("POST",)),
 )
 """Below the issuer's own path."""
 
@@ -52,6 +56,7 @@ def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list
     metadata_paths = dict.fromkeys((*(name + path for name in WELL_KNOWN), path + WELL_KNOWN[1]))
     return [
         *(Route(each, _at_the_edge(metadata, current), methods=["GET"]) for each in metadata_paths),
+        Route(metadata_path(records_uri(issuer_url)), _at_the_edge(records_metadata, current), methods=["GET"]),
         *(
             Route(path + each, _at_the_edge(endpoint, current), methods=list(methods))
             for each, endpoint, methods in ENDPOINTS

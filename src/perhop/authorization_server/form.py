@@ -115,17 +115,21 @@ async def read_form_body(request: Request) -> bytes:
         raise TokenRequestMalformed("the content type has parameters other than `charset=utf-8`")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise TokenRequestMalformed("the body has a content encoding")
-    return await _read_body(request)
+    return await read_body(request, max_bytes=MAX_BODY_BYTES)
 
 
-async def _read_body(request: Request) -> bytes:
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """The body of a request, whatever it is.
+
+    Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
+    """
     body = bytearray()
     try:
         async with asyncio.timeout(MAX_BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+                if len(body) > max_bytes:
+                    raise BodyTooLarge(f"more than {max_bytes} bytes")
     except TimeoutError:
         raise BodyTooSlow(f"longer than {MAX_BODY_SECONDS} s") from None
     except ClientDisconnect:

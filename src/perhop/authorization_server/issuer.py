@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.store import (
@@ -75,6 +76,7 @@ class Issuer:
     journal: Journal
     revocations: Revocations
     revoker: Revoker
+    reports: Reports
     standing: Standing
     passwords: Passwords
     form_seal: FormSeal

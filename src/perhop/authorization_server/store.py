@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perhop.journal.query import Entry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRecord:
@@ -226,4 +228,15 @@ class KeyStates(Protocol):
 
     async def set(self, states: Mapping[str, str], *, now: int) -> None:
         """Set several states in one transaction."""
+        ...
+
+
+class CallRecords(Protocol):
+    """The journal, by the calls that its records are of."""
+
+    def of_calls(self, call_ids: Sequence[str]) -> Sequence[Entry]:
+        """Every record of these calls. Blocks, so it is called in a thread.
+
+        Raises: JournalUnavailable, JournalDamaged
+        """
         ...

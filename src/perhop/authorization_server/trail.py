@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
@@ -26,12 +26,16 @@ def reason_of(fact: Refused | Unavailable) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
-    """What is known so far of one request. `is_anonymous` until somebody has proved who asks."""
+    """What is known so far of one request. `is_anonymous` until somebody has proved who asks.
+
+    `place` names the resource that was asked, where that is no resource of the configuration.
+    """
 
     request: RequestFacts
     is_anonymous: bool = True
     client: Client | None = None
     resource: Resource | None = None
+    place: str | None = None
     presented: str | None = None
     verified: VerifiedToken | None = None
     grant: GrantType | None = None
@@ -66,6 +70,11 @@ class Trail:
             presented=None if raw is None else hashlib.sha256(raw.encode()).hexdigest(),
         )
 
+    def presenting(self, authorization: Sequence[str], *, place: str) -> Trail:
+        """A bearer token comes to this place: until it is verified, only its fingerprint may be kept."""
+        sent = " ".join(authorization).removeprefix("Bearer ").encode("utf-8", "replace")
+        return replace(self, place=place, presented=hashlib.sha256(sent).hexdigest() if authorization else None)
+
     def using(self, grant: GrantType) -> Trail:
         """The client may use this grant."""
         return replace(self, grant=grant)
@@ -85,7 +94,7 @@ class Trail:
             request=self.request,
             owner=self.resource.owner if self.resource else None,
             tenant=self.resource.tenant if self.resource else None,
-            resource=self.resource.name if self.resource else None,
+            resource=self.resource.name if self.resource else self.place,
             client=self.client.id if self.client else None,
             detail=fact.detail or None,
             about=self.about,
@@ -99,7 +108,7 @@ class Trail:
     def _inbound(self, fact: Refused | Unavailable) -> Inbound | None:
         if self.verified is not None:
             return Inbound.of(self.verified)
-        expired = fact.fact if isinstance(fact, SubjectTokenRefused) else None
+        expired = fact.fact if isinstance(fact, SubjectTokenRefused) else fact
         if isinstance(expired, TokenExpired) and expired.jti is not None:
             return Inbound(jti=expired.jti)  # its signature held
         return Inbound(unverified=self.presented) if self.presented is not None else None

@@ -80,6 +80,22 @@ def print_radius(found: BlastRadius) -> None:
             for each in found.did
         ],
     )
+    if found.reported:
+        _part(
+            "servers report",
+            ("resource", "call", "count", "first", "last", "from"),
+            [
+                (
+                    each.resource,
+                    " ".join(filter(None, (each.method, each.name))),
+                    each.count,
+                    _short(each.first),
+                    _short(each.last),
+                    _places(each.networks, each.network_count),
+                )
+                for each in found.reported
+            ],
+        )
     if found.got:
         _part(
             "tokens issued",

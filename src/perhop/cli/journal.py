@@ -15,6 +15,7 @@ import typer
 
 from perhop.cli.carry_out import load_settings
 from perhop.cli.journal_export import FOLLOW_SECONDS, export
+from perhop.cli.journal_reconcile import reconcile
 from perhop.cli.options import AsJson, ConfigFile, command_group, parse_moment
 from perhop.cli.output import emit_json, emit_text, progress, say, terminal_width
 from perhop.control.failure import ExitCode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 app = command_group("The journal: one record per event.")
 app.command()(export)
+app.command()(reconcile)
 
 _CONTINUED = " " * 8
 

@@ -70,7 +70,8 @@ def _actors(act: Any) -> Iterator[str]:
 def _call_line(call: TracedCall) -> str:
     what = " ".join(filter(None, (call.method, call.name)))
     end = call.reason or call.error or (str(call.status) if call.status is not None else "")
-    return f"{what}: {call.outcome}" + (f" ({end})" if end else "")
+    where = " at the server" if call.reported_by is not None else ""
+    return f"{what}: {call.outcome}{where}" + (f" ({end})" if end else "")
 
 
 def _drawn(branches: Sequence[_Branch], prefix: str = "") -> Iterator[str]:

@@ -169,10 +169,10 @@ clients:
     serves: [calendar]
   rooms-server:
     owner: facilities
-    purpose: answers for the room list
+    purpose: answers for the room list and the booking desk
     expires: $expires
     authentication: {method: private_key_jwt, jwks_file: rooms-server.jwks.json}
-    serves: [rooms]
+    serves: [rooms, booking]
 
 hops:
   - {from: calendar, to: rooms, scopes: {"calendar:write": ["rooms:read"]}}

@@ -25,13 +25,16 @@ from perhop.demo.servers import BookingServer, CalendarServer, RoomsServer, call
 from perhop.errors import OperatorError
 from perhop.founding import found
 from perhop.gateway.readiness import Verdict
+from perhop.journal.both_ends import reconcile
 from perhop.journal.investigate import HopTree, trace
 from perhop.journal.keys import VKEY_FILE, load_vkey
 from perhop.journal.query import Filter
 from perhop.journal.verify import Verification, verify_journal
+from perhop.resource_server import ServerRecords
 from perhop.serving.listeners import listening
 from perhop.serving.serve import Serving, serving
 from perhop.settings import load
+from perhop.storage.journal_both_ends import JournalBothEnds
 from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
 
 READY_SECONDS = 30.0
@@ -77,11 +80,20 @@ async def staged(folder: Path) -> AsyncIterator[Scene]:
     keys = write_configuration(folder, addresses, today=datetime.now(UTC).date())
     await found(folder, environ=os.environ, clock=time.time)
     settings = load(folder / "perhop.yaml", os.environ)
-    tokens = TokenSource(issuer=addresses.issuer, client_id="calendar-server", private_key=keys["calendar-server"])
-    calendar, rooms, booking = CalendarServer(addresses, tokens), RoomsServer(addresses), BookingServer(addresses)
     async with contextlib.AsyncExitStack() as stack:
         guard_log = stack.enter_context(_guard_log())
-        stack.push_async_callback(tokens.aclose)
+        tokens = {
+            client: await stack.enter_async_context(
+                TokenSource(issuer=addresses.issuer, client_id=client, private_key=keys[client])
+            )
+            for client in ("calendar-server", "rooms-server")
+        }
+        # One file for each server that would run by itself.
+        calendar_records = ServerRecords(tokens["calendar-server"], folder / "calendar-records.db")
+        rooms_records = ServerRecords(tokens["rooms-server"], folder / "rooms-records.db")
+        booking_records = ServerRecords(tokens["rooms-server"], folder / "booking-records.db")
+        calendar = CalendarServer(addresses, tokens["calendar-server"], calendar_records)
+        rooms, booking = RoomsServer(addresses, rooms_records), BookingServer(addresses, booking_records)
         servers = {addresses.calendar: calendar.app, addresses.rooms: rooms.app, addresses.booking: booking.app}
         await stack.enter_async_context(listening(servers, lifespan="on"))
         running = await stack.enter_async_context(serving(settings, clock=time.time, control=control_socket))
@@ -94,6 +106,7 @@ async def staged(folder: Path) -> AsyncIterator[Scene]:
             keys=keys,
             calendar=calendar,
             booking=booking,
+            records=(calendar_records, rooms_records, booking_records),
             reader=reader,
             http=http,
             guard_log=guard_log,
@@ -154,6 +167,7 @@ async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome
         "plan_meeting",
         {"title": "review", "day": "monday", "people": 3},
     )
+    await _until_reported(scene)
     issued = scene.reader.find(Filter(first=mark + 1, event="token.issued", client="trip-planner"))
     txn = next(entry.text("txn") or "" for entry in issued)
     found = trace(scene.reader, txn)
@@ -182,4 +196,35 @@ async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome
         steps.append(
             Outcome(id=name, title=title, at=at, expected=audience, observed=seen, reason=None, ok=seen == audience)
         )
-    return tuple(steps), found
+    return (*steps, _both_ends(scene)), found
+
+
+async def _until_reported(scene: Scene) -> None:
+    """Wait until the journal has what the servers saw.
+
+    Raises: OperatorError
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    while any([await asyncio.to_thread(records.waiting) for records in scene.records]):
+        if time.monotonic() > deadline:
+            raise OperatorError("the servers' reports did not reach the journal")
+        await asyncio.sleep(0.05)
+
+
+def _both_ends(scene: Scene) -> Outcome:
+    """What the gateway sent is what the servers got."""
+    with JournalBothEnds(scene.settings.journal_path) as reader:
+        found = reconcile(reader, scene.settings.registry, since=0, until=int(time.time() * 1_000_000))
+    apart = len(found.only_server) + len(found.only_gateway) + len(found.seen_again)
+    reporting = ", ".join(side.resource for side in found.resources)
+    expected = "all calls at both ends; reports of booking, calendar, rooms"
+    observed = f"{apart or 'all'} calls at {'one end' if apart else 'both ends'}; reports of {reporting}"
+    return Outcome(
+        id="both-ends",
+        title="what the gateway sent is what the servers report",
+        at="journal",
+        expected=expected,
+        observed=observed,
+        reason=None,
+        ok=found.ok and observed == expected,
+    )

@@ -19,6 +19,7 @@ from perhop.core.secret import Secret
 from perhop.demo.configuration import Addresses
 from perhop.demo.servers import BookingServer, CalendarServer
 from perhop.journal.query import Filter
+from perhop.resource_server import ServerRecords
 from perhop.settings import Settings
 from perhop.storage.journal_reader import JournalQueries
 from perhop.tokens.keys import SigningKey
@@ -56,6 +57,7 @@ class Scene:
     keys: Mapping[str, SigningKey]
     calendar: CalendarServer
     booking: BookingServer
+    records: tuple[ServerRecords, ...]
     reader: JournalQueries
     http: httpx2.AsyncClient
     guard_log: GuardLog

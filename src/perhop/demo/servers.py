@@ -1,4 +1,7 @@
-"""The demo's MCP servers: a calendar on the official SDK, rooms and their booking on FastMCP, each behind its guard."""
+"""The demo's MCP servers: a calendar on the official SDK, rooms and their booking on FastMCP, each behind its guard.
+
+What the guards see goes to the journal too: `records`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from mcp.types import ToolAnnotations
 from perhop.client import TokenSource
 from perhop.core.secret import Secret
 from perhop.demo.configuration import Addresses
-from perhop.resource_server import Guard
+from perhop.resource_server import Guard, ServerRecords
 from perhop.resource_server.asgi import AsgiApp, current_subject_token
 from perhop.resource_server.fastmcp import fastmcp_auth
 from perhop.resource_server.mcp_sdk import sdk_auth
@@ -25,11 +28,11 @@ READ_ONLY = ToolAnnotations(read_only_hint=True)
 class CalendarServer:
     """The calendar; to find a room it calls on. `received` is the token that a thief in it would have."""
 
-    def __init__(self, addresses: Addresses, tokens: TokenSource) -> None:
+    def __init__(self, addresses: Addresses, tokens: TokenSource, records: ServerRecords) -> None:
         self._rooms = addresses.resource("rooms")
         self._tokens = tokens
         self.received: Secret | None = None
-        self.guard = Guard(resource=addresses.calendar_server, issuers=[addresses.issuer])
+        self.guard = Guard(resource=addresses.calendar_server, issuers=[addresses.issuer], records=records)
         server = MCPServer("calendar", **sdk_auth(self.guard))
         server.tool(annotations=READ_ONLY)(self.list_events)
         server.tool()(self.plan_meeting)
@@ -50,8 +53,8 @@ class CalendarServer:
 class RoomsServer:
     """The room list."""
 
-    def __init__(self, addresses: Addresses) -> None:
-        self.guard = Guard(resource=addresses.rooms_server, issuers=[addresses.issuer])
+    def __init__(self, addresses: Addresses, records: ServerRecords) -> None:
+        self.guard = Guard(resource=addresses.rooms_server, issuers=[addresses.issuer], records=records)
         server: FastMCP[Any] = FastMCP("rooms", auth=fastmcp_auth(self.guard))
         server.tool(self.find_room, annotations=READ_ONLY)
         self.app: AsgiApp = server.http_app(path="/mcp")
@@ -64,9 +67,9 @@ class RoomsServer:
 class BookingServer:
     """The booking desk, which takes a token for each call. `received` is the one that a thief in it would have."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, records: ServerRecords) -> None:
         self.received: Secret | None = None
-        self.guard = Guard(resource=addresses.booking_server, issuers=[addresses.issuer])
+        self.guard = Guard(resource=addresses.booking_server, issuers=[addresses.issuer], records=records)
         server: FastMCP[Any] = FastMCP("booking", auth=fastmcp_auth(self.guard))
         server.tool(self.book_room)
         self.app: AsgiApp = server.http_app(path="/mcp")

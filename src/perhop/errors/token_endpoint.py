@@ -20,6 +20,10 @@ class TokenRequestMalformed(TokenRefused):
     """A parameter is missing, repeated or unusable."""
 
 
+class ReportsMalformed(TokenRefused):
+    """What a server sent as its reports cannot be read."""
+
+
 class ClientAuthenticationFailed(TokenRefused):
     status = 401
     error = "invalid_client"

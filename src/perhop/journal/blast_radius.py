@@ -60,6 +60,20 @@ class Did:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """Calls that a server says it admitted. What came through the gateway is among them, once more."""
+
+    resource: str | None
+    method: str | None
+    name: str | None
+    count: int
+    first: str
+    last: str
+    networks: tuple[str, ...]
+    network_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Got:
     """Tokens that were issued, for an audience."""
 
@@ -111,6 +125,7 @@ class BlastRadius:
     tokens: tuple[str, ...]
     could: tuple[Could, ...]
     did: tuple[Did, ...]
+    reported: tuple[Reported, ...]
     got: tuple[Got, ...]
     refused: tuple[WasRefused, ...]
     possible: tuple[MerelyPossible, ...]
@@ -199,6 +214,7 @@ def blast_radius(
     rests = rests_on(reader)
     did: dict[tuple[str | None, str | None, str | None], _Group] = {}
     ended: dict[tuple[str | None, str | None, str | None], Counter[str]] = {}
+    reported: dict[tuple[str | None, str | None, str | None], _Group] = {}
     got: dict[tuple[str | None, str | None], _Group] = {}
     refused: dict[tuple[str | None, str | None, str | None], _Group] = {}
     for tally in reader.tallies(selection):
@@ -209,10 +225,13 @@ def blast_radius(
             case Event.CALL_ENDED.value:
                 outcomes = ended.setdefault((kind.resource, kind.method, kind.name), Counter())
                 outcomes[_outcome(kind)] += tally.count
+            case Event.CALL_ADMITTED.value:
+                reported.setdefault((kind.resource, kind.method, kind.name), _Group()).take(tally)
             case Event.TOKEN_ISSUED.value:
                 got.setdefault((kind.resource, kind.out_aud), _Group()).take(tally)
             case event if event in _REFUSALS:
                 refused.setdefault((kind.resource, kind.in_aud, kind.reason), _Group()).take(tally)
+    seen = tuple(_reported(key, group) for key, group in _in_order(reported))
     done = tuple(_did(key, group, ended.get(key, Counter())) for key, group in _in_order(did))
     return BlastRadius(
         asked=asked,
@@ -220,19 +239,23 @@ def blast_radius(
         tokens=selection.values if selection.kind is Asked.TOKEN else (),
         could=tuple(could),
         did=done,
+        reported=seen,
         got=tuple(Got(resource=key[0], audience=key[1], **group.span()) for key, group in _in_order(got)),
         refused=tuple(
             WasRefused(resource=key[0], audience=key[1], reason=key[2], **group.span(), **group.places())
             for key, group in _in_order(refused)
         ),
-        possible=merely_possible(could, done),
+        possible=merely_possible(could, done, seen),
     )
 
 
-def merely_possible(could: Iterable[Could], did: Sequence[Did]) -> tuple[MerelyPossible, ...]:
+def merely_possible(
+    could: Iterable[Could], did: Sequence[Did], reported: Sequence[Reported] = ()
+) -> tuple[MerelyPossible, ...]:
     """What could be reached and was not, one entry a resource with anything left."""
-    called = {(each.resource, each.name) for each in did}
-    touched = {each.resource for each in did}
+    every: list[Did | Reported] = [*did, *reported]
+    called = {(each.resource, each.name) for each in every}
+    touched = {each.resource for each in every}
     left = (
         MerelyPossible(
             resource=each.resource,
@@ -254,6 +277,10 @@ def _did(key: tuple[str | None, str | None, str | None], group: _Group, outcomes
         **group.span(),
         **group.places(),
     )
+
+
+def _reported(key: tuple[str | None, str | None, str | None], group: _Group) -> Reported:
+    return Reported(resource=key[0], method=key[1], name=key[2], **group.span(), **group.places())
 
 
 def _outcome(kind: Facets) -> str:

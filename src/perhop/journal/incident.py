@@ -18,7 +18,7 @@ from perhop.journal.facets import format_microseconds, parse_microseconds
 from perhop.journal.query import Filter
 from perhop.journal.record import Event
 from perhop.journal.signals.overbroad import OVERBROAD
-from perhop.journal.signals.signal import Direction, Facts, Habit, Side, Signal, Weight
+from perhop.journal.signals.signal import Direction, Facts, Habit, Side, Signal, Weight, was_served
 from perhop.journal.signals.theft import THEFT
 from perhop.journal.tally import Asked, Selection, Sighting, Tally, TallyReader
 
@@ -170,6 +170,7 @@ def investigate(
         credential=_credential(suspect, registry),
         sightings=sightings,
         below=below,
+        past_gateway=tuple(reader.past_gateway(radius.tokens, limit=MAX_SIGHTINGS)),
         habit=habit,
         could=radius.could,
         subjects=_most(reader.hourly_subjects(agent, since=until, until=last + 1)),
@@ -243,7 +244,7 @@ def _habit(reader: TallyReader, agent: str | None, registry: Registry, *, since:
         selection = Selection(kind=Asked.AGENT, values=(agent,), since=since, until=until)
         tallies = list(reader.tallies(selection))
         hourly = reader.hourly_networks(agent, since=since, until=until)
-    permitted = [each for each in tallies if each.kind.event == Event.CALL_PERMITTED.value]
+    permitted = [each for each in tallies if was_served(each.kind)]
     tools = frozenset((each.kind.resource or "", each.kind.name) for each in permitted if each.kind.name)
     return Habit(
         calls=sum(each.count for each in permitted),

@@ -16,9 +16,11 @@ MAX_TOKENS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedCall:
-    """One call that was tried with a token. `outcome`: `ended`, `unfinished`, `refused`, or `authorized`.
+    """One call that was tried with a token. `outcome`: `ended`, `unfinished`, `refused`, `authorized` or `admitted`.
 
-    The last is a call that another data plane carries: whether it was made, and how it ended, is not known here.
+    `authorized` is a call that another data plane carries: whether it was made, and how it ended, is not known here.
+    `admitted` is what the server reports, with the token that it got; `reported_by` is then who says so, and so it is
+    for what the server refused.
     """
 
     seq: int
@@ -31,6 +33,7 @@ class TracedCall:
     status: int | None
     error: str | None
     duration_ms: int | None
+    reported_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,8 @@ def _read_use(entry: Entry, ends: Mapping[str | None, Entry], tokens: Mapping[st
             token.calls.append(_call(entry, outcome, end))
         case Event.CALL_REFUSED.value | Event.SESSION_REFUSED.value:
             token.calls.append(_call(entry, "refused", entry))
+        case Event.CALL_ADMITTED.value:
+            token.calls.append(_call(entry, "admitted", None))
         case Event.TOKEN_REFUSED.value:
             refusal = Refusal(seq=entry.seq, time=entry.text("time"), reason=entry.text("reason"))
             token.refused.append(refusal)
@@ -227,6 +232,7 @@ def _call(entry: Entry, outcome: str, end: Entry | None) -> TracedCall:
         status=result.get("status"),
         error=result.get("error"),
         duration_ms=result.get("duration_ms"),
+        reported_by=entry.part("report").get("by"),
     )
 
 

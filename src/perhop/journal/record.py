@@ -30,6 +30,7 @@ class Event(StrEnum):
     CALL_PERMITTED = "call.permitted"
     CALL_ENDED = "call.ended"
     CALL_REFUSED = "call.refused"
+    CALL_ADMITTED = "call.admitted"
     SESSION_REFUSED = "session.refused"
     REVOCATION = "revocation"
     KEY_CHANGED = "key.changed"
@@ -137,11 +138,23 @@ class ResultFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFacts:
+    """Who says so, where it is not we who saw it: `by` is the client that answers for the server.
+
+    `id` is the server's own for this report, `time` the moment by the server's clock, as the journal writes times.
+    """
+
+    by: str
+    id: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One event. `reason` is a dotted code or None; `resource` and `client` are configuration names.
 
     `txn`, `hop` and `parent_jti` are those of `outbound`; without one, those of `inbound`. `call.id` joins a permit
-    and its outcome.
+    and its outcome, and what the server reports of the same call.
     `detail` is for operators: no token, secret or argument value. `about` names the object of a change.
     """
 
@@ -154,6 +167,7 @@ class Record:
     outbound: Outbound | None = None
     call: CallFacts | None = None
     decision: DecisionFacts | None = None
+    report: ReportFacts | None = None
     request: RequestFacts | None = None
     result: ResultFacts | None = None
     owner: str | None = None

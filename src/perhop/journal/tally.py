@@ -70,6 +70,10 @@ class TallyReader(JournalReader, Protocol):
         """The first records in which one of these tokens came in, in the order of `seq`."""
         ...
 
+    def past_gateway(self, jtis: Iterable[str], *, limit: int) -> Sequence[Sighting]:
+        """The first calls that a server admitted with one of these tokens of a gateway, and that no gateway sent."""
+        ...
+
     def called_tools(self, resource: str) -> frozenset[str]:
         """The names of all tools whose call was ever permitted at this resource."""
         ...

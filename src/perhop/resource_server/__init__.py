@@ -9,6 +9,7 @@ from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.memory_replay import MemoryReplay
 from perhop.resource_server.refusal import Challenge
 from perhop.resource_server.replay import ReplayStore
+from perhop.resource_server.server_records import ServerRecords
 from perhop.resource_server.sqlite_replay import SqliteReplay
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Guard",
     "MemoryReplay",
     "ReplayStore",
+    "ServerRecords",
     "SqliteReplay",
     "current_subject_token",
     "current_token",

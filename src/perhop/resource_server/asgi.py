@@ -108,8 +108,17 @@ class GuardedApp:
 async def live(guard: Guard, app: AsgiApp, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
     """The application's lifespan inside the guard's. A guard that cannot start says so to the server, which then ends.
 
-    Raised instead, it would pass for an application without lifespan, and the server would serve.
+    Raised instead, it would pass for an application without lifespan, and the server would serve. That the application
+    has shut down is told when the guard has, too: a server that hears it may end at once.
     """
+    last: list[AsgiMessage] = []
+
+    async def holding_back(message: AsgiMessage) -> None:
+        if message["type"].startswith("lifespan.shutdown."):
+            last.append(message)
+        else:
+            await send(message)
+
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(guard.running())
@@ -117,7 +126,9 @@ async def live(guard: Guard, app: AsgiApp, asgi_scope: AsgiScope, receive: Recei
             await receive()
             await send({"type": "lifespan.startup.failed", "message": f"{error}; {error.advice()}"})
             return
-        await app(asgi_scope, receive, send)
+        await app(asgi_scope, receive, holding_back)
+    for message in last:
+        await send(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +152,18 @@ class Passed:
 
 async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed | Challenge | None:
     """Token first; the body is read, and checked, only for a token that is good. None: the peer has gone away."""
-    headers = read_headers(asgi_scope)
-    outcome = await guard.check_token(headers)
+    headers, address = read_headers(asgi_scope), _address(asgi_scope)
+    outcome = await guard.check_token(headers, address=address)
     if isinstance(outcome, Challenge):
         return outcome
     try:
         body = await read_body(headers, receive)
     except RequestRefused as fact:
-        return guard.refuse(fact)
+        return guard.refuse(fact, admitted=outcome, headers=headers, address=address)
     if body is None:
         return None
     method, path = asgi_scope["method"], asgi_scope["path"]
-    wrong = await guard.check_message(outcome, method=method, path=path, headers=headers, body=body)
+    wrong = await guard.check_message(outcome, method=method, path=path, headers=headers, body=body, address=address)
     return wrong or Passed(outcome, replay(body, receive))
 
 
@@ -198,6 +209,11 @@ async def read_body(headers: Headers, receive: Receive) -> bytes | None:
                     return bytes(body)
     except TimeoutError:
         raise BodyTooSlow(f"not within {BODY_SECONDS} s") from None
+
+
+def _address(asgi_scope: AsgiScope) -> str | None:
+    client = asgi_scope.get("client")
+    return str(client[0]) if client else None
 
 
 def _named_call(token: BoundToken, asgi_scope: AsgiScope) -> str | None:

@@ -54,7 +54,9 @@ class GuardProvider(AuthProvider):
         if not isinstance(outcome, Admitted):
             return None
         # A token that is bound to a call says nothing without the call: it counts where that has been checked.
-        is_whole = outcome.token.token.call is None or was_admitted(outcome.token)
+        # So does any token where records are kept: nothing may be served that no record tells of.
+        needs_message = outcome.token.token.call is not None or self.guard.keeps_records
+        is_whole = not needs_message or was_admitted(outcome.token)
         return render_access_token(outcome) if is_whole else None
 
     def get_routes(self, mcp_path: str | None = None) -> list[Route]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -41,6 +41,8 @@ from perhop.resource_server.memory_replay import MemoryReplay
 from perhop.resource_server.refusal import Challenge, render_refusal
 from perhop.resource_server.replay import ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
+from perhop.resource_server.server_records import ServerRecords
+from perhop.resource_server.trail import Trail
 from perhop.resource_server.trusted_issuer import TrustedIssuer
 from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_bearer
@@ -71,7 +73,8 @@ class Guard:
 
     `risk` `high` refuses all tokens while an issuer's revocation feed is stale. `scopes` is what metadata and
     challenges tell clients to ask for. `replay` remembers which call tokens were used; the default is the memory of
-    this process, which must then be the only one. `http` is for connections to the issuers only.
+    this process, which must then be the only one. `records` keeps and delivers what this guard saw: with it, a request
+    is served only when its report is on disk. `http` is for connections to the issuers only.
 
     Raises: SettingsError
     """
@@ -84,6 +87,7 @@ class Guard:
         risk: Risk | str = Risk.MEDIUM,
         scopes: Sequence[str] = (),
         replay: ReplayStore | None = None,
+        records: ServerRecords | None = None,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -96,6 +100,7 @@ class Guard:
         self._connections = Connections(http)
         trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
         self._issuers = {issuer.issuer: issuer for issuer in trusted}
+        self._records = _checked(records, self._issuers)
         self._feeds = {
             name: RevocationFeed(issuer, connections=self._connections, clock=clock)
             for name, issuer in self._issuers.items()
@@ -114,8 +119,11 @@ class Guard:
         headers: Iterable[tuple[str, str]],
         body: bytes,
         client_certificate: bytes | None = None,
+        address: str | None = None,
     ) -> Admitted | Challenge:
         """Check one request. `headers` keeps repeats; `path` is the decoded path without query.
+
+        `address` is who connected, for the records.
 
         A token that is bound to a key is refused, with a certificate or without. Does not look at scopes.
 
@@ -124,27 +132,41 @@ class Guard:
         """
         del client_certificate
         fields = tuple((name.lower(), value) for name, value in headers)
-        outcome = await self.check_token(fields)
+        outcome = await self.check_token(fields, address=address)
         if isinstance(outcome, Challenge):
             return outcome
-        return await self.check_message(outcome, method=method, path=path, headers=fields, body=body) or outcome
+        wrong = await self.check_message(outcome, method=method, path=path, headers=fields, body=body, address=address)
+        return wrong or outcome
 
-    async def check_token(self, headers: Headers) -> Admitted | Challenge:
+    async def check_token(self, headers: Headers, *, address: str | None = None) -> Admitted | Challenge:
         """The first half of `check`: all that needs no body. Names in `headers` are lower case.
 
-        Does not look at what a call token is bound to, and does not use it up: `check_message` does.
+        Does not look at what a call token is bound to, does not use it up, and records no admission: `check_message`
+        does.
         """
+        trail = Trail(resource=self.resource, headers=headers, address=address)
         try:
             raw = parse_bearer(headers)
-            bound = bind_audience(await self._verify(raw), self.resource)
+            trail = trail.presenting(raw)
+            verified = await self._verify(raw)
+            trail = trail.by(verified)
+            bound = bind_audience(verified, self.resource)
+            trail = trail.bound()
             _check_sender(bound)
             await self._check_revocation(bound)
         except (Refused, Unavailable) as fact:
-            return self.refuse(fact)
+            return self._refuse(fact, trail)
         return Admitted(token=bound, presented=Secret(raw))
 
     async def check_message(
-        self, admitted: Admitted, *, method: str, path: str, headers: Headers, body: bytes
+        self,
+        admitted: Admitted,
+        *,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        address: str | None = None,
     ) -> Challenge | None:
         """The second half of `check`: an MCP message must be well formed and agree with its headers.
 
@@ -156,13 +178,20 @@ class Guard:
         """
         is_at_resource = path == self._path and method in _MESSAGE_METHODS
         has_mcp_headers = method == "POST" and any(name.startswith("mcp-") for name, _ in headers)
+        trail = self._trail_of(admitted, headers, address)
         try:
             if is_at_resource or has_mcp_headers:
-                await self._check_call(admitted.token.token, parse_message(method, headers, body))
+                message = parse_message(method, headers, body)
+                trail = trail.asking(message)
+                await self._check_call(admitted.token.token, message)
             elif admitted.token.token.call is not None:
                 raise CallMismatch("the token is bound to one call, and this is no MCP message")
+            else:
+                trail = trail.with_method(method)
+            if self._records is not None:
+                await self._records.admitted(trail)
         except (Refused, Unavailable) as fact:
-            return self.refuse(fact, request_body=body)
+            return self._refuse(fact, trail, request_body=body)
         return None
 
     async def _check_call(self, token: VerifiedToken, message: Message) -> None:
@@ -209,6 +238,8 @@ class Guard:
             self._replay_started = True
         for feed in self._feeds.values():
             feed.start()
+        if self._records is not None:
+            self._records.start()
         try:
             yield
         finally:
@@ -220,6 +251,8 @@ class Guard:
             await feed.aclose()
         for issuer in self._issuers.values():
             await issuer.aclose()
+        if self._records is not None:
+            await self._records.aclose()
         await self._connections.aclose()
         if self._replay_started:
             self._replay.stop()
@@ -245,10 +278,34 @@ class Guard:
             bound.token, must_be_fresh=self.risk is Risk.HIGH or bound.token.call is not None
         )
 
-    def refuse(self, fact: Refused | Unavailable, *, request_body: bytes = b"") -> Challenge:
-        """The answer that says this fact, and a line in the log: for adapters, which find faults of their own."""
+    @property
+    def keeps_records(self) -> bool:
+        """True where no request may be served that `check_message` has not seen."""
+        return self._records is not None
+
+    def refuse(
+        self,
+        fact: Refused | Unavailable,
+        *,
+        admitted: Admitted | None = None,
+        headers: Headers = (),
+        address: str | None = None,
+    ) -> Challenge:
+        """The answer that says this fact: for adapters, which find faults of their own."""
+        trail = Trail(resource=self.resource, headers=headers, address=address)
+        return self._refuse(fact, trail if admitted is None else self._trail_of(admitted, headers, address))
+
+    def _trail_of(self, admitted: Admitted, headers: Headers, address: str | None) -> Trail:
+        return Trail(
+            resource=self.resource, headers=headers, address=address, caller=admitted.token.token, is_bound=True
+        )
+
+    def _refuse(self, fact: Refused | Unavailable, trail: Trail, *, request_body: bytes = b"") -> Challenge:
+        """A line in the log, a record where records are kept, and the answer."""
         # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
         _log.info("refused: %s: %a", fact.reason, fact.detail)
+        if self._records is not None:
+            self._records.refused(trail, fact)
         return render_refusal(fact, resource=self.resource, scopes=self.scopes, request_body=request_body)
 
 
@@ -270,6 +327,14 @@ def _parse_issuers(issuers: Sequence[str]) -> tuple[str, ...]:
     if isinstance(issuers, str) or not issuers:
         raise SettingsError("a guard trusts at least one issuer", advice="give a list of issuer URLs")
     return tuple(parse_issuer(each) for each in issuers)
+
+
+def _checked(records: ServerRecords | None, issuers: Collection[str]) -> ServerRecords | None:
+    if records is not None and records.issuer not in issuers:
+        raise SettingsError(
+            f"the records go to `{records.issuer}`, whose tokens are not taken here", advice="add it to `issuers`"
+        )
+    return records
 
 
 def _parse_risk(risk: Risk | str) -> Risk:

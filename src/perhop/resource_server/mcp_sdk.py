@@ -19,7 +19,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
-from perhop.errors import KeysUnavailable
+from perhop.errors import JournalUnavailable, KeysUnavailable
 from perhop.resource_server.asgi import was_admitted
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.hop_span import describe_hop
@@ -55,7 +55,7 @@ class GuardVerifier:
     async def verify_token(self, token: str) -> AccessToken | None:
         """None for a token that is refused.
 
-        Raises: KeysUnavailable
+        Raises: KeysUnavailable, JournalUnavailable
         """
         outcome = await self._guard.check_token((("authorization", f"Bearer {token}"),))
         if not isinstance(outcome, Admitted):
@@ -66,6 +66,8 @@ class GuardVerifier:
         # A token that is bound to a call says nothing without the call: `guard.asgi` has seen it, or nobody has.
         if bound.token.call is not None and not was_admitted(bound):
             return None
+        if self._guard.keeps_records and not was_admitted(bound):
+            raise JournalUnavailable("records are kept here, and this message is not seen: put `guard.asgi` around it")
         return AccessToken(
             token=token,
             client_id=bound.client_id,

@@ -73,7 +73,8 @@ def _build_grants(path: tuple[Key, ...], section: ClientSection, findings: Findi
     possible = set()
     if section.redirect_uris:
         possible.add(GrantType.AUTHORIZATION_CODE)
-    if section.reaches and not public:
+    if (section.reaches or section.serves) and not public:
+        # A server that reaches nothing gets a token for the journal's reports, and for nothing else.
         possible.add(GrantType.CLIENT_CREDENTIALS)
     if section.serves:
         possible.add(GrantType.TOKEN_EXCHANGE)
@@ -90,7 +91,7 @@ def _build_grants(path: tuple[Key, ...], section: ClientSection, findings: Findi
 
 _NEEDS = {
     GrantType.AUTHORIZATION_CODE: "it has no `redirect_uris`",
-    GrantType.CLIENT_CREDENTIALS: "it needs `reaches` and a method other than `none`",
+    GrantType.CLIENT_CREDENTIALS: "it needs `reaches` or `serves`, and a method other than `none`",
     GrantType.TOKEN_EXCHANGE: "it serves no resource",
 }
 

@@ -232,11 +232,13 @@ class ClientSection(Section):
     ) = Field(
         default=None,
         description="narrows what it may use; default: `authorization_code` with `redirect_uris`, `client_credentials` "
-        "with `reaches` and a method other than `none`, `token_exchange` with `serves`",
+        "with `reaches` or `serves` and a method other than `none`, `token_exchange` with `serves`",
     )
     redirect_uris: list[Text] = Field(default=[], description="where browsers are sent back to, compared exactly")
     reaches: dict[str, list[Text]] = Field(default={}, description="the resources that it may ask for, with the scopes")
-    serves: list[Text] = Field(default=[], description="the resources whose server it is; it may exchange their tokens")
+    serves: list[Text] = Field(
+        default=[], description="the resources whose server it is; it may exchange their tokens, and report their calls"
+    )
     default_resource: Text | None = Field(
         default=None, description="the resource meant when a request names none; never for token exchange"
     )

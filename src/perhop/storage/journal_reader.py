@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -129,6 +129,13 @@ class JournalQueries(_JournalFile):
             row = connection.execute(f"{_SELECT} WHERE seq = ?", (seq,)).fetchone()
         return _entry(*row) if row is not None else None
 
+    def of_calls(self, call_ids: Sequence[str]) -> Sequence[Entry]:
+        found: list[Entry] = []
+        for start in range(0, len(call_ids), _PAGE):
+            page = call_ids[start : start + _PAGE]
+            found.extend(self._entries(f"SELECT seq FROM facet WHERE call_id IN ({marks(page)})", page))
+        return found
+
     def permit_by_out_jti(self, jti: str) -> PermittedToken | None:
         return next(self._permitted("out_jti", "= ?", jti), None)
 
@@ -169,9 +176,9 @@ class JournalQueries(_JournalFile):
             seqs = array("q", sorted(seq for (seq,) in connection.execute(numbers, values)))
         for start in range(0, len(seqs), _PAGE):
             page = seqs[start : start + _PAGE]
-            marks = ",".join("?" * len(page))
             with self._reading() as connection:
-                rows = connection.execute(f"{_SELECT} WHERE seq IN ({marks}) ORDER BY seq", page.tolist()).fetchall()
+                select = f"{_SELECT} WHERE seq IN ({marks(page)}) ORDER BY seq"
+                rows = connection.execute(select, page.tolist()).fetchall()
             yield from (_entry(*row) for row in rows)
 
 
@@ -305,6 +312,10 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
         parts.append(("time < ?", [parse_microseconds(wanted.until)]))
     where = " AND ".join(part for part, _ in parts) or "TRUE"
     return where, [value for _, values in parts for value in values]
+
+
+def marks(values: Sized) -> str:
+    return ",".join("?" * len(values))
 
 
 def _entry(seq: int, body: bytes) -> Entry:

@@ -12,8 +12,9 @@ from typing import Any
 from perhop.journal.facets import Facets
 from perhop.journal.record import Event
 from perhop.journal.tally import Asked, Selection, Sighting, Tally
+from perhop.storage.journal_both_ends import HANDED_OUT, SENT
 from perhop.storage.journal_facets import SELECTED, FacetReader
-from perhop.storage.journal_reader import JournalQueries, is_kind
+from perhop.storage.journal_reader import JournalQueries, is_kind, marks
 
 _AT_ONCE = 500
 _CACHE = "PRAGMA cache_size = -32768"  # 32 MiB: a count reads pages of one index in its order, some of them twice
@@ -56,16 +57,24 @@ class JournalTallies(JournalQueries):
         return list(found)[:limit]
 
     def sightings(self, jtis: Iterable[str], *, limit: int) -> Sequence[Sighting]:
+        return self._sightings(jtis, "", [], limit=limit)
+
+    def _sightings(
+        self, jtis: Iterable[str], condition: str, values: Sequence[Any], *, limit: int
+    ) -> Sequence[Sighting]:
         found: list[Sighting] = []
         for page in _pages(list(jtis)):
             with self._reading() as connection:
                 facets = FacetReader(connection)
-                rows = connection.execute(
-                    f"SELECT seq, {SELECTED} FROM facet WHERE in_jti IN ({_marks(page)}) ORDER BY seq LIMIT ?",
-                    [*page, limit],
-                )
+                of_these = f"SELECT seq, {SELECTED} FROM facet WHERE in_jti IN ({marks(page)})"
+                rows = connection.execute(f"{of_these}{condition} ORDER BY seq LIMIT ?", [*page, *values, limit])
                 found.extend(Sighting(seq, facets.meant(row) or Facets()) for seq, *row in rows)
         return sorted(found, key=lambda each: each.seq)[:limit]
+
+    def past_gateway(self, jtis: Iterable[str], *, limit: int) -> Sequence[Sighting]:
+        admitted = is_kind("event = ? AND client LIKE 'gateway:%' AND agent NOT LIKE 'gateway:%'")
+        alone = f"+{admitted} AND NOT EXISTS ({SENT}) AND NOT EXISTS ({HANDED_OUT})"
+        return self._sightings(jtis, f" AND {alone}", [Event.CALL_ADMITTED.value], limit=limit)
 
     def called_tools(self, resource: str) -> frozenset[str]:
         called = (
@@ -90,7 +99,7 @@ class JournalTallies(JournalQueries):
             return sorted(Counter(int(hour) for hour, _ in connection.execute(statement, values)).items())
 
     def _children(self, parents: Sequence[str]) -> list[str]:
-        statement = f"SELECT out_jti FROM facet WHERE in_jti IN ({_marks(parents)}) AND out_jti IS NOT NULL GROUP BY 1"
+        statement = f"SELECT out_jti FROM facet WHERE in_jti IN ({marks(parents)}) AND out_jti IS NOT NULL GROUP BY 1"
         with self._reading() as connection:
             return [jti for (jti,) in connection.execute(statement, parents)]
 
@@ -103,7 +112,7 @@ def _conditions(selection: Selection) -> Iterator[_Condition]:
     match selection.kind:
         case Asked.TOKEN:
             for page in _pages(selection.values):
-                yield f"in_jti IN ({_marks(page)})", list(page)
+                yield f"in_jti IN ({marks(page)})", list(page)
         case Asked.AGENT:
             yield is_kind(_OF_AGENT), [*selection.values, *selection.values]
         case Asked.SUBJECT:
@@ -111,13 +120,9 @@ def _conditions(selection: Selection) -> Iterator[_Condition]:
             yield f"person IS NULL AND {is_kind('client = ?')}", list(selection.values)
         case Asked.RESOURCE:
             name, *uris = selection.values
-            yield is_kind(f"resource = ? OR in_aud IN ({_marks(uris)})"), [name, *uris]
+            yield is_kind(f"resource = ? OR in_aud IN ({marks(uris)})"), [name, *uris]
 
 
 def _pages(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ",".join("?" * len(values))

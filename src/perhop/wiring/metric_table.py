@@ -89,7 +89,7 @@ REFUSALS = _counter(
     "reason",
     "resource",
     says="calls and requests for tokens that were not answered as asked, by reason; those that are only counted in "
-    "the journal, and those that it could not take, are among them",
+    "the journal, and those that it could not take, are among them; so are those that servers report",
 )
 AUDIENCE_REJECTIONS = _counter(
     "perhop_audience_rejections_total",
@@ -112,6 +112,12 @@ EXCHANGE_DURATION = _histogram(
     buckets=_OURS,
     says="an exchange `at` the `gateway`, for an upstream, a kept token included; or at the `token_endpoint`, from "
     "the request until the new token is recorded",
+)
+REPORTS = _counter(
+    "perhop_reports_total",
+    "event",
+    "resource",
+    says="reports of servers that the journal took, by `event`: `call.admitted`, `call.refused`, `journal.suppressed`",
 )
 REVOCATIONS = _counter("perhop_revocations_total", "kind", says="revocations, by the kind of what was revoked")
 JOURNAL_RECORDS = _counter("perhop_journal_records_total", says="records in the journal, all that it has ever taken")
@@ -163,6 +169,7 @@ TABLE: tuple[Metric, ...] = (
     AUDIENCE_REJECTIONS,
     TOKENS,
     EXCHANGE_DURATION,
+    REPORTS,
     REVOCATIONS,
     JOURNAL_RECORDS,
     JOURNAL_FAILURES,

@@ -85,6 +85,7 @@ class Metrics:
         self._tokens = self._counter(table.TOKENS)
         self._exchange_duration = self._histogram(table.EXCHANGE_DURATION)
         self.gateway_exchange_duration = self._exchange_duration.labels("gateway")
+        self._reports = self._counter(table.REPORTS)
         self._revocations = self._counter(table.REVOCATIONS)
         self._failures = self._counter(table.JOURNAL_FAILURES)
         self._append_duration = self._histogram(table.JOURNAL_APPEND)
@@ -112,6 +113,9 @@ class Metrics:
         self._take(record, is_written=False, took=None)
 
     def _take(self, record: Record, *, is_written: bool, took: float | None) -> None:
+        if record.report is not None:
+            self._take_report(record, is_written=is_written)
+            return
         match record.event:
             case Event.CALL_PERMITTED if is_written:
                 self._take_permit(record, took)
@@ -128,6 +132,13 @@ class Metrics:
                 self._revocations.labels(RevokedObject((record.about or {})["kind"]).value).inc()
             case _:
                 pass
+
+    def _take_report(self, record: Record, *, is_written: bool) -> None:
+        """What a server saw is no call of ours: of its refusals the reasons count, but not those of our own tests."""
+        if is_written:
+            self._reports.labels(record.event.value, _resource(record)).inc()
+        if "self_test" not in (record.about or {}):
+            self._refuse(record.reason, record)
 
     def _take_permit(self, record: Record, took: float | None) -> None:
         resource = _resource(record)

@@ -19,6 +19,7 @@ from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.core.registry import Registry
@@ -194,6 +195,7 @@ async def _assemble(
         journal=journal,
         revocations=revocations,
         revoker=revoker,
+        reports=Reports(journal=journal, calls=reader),
         standing=Standing(stores.standings),
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),

@@ -13,12 +13,15 @@ from starlette.responses import Response
 
 from perhop.authorization_server.endpoints.render import render_public
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.records_resource import RECORDS_PATH
 from perhop.core.client import GrantType
 from perhop.tokens.keys import Algorithm
 
 MAX_AGE = 300
 REVOCATIONS_MEMBER = "perhop_revocations_endpoint"
 """Our own member: where the signed feed of revocations is. Spec: RFC 8414 §2."""
+RECORDS_MEMBER = "perhop_records_endpoint"
+"""Our own member: where servers report what they saw; it is also the audience of tokens for that."""
 CLIENT_AUTHENTICATION_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
@@ -37,6 +40,7 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "jwks_uri": issuer.endpoint("/jwks"),
         "revocation_endpoint": issuer.endpoint("/revoke"),
         REVOCATIONS_MEMBER: issuer.endpoint("/revocations"),
+        RECORDS_MEMBER: issuer.endpoint(RECORDS_PATH),
         "scopes_supported": sorted(scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

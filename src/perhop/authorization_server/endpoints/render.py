@@ -1,17 +1,19 @@
 """Errors and documents as responses: the only place of the authorization server that knows status codes on the wire.
 
 Spec: RFC 6749 §5.2
+Spec: RFC 6750 §3
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from perhop.errors import Refused, Unavailable
+from perhop.errors import BearerRefused, Refused, Unavailable
+from perhop.rules.challenge import render_challenge
 
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 PUBLIC_DOCUMENT = {"access-control-allow-origin": "*", "x-content-type-options": "nosniff"}
@@ -32,6 +34,12 @@ def render_error(fact: Refused | Unavailable, *, tried_header: bool = False) -> 
         headers["retry-after"] = str(fact.retry_after)
     body = {"error": fact.error, "error_description": fact.description}
     return JSONResponse(body, status_code=fact.status, headers=headers)
+
+
+def render_bearer_error(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str]) -> Response:
+    """The answer to a token that is not good here: a challenge, and no body. Spec: RFC 6750 §3."""
+    challenge = render_challenge(fact, metadata_url=metadata_url, scopes=scopes)
+    return Response(status_code=fact.status, headers={**NO_STORE, "www-authenticate": challenge})
 
 
 def render_internal_error() -> Response:

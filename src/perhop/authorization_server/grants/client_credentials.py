@@ -9,6 +9,7 @@ from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.records_resource import records_resource, records_uri
 from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.resource import Resource, ResourceUri
 from perhop.errors import GrantTypeNotAllowed, TargetInvalid
@@ -42,10 +43,24 @@ def authorize_client(
     # INVARIANT: a public client proves nothing, so it never gets a token for itself.
     if isinstance(client.authentication, NoAuthentication) or GrantType.CLIENT_CREDENTIALS not in client.grants:
         raise GrantTypeNotAllowed(f"client `{client.id}` may not use client credentials")
-    resource = reachable(client, target, issuer)
-    granted = narrow(scopes, reach(client, resource))
+    resource = _resource(client, target, issuer)
+    granted = narrow(scopes, _allowed(client, resource))
     draft = draft_first(issuer, client_id=client.id, subject=client.id, resource=resource, scopes=granted, now=now)
     return Authorized(draft=draft, resource=resource)
+
+
+def _resource(client: Client, target: ResourceUri, issuer: Issuer) -> Resource:
+    """What the client reaches, or, if it answers for a server, the place where servers report."""
+    if target == records_uri(issuer.url) and client.serves:
+        resource = records_resource(issuer.url, client)
+        issuer.standing.check_target(resource, issuer.registry)
+        return resource
+    return reachable(client, target, issuer)
+
+
+def _allowed(client: Client, resource: Resource) -> frozenset[str]:
+    is_built_in = resource.name not in client.reaches
+    return frozenset(resource.scopes) if is_built_in else reach(client, resource)
 
 
 def default_target(client: Client, issuer: Issuer) -> ResourceUri | None:

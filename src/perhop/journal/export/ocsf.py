@@ -65,7 +65,8 @@ def render_ocsf(entry: Entry, *, origin: str, product_version: str) -> str:
 def ocsf_event(entry: Entry, *, origin: str, product_version: str) -> dict[str, Any]:
     """One record as an OCSF event; a record that is no JSON any more becomes an `Other` event that says so."""
     make = _CLASSES.get(entry.text("event") or "", _entity)
-    if entry.text("reason") in DETECTED:
+    # A canary that a server refused is the gateway's own test, and no finding.
+    if entry.text("reason") in DETECTED and "self_test" not in entry.part("about"):
         make = _finding
     made = make(entry)
     class_uid, activity = made.pop("class_uid"), made.pop("activity_id")
@@ -114,7 +115,7 @@ def _token_refused(entry: Entry) -> dict[str, Any]:
 
 
 def _call(entry: Entry) -> dict[str, Any]:
-    """A call of an MCP server: permitted, ended or refused."""
+    """A call of an MCP server: permitted, ended, refused, or admitted by the server itself."""
     call, inbound = entry.part("call"), entry.part("in")
     is_refusal = entry.text("event") in (Event.CALL_REFUSED, Event.SESSION_REFUSED)
     made: dict[str, Any] = {
@@ -203,13 +204,15 @@ _CLASSES: Mapping[str, Callable[[Entry], dict[str, Any]]] = {
     Event.CALL_PERMITTED: _call,
     Event.CALL_ENDED: _call,
     Event.CALL_REFUSED: _call,
+    Event.CALL_ADMITTED: _call,
     Event.SESSION_REFUSED: _call,
     Event.JOURNAL_SUPPRESSED: _suppressed,
 }
 
 
 def _metadata(entry: Entry, origin: str, product_version: str, profiles: list[str]) -> dict[str, Any]:
-    correlation = entry.text("txn") or entry.part("in").get("jti")
+    jti = entry.part("in").get("jti")
+    correlation = entry.text("txn") or (jti if isinstance(jti, str) else None)
     optional = {"tenant_uid": entry.text("tenant"), "correlation_uid": correlation, "event_code": entry.text("event")}
     return {
         "version": VERSION,
@@ -231,7 +234,8 @@ def _outcome(entry: Entry) -> dict[str, Any]:
     """How a permitted call ended; of one that has just been permitted nothing is known yet."""
     result = entry.part("result")
     if entry.text("event") != Event.CALL_ENDED:
-        return {"status_id": _OTHER, "status": "permitted"}
+        was_permitted = entry.text("event") == Event.CALL_PERMITTED
+        return {"status_id": _OTHER, "status": "permitted" if was_permitted else "admitted"}
     error = result.get("error")
     duration = result.get("duration_ms")
     return {

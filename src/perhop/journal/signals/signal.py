@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from perhop.journal.blast_radius import Could
+from perhop.journal.facets import Facets
 from perhop.journal.record import Event
 from perhop.journal.tally import Sighting
+from perhop.rules.delegation import GATEWAY_PREFIX
 
 ENOUGH_CALLS = 20
 """Fewer earlier calls of an agent are no habit: nothing is concluded from what they do not show."""
@@ -16,7 +18,14 @@ ENOUGH_CALLS = 20
 MAX_RECORDS = 20
 """Records that a signal names; the first ones."""
 
-_USES = frozenset({Event.CALL_PERMITTED.value, Event.CALL_REFUSED.value, Event.SESSION_REFUSED.value})
+_USES = frozenset(
+    {
+        Event.CALL_ADMITTED.value,
+        Event.CALL_PERMITTED.value,
+        Event.CALL_REFUSED.value,
+        Event.SESSION_REFUSED.value,
+    }
+)
 
 
 class Side(StrEnum):
@@ -84,7 +93,8 @@ class Habit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that the signals look at. `sightings` are the records in which the token itself came in; `below` those of
-    tokens that came from it. `subjects` is the most people for whom the agent acted in one hour of the token's life,
+    tokens that came from it. `past_gateway` are calls with it, or with those, that a server admitted and no
+    gateway sent. `subjects` is the most people for whom the agent acted in one hour of the token's life,
     `usual_subjects` the most before."""
 
     jti: str
@@ -93,6 +103,7 @@ class Facts:
     credential: str | None
     sightings: tuple[Sighting, ...]
     below: tuple[Sighting, ...]
+    past_gateway: tuple[Sighting, ...]
     habit: Habit
     could: tuple[Could, ...]
     subjects: int
@@ -103,18 +114,32 @@ class Facts:
         return [each for each in self.sightings if each.facets.reason == reason]
 
     def uses(self) -> list[Sighting]:
-        """Every time that the token was presented with a call, whether it was permitted or not."""
-        return [each for each in self.sightings if each.facets.event in _USES]
+        """Every time that the token was presented with a call, whether it was permitted or not.
+
+        Not what a server reports of a gateway's token: who presented it there is the gateway.
+        """
+        return [each for each in self.sightings if each.facets.event in _USES and not _is_gateways(each.facets)]
 
     def permitted(self, *, below: bool = False) -> list[Sighting]:
         """The calls that were permitted; with `below`, those of the tokens that came from it, too."""
         every = (*self.sightings, *self.below) if below else self.sightings
-        return [each for each in every if each.facets.event == Event.CALL_PERMITTED.value]
+        return [each for each in every if was_served(each.facets)]
 
     def is_strange(self, sighting: Sighting) -> bool:
         """True for a network that this agent, whose habits are known, had not used before."""
         network = sighting.facets.network
         return self.habit.is_known and network is not None and network not in self.habit.networks
+
+
+def was_served(facets: Facets) -> bool:
+    """True for a call that went on: by the gateway's permit, or, where none stands in front, by the server's word."""
+    if facets.event == Event.CALL_ADMITTED.value:
+        return not _is_gateways(facets)
+    return facets.event == Event.CALL_PERMITTED.value
+
+
+def _is_gateways(facets: Facets) -> bool:
+    return (facets.client or "").startswith(GATEWAY_PREFIX)
 
 
 def seqs(sightings: Iterable[Sighting]) -> tuple[int, ...]:

@@ -80,6 +80,18 @@ def descendant_misused(facts: Facts) -> Signal | None:
     return _theft("descendant-misused", Direction.FOR, Weight.STRONG, why, tried)
 
 
+def past_the_gateway(facts: Facts) -> Signal | None:
+    """A server admitted a call with it that no gateway sent: somebody has a token that only a gateway and that server
+    ever hold."""
+    came = facts.past_gateway
+    if not came:
+        return None
+    where = listed(sorted({each.facets.resource or "?" for each in came}))
+    networks = listed(sorted({each.facets.network or "?" for each in came}))
+    why = f"the server of {where} admitted {said(len(came), 'call')} that no gateway sent, from {networks}"
+    return _theft("past-the-gateway", Direction.FOR, Weight.STRONG, why, came)
+
+
 def foreign_session(facts: Facts) -> Signal | None:
     """It came with a session id that was sealed for somebody else, or has been dead for long."""
     tried = facts.refused("session.mismatch")
@@ -182,6 +194,7 @@ THEFT = (
     after_expiry,
     unproved,
     descendant_misused,
+    past_the_gateway,
     foreign_session,
     strange_network,
     strange_user_agent,

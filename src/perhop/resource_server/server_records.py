@@ -1,0 +1,250 @@
+"""Server records: what a guard saw, kept on disk and delivered to the journal of the authorization server.
+
+The gateway records what it sends; this records what arrives. `perhop journal reconcile` holds one against the other.
+At least once: a report is forgotten here when the journal has it, and the journal takes it once.
+
+Spec: RFC 8707 §2
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from perhop.client import TokenSource
+from perhop.client.connections import Connections
+from perhop.core.resource import ResourceUri
+from perhop.core.token import VerifiedToken
+from perhop.errors import IssuerUnavailable, JournalUnavailable, PerhopError, Refused, TokenMissing, Unavailable
+from perhop.journal.canonical import format_time
+from perhop.journal.record import CallFacts, Event, RequestFacts
+from perhop.journal.report import UNREAD, Report, render_report
+from perhop.journal.suppression import RefusalCounter
+from perhop.resource_server.reports_file import ReportsFile, Waiting
+from perhop.resource_server.trail import Trail
+
+MAX_REPORTS = 500
+MAX_BODY_BYTES = 900 * 1024
+"""Of one delivery: the endpoint takes 500 reports and 1 MiB."""
+
+SECONDS = 10.0
+IDLE_SECONDS = 1.0
+"""How long a report of another worker may wait to be noticed."""
+
+FIRST_PAUSE, LAST_PAUSE = 0.25, 30.0
+TURN_SECONDS = 30.0
+PARTING_SECONDS = 2.0
+
+_log = logging.getLogger("perhop.resource_server")
+
+
+class ServerRecords:
+    """Reports of one server, or of several on one machine, under the client that answers for them.
+
+    `tokens` is that client's source of tokens: the client has `serves` in the authorization server's configuration.
+    `path` is a file on a disk of this machine. Calls with tokens of other issuers are not that journal's to hear.
+
+    Raises: SettingsError
+    """
+
+    def __init__(
+        self,
+        tokens: TokenSource,
+        path: str | Path,
+        *,
+        http: httpx2.AsyncClient | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.issuer = tokens.issuer
+        self._endpoint = f"{tokens.issuer.rstrip('/')}/records"
+        self._auth = tokens.auth_for(self._endpoint)
+        self._connections = Connections(http)
+        self._clock = clock
+        self._file = ReportsFile(path)
+        self._file.open()
+        self._refusals: dict[ResourceUri, RefusalCounter] = {}
+        self._counting = threading.Lock()
+        self._holder = secrets.token_hex(8)
+        self._complaint: str | None = None
+        self._delivering: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+        self._new: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
+
+    # --- what the guard tells ----------------------------------------------------------------------------------------
+
+    async def admitted(self, trail: Trail) -> None:
+        """The report of an admitted request is on disk when this returns; only then may the request be served.
+
+        Raises: JournalUnavailable
+        """
+        if not self._is_ours(trail.caller):
+            return
+        self.start()
+        await self._file.write(_written(trail.admitted(clock=self._clock)))
+        self._wake()
+
+    def refused(self, trail: Trail, fact: Refused | Unavailable) -> None:
+        """Report a refusal; of a caller whom nobody knows, ten a second of one address and reason, and then a count.
+
+        A request without a token says nothing of any token, and is not reported.
+        """
+        if isinstance(fact, TokenMissing):
+            return
+        if trail.caller is not None and not self._is_ours(trail.caller):
+            return
+        if not trail.is_bound and not self._is_single(trail, fact.reason):
+            return
+        with suppress(JournalUnavailable):  # the answer is no anyway; what could not be written is in the log
+            self._file.offer(_written(trail.refused(fact, clock=self._clock)))
+        with suppress(RuntimeError):  # without an event loop, the next request begins the delivery
+            self.start()
+            self._wake()
+
+    def _is_ours(self, token: VerifiedToken | None) -> bool:
+        return token is not None and token.issuer == self.issuer
+
+    def _is_single(self, trail: Trail, reason: str) -> bool:
+        with self._counting:
+            counter = self._refusals.setdefault(trail.resource, RefusalCounter())
+            return counter.admit(trail.address or "", reason, now=self._clock())
+
+    # --- delivery ----------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """So many reports are not delivered yet. Blocks.
+
+        Raises: JournalUnavailable
+        """
+        return self._file.waiting()
+
+    def start(self) -> None:
+        """Deliver on the running event loop, if that is not done yet."""
+        loop = asyncio.get_running_loop()
+        task = self._delivering.get(loop)
+        if task is None or task.done():
+            self._new[loop] = asyncio.Event()
+            self._delivering[loop] = loop.create_task(self._deliver())
+
+    async def aclose(self) -> None:
+        """Deliver what can be delivered in a moment, and stop; what is left stays in the file for the next start."""
+        loop = asyncio.get_running_loop()
+        task = self._delivering.pop(loop, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            with suppress(PerhopError, TimeoutError):
+                async with asyncio.timeout(PARTING_SECONDS):
+                    self._write_counted(everything=True)
+                    while await self._delivered_some():
+                        pass
+        await asyncio.to_thread(self._file.close)
+        await self._connections.aclose()
+
+    def _wake(self) -> None:
+        self._new[asyncio.get_running_loop()].set()
+
+    async def _deliver(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self._write_counted(everything=False)
+                if not await self._delivered_some():
+                    await self._wait_for_more()
+            except PerhopError as error:
+                self._complain(str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+            else:
+                self._complaint, pause = None, FIRST_PAUSE
+
+    async def _wait_for_more(self) -> None:
+        new = self._new[asyncio.get_running_loop()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await new.wait()
+        new.clear()
+
+    async def _delivered_some(self) -> bool:
+        """Deliver one batch. False if there was none, or another worker is at it."""
+        if not await asyncio.to_thread(self._file.takes_turn, self._holder, now=self._clock(), seconds=TURN_SECONDS):
+            return False
+        batch = await asyncio.to_thread(self._file.oldest, MAX_REPORTS, max_bytes=MAX_BODY_BYTES)
+        if not batch:
+            return False
+        refused = await self._send(batch)
+        await asyncio.to_thread(self._file.delivered, batch, refused=refused)
+        return True
+
+    async def _send(self, batch: Sequence[Waiting]) -> Mapping[int, str]:
+        """The numbers of those that the journal will never take, each with the reason.
+
+        Raises: IssuerUnavailable, TokenNotGranted
+        """
+        body = f'{{"records":[{",".join(each.body for each in batch)}]}}'
+        try:
+            answer = await self._connections.http().post(
+                self._endpoint,
+                content=body.encode(),
+                headers={"content-type": "application/json"},
+                auth=self._auth,
+                timeout=SECONDS,
+                follow_redirects=False,
+            )
+        except (httpx2.HTTPError, OSError) as error:
+            raise IssuerUnavailable(f"{self._endpoint}: {type(error).__name__}: {error}") from error
+        if answer.status_code != 200:
+            raise IssuerUnavailable(f"{self._endpoint}: HTTP {answer.status_code}")
+        refused = _refused(answer)
+        numbers = {json.loads(each.body)["id"]: each.number for each in batch} if refused else {}
+        for report_id, why in refused.items():
+            _log.error("report %a was not taken, and is kept aside: %a", report_id, why)
+        return {numbers[report_id]: why for report_id, why in refused.items() if report_id in numbers}
+
+    def _write_counted(self, *, everything: bool) -> None:
+        """Raises: JournalUnavailable."""
+        with self._counting:
+            now = None if everything else self._clock()
+            counted = [(resource, each) for resource, of in self._refusals.items() for each in of.drain(now=now)]
+        for resource, each in counted:
+            report = Report(
+                id=secrets.token_hex(16),
+                time=format_time(self._clock()),
+                event=Event.JOURNAL_SUPPRESSED,
+                resource=resource,
+                call=CallFacts(id=secrets.token_hex(8), method=UNREAD),
+                reason=each.reason,
+                request=RequestFacts(ip=each.address or None),
+                about={"count": each.count, "first": format_time(each.first), "last": format_time(each.last)},
+            )
+            self._file.offer(_written(report))
+
+    def _complain(self, problem: str) -> None:
+        """Say once what is wrong, and again only when it is something else."""
+        if problem != self._complaint:
+            _log.warning("reports to %s: %a", self.issuer, problem)
+        self._complaint = problem
+
+
+def _written(report: Report) -> str:
+    return json.dumps(render_report(report), ensure_ascii=True, separators=(",", ":"))
+
+
+def _refused(answer: httpx2.Response) -> Mapping[str, str]:
+    try:
+        document: Any = answer.json()
+    except ValueError:
+        document = None
+    refused = document.get("refused") if isinstance(document, dict) else None
+    if not isinstance(refused, dict):
+        raise IssuerUnavailable("the answer to the reports cannot be read")
+    return {str(name): str(why) for name, why in refused.items()}
