@@ -20,6 +20,7 @@ from perhop.errors import JournalDamaged, JournalUnavailable, NotFound, Operator
 from perhop.journal.checkpoint import parse_checkpoint
 from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
+from perhop.journal.writer import Journal
 from perhop.storage.journal_db import JournalDatabase, checkpoint_path, create_journal, open_journal
 from perhop.storage.journal_reader import JournalQueries
 from tests.support.journals import JournalFolder, a_permit, a_refusal, make_journal
@@ -268,6 +269,25 @@ async def test_a_failed_commit_is_told_and_passes(made: JournalFolder) -> None:
         assert await journal.append(a_permit(5)) == 2
         assert journal.healthy
     assert made.verify().ok
+
+
+async def test_several_records_are_settled_when_one_is_told(made: JournalFolder) -> None:
+    """While the file is locked, a single append loses its patience; several records wait, and are on disk together."""
+    locked = sqlite3.connect(made.path, isolation_level=None)
+    store = JournalDatabase(made.path)
+    journal = Journal(store, key=made.key, clock=lambda: NOW, patience_seconds=0.05)
+    try:
+        locked.execute("BEGIN IMMEDIATE")
+        together = asyncio.create_task(journal.append_all([a_permit(number) for number in range(3)]))
+        with pytest.raises(JournalUnavailable):
+            await journal.append(a_permit(3))
+        assert not together.done()
+        locked.execute("ROLLBACK")
+        await together
+        assert sorted(_call_ids(made)) == ["call-0", "call-1", "call-2", "call-3"]
+    finally:
+        locked.close()
+        await journal.close()
 
 
 async def test_a_journal_that_failed_gets_well_by_itself(made: JournalFolder) -> None:

@@ -63,7 +63,7 @@ class Reports:
         self._turn = asyncio.Lock()
 
     async def take(self, reports: Sequence[Report], *, client: Client, registry: Registry) -> Taken:
-        """Record what is new. When this returns, all of it is on disk; when it raises, some of it may be.
+        """Record what is new. When this returns, all of it is on disk; when it raises, perhaps some, and no more comes.
 
         Does not look at the client's token or standing.
 
@@ -73,8 +73,7 @@ class Reports:
             ids = sorted({report.call.id for report in reports})
             entries = await asyncio.to_thread(self._calls.of_calls, ids)
             found = _sort(reports, _by_call(entries), client=client, registry=registry)
-            # Enqueued in this order, and waited for together: one commit takes them all.
-            await asyncio.gather(*(self._journal.append(record) for record in found.records))
+            await self._journal.append_all(found.records)
         for report_id, objection in found.refused.items():
             _log.warning("report %s of client `%s` is not recorded: %s", report_id, client.id, objection.value)
         return Taken(recorded=len(found.records), known=found.known, refused=found.refused)

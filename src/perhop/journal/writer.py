@@ -109,6 +109,33 @@ class Journal:
 
         Raises: JournalUnavailable
         """
+        written = self._offer(record)
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await written
+        except TimeoutError as error:
+            raise JournalUnavailable("the journal did not write in time") from error
+
+    async def append_all(self, records: Sequence[Record]) -> None:
+        """Record these events in this order, however long it takes.
+
+        When this returns, all of them are on disk. When it raises, each is on disk now or never will be: for whoever
+        looks in the journal which of them to offer again.
+
+        Raises: JournalUnavailable
+        """
+        offered: list[asyncio.Future[int]] = []
+        try:
+            for record in records:
+                offered.append(self._offer(record))
+        finally:
+            outcomes = await asyncio.gather(*offered, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _offer(self, record: Record) -> asyncio.Future[int]:
+        """The place where the `seq` will be told. Raises: JournalUnavailable."""
         loop = asyncio.get_running_loop()
         caller = _Caller(loop, loop.create_future(), self._witness.offered(record))
         try:
@@ -116,11 +143,7 @@ class Journal:
         except JournalUnavailable:
             caller.told(False)
             raise
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await caller.future
-        except TimeoutError as error:
-            raise JournalUnavailable("the journal did not write in time") from error
+        return caller.future
 
     def _enqueue(self, waiting: _Waiting) -> None:
         with self._changed:

@@ -55,7 +55,7 @@ class GuardProvider(AuthProvider):
             return None
         # A token that is bound to a call says nothing without the call: it counts where that has been checked.
         # So does any token where records are kept: nothing may be served that no record tells of.
-        needs_message = outcome.token.token.call is not None or self.guard.keeps_records
+        needs_message = outcome.token.token.call is not None or self.guard.records is not None
         is_whole = not needs_message or was_admitted(outcome.token)
         return render_access_token(outcome) if is_whole else None
 

@@ -74,7 +74,8 @@ class Guard:
     `risk` `high` refuses all tokens while an issuer's revocation feed is stale. `scopes` is what metadata and
     challenges tell clients to ask for. `replay` remembers which call tokens were used; the default is the memory of
     this process, which must then be the only one. `records` keeps and delivers what this guard saw: with it, a request
-    is served only when its report is on disk. `http` is for connections to the issuers only.
+    is served only when its report is on disk, and none that `check_message` has not seen. `http` is for connections to
+    the issuers only.
 
     Raises: SettingsError
     """
@@ -100,7 +101,7 @@ class Guard:
         self._connections = Connections(http)
         trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
         self._issuers = {issuer.issuer: issuer for issuer in trusted}
-        self._records = _checked(records, self._issuers)
+        self.records = _checked(records, self._issuers)
         self._feeds = {
             name: RevocationFeed(issuer, connections=self._connections, clock=clock)
             for name, issuer in self._issuers.items()
@@ -188,8 +189,8 @@ class Guard:
                 raise CallMismatch("the token is bound to one call, and this is no MCP message")
             else:
                 trail = trail.with_method(method)
-            if self._records is not None:
-                await self._records.admitted(trail)
+            if self.records is not None:
+                await self.records.admitted(trail)
         except (Refused, Unavailable) as fact:
             return self._refuse(fact, trail, request_body=body)
         return None
@@ -238,8 +239,8 @@ class Guard:
             self._replay_started = True
         for feed in self._feeds.values():
             feed.start()
-        if self._records is not None:
-            self._records.start()
+        if self.records is not None:
+            self.records.start()
         try:
             yield
         finally:
@@ -251,8 +252,8 @@ class Guard:
             await feed.aclose()
         for issuer in self._issuers.values():
             await issuer.aclose()
-        if self._records is not None:
-            await self._records.aclose()
+        if self.records is not None:
+            await self.records.aclose()
         await self._connections.aclose()
         if self._replay_started:
             self._replay.stop()
@@ -278,11 +279,6 @@ class Guard:
             bound.token, must_be_fresh=self.risk is Risk.HIGH or bound.token.call is not None
         )
 
-    @property
-    def keeps_records(self) -> bool:
-        """True where no request may be served that `check_message` has not seen."""
-        return self._records is not None
-
     def refuse(
         self,
         fact: Refused | Unavailable,
@@ -304,8 +300,8 @@ class Guard:
         """A line in the log, a record where records are kept, and the answer."""
         # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
         _log.info("refused: %s: %a", fact.reason, fact.detail)
-        if self._records is not None:
-            self._records.refused(trail, fact)
+        if self.records is not None:
+            self.records.refused(trail, fact)
         return render_refusal(fact, resource=self.resource, scopes=self.scopes, request_body=request_body)
 
 

@@ -66,7 +66,7 @@ class GuardVerifier:
         # A token that is bound to a call says nothing without the call: `guard.asgi` has seen it, or nobody has.
         if bound.token.call is not None and not was_admitted(bound):
             return None
-        if self._guard.keeps_records and not was_admitted(bound):
+        if self._guard.records is not None and not was_admitted(bound):
             raise JournalUnavailable("records are kept here, and this message is not seen: put `guard.asgi` around it")
         return AccessToken(
             token=token,

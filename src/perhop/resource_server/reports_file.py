@@ -147,6 +147,10 @@ class ReportsFile:
 
         return self._carry_out(take)
 
+    def leaves_turn(self, holder: str) -> None:
+        """Somebody else may deliver now."""
+        self._carry_out(lambda connection: connection.execute("UPDATE turn SET until = 0 WHERE holder = ?", (holder,)))
+
     def waiting(self) -> int:
         """So many reports are not delivered."""
         return self._carry_out(_count)

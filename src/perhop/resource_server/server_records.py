@@ -31,7 +31,7 @@ from perhop.journal.canonical import format_time
 from perhop.journal.record import CallFacts, Event, RequestFacts
 from perhop.journal.report import UNREAD, Report, render_report
 from perhop.journal.suppression import RefusalCounter
-from perhop.resource_server.reports_file import ReportsFile, Waiting
+from perhop.resource_server.reports_file import MAX_WAITING, ReportsFile, Waiting
 from perhop.resource_server.trail import Trail
 
 MAX_REPORTS = 500
@@ -53,7 +53,8 @@ class ServerRecords:
     """Reports of one server, or of several on one machine, under the client that answers for them.
 
     `tokens` is that client's source of tokens: the client has `serves` in the authorization server's configuration.
-    `path` is a file on a disk of this machine. Calls with tokens of other issuers are not that journal's to hear.
+    `path` is a file on a disk of this machine. With `max_waiting` reports in it that could not be delivered, no further
+    request is served. Calls with tokens of other issuers are not that journal's to hear.
 
     Raises: SettingsError
     """
@@ -63,6 +64,7 @@ class ServerRecords:
         tokens: TokenSource,
         path: str | Path,
         *,
+        max_waiting: int = MAX_WAITING,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -71,7 +73,7 @@ class ServerRecords:
         self._auth = tokens.auth_for(self._endpoint)
         self._connections = Connections(http)
         self._clock = clock
-        self._file = ReportsFile(path)
+        self._file = ReportsFile(path, max_waiting=max_waiting)
         self._file.open()
         self._refusals: dict[ResourceUri, RefusalCounter] = {}
         self._counting = threading.Lock()
@@ -147,6 +149,8 @@ class ServerRecords:
                     self._write_counted(everything=True)
                     while await self._delivered_some():
                         pass
+            with suppress(PerhopError):
+                await asyncio.to_thread(self._file.leaves_turn, self._holder)
         await asyncio.to_thread(self._file.close)
         await self._connections.aclose()
 

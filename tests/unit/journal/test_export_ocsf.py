@@ -16,7 +16,7 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 from perhop.journal.canonical import draft
 from perhop.journal.export.ocsf import DETECTED, VERSION, ocsf_event, render_ocsf
 from perhop.journal.query import Entry
-from perhop.journal.record import Event, Outbound, Record
+from perhop.journal.record import CallFacts, Event, Outbound, Record, ReportFacts
 from tests.support.journals import ORIGIN, a_permit, a_refusal, an_outcome
 
 CLASSES = {
@@ -60,6 +60,11 @@ RECORDS = [
     ),
     Record(event=Event.TOKEN_ISSUED, client="agent"),
     Record(event=Event.TOKEN_REFUSED, reason="client.authentication"),
+    Record(
+        event=Event.CALL_ADMITTED,
+        call=CallFacts(id="0" * 16, method="tools/call", name="list_events"),
+        report=ReportFacts(by="calendar-server", id="0" * 32, time="2026-11-26T08:00:00.000000Z"),
+    ),
     Record(event=Event.SESSION_REFUSED, reason="session.mismatch"),
     Record(event=Event.REVOCATION, about={"kind": "agent", "value": "agent", "why": "", "by": "operator:ann"}),
     Record(event=Event.KEY_CHANGED, about={"kid": "k", "state": "revoked", "by": "operator:ann"}),

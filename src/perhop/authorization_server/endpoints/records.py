@@ -25,7 +25,7 @@ from perhop.authorization_server.records_resource import (
 from perhop.authorization_server.reports import Objection
 from perhop.authorization_server.trail import Trail
 from perhop.core.client import Client
-from perhop.core.token import BoundToken
+from perhop.core.token import BoundToken, VerifiedToken
 from perhop.errors import (
     AgentDisabled,
     BearerRefused,
@@ -58,9 +58,9 @@ async def records(request: Request, issuer: Issuer) -> Response:
     """
     trail = Trail.of(request).presenting(request.headers.getlist("authorization"), place=RECORDS_NAME)
     try:
-        bound = _bind(request, issuer)
-        trail = trail.having_verified(bound.token)
-        client = _check_standing(bound, issuer)
+        caller = _authenticate(request, issuer)
+        trail = trail.having_verified(caller)
+        client = _check_standing(bind_audience(caller, records_uri(issuer.url)), issuer)
         trail = trail.by(client).to(records_resource(issuer.url, client))
         batch = _parse(await _read(request))
         taken = await issuer.reports.take(batch.reports, client=client, registry=issuer.registry)
@@ -91,12 +91,11 @@ class _Batch:
     malformed: dict[str, Objection]
 
 
-def _bind(request: Request, issuer: Issuer) -> BoundToken:
+def _authenticate(request: Request, issuer: Issuer) -> VerifiedToken:
     """Raises: BearerRefused."""
     headers = tuple(("authorization", value) for value in request.headers.getlist("authorization"))
     keys = {issuer.url: issuer.keyring.verify_keys()}
-    token = verify(parse_bearer(headers), keys=keys, now=issuer.now(), leeway=Leeway.NONE)
-    return bind_audience(token, records_uri(issuer.url))
+    return verify(parse_bearer(headers), keys=keys, now=issuer.now(), leeway=Leeway.NONE)
 
 
 def _check_standing(bound: BoundToken, issuer: Issuer) -> Client:
