@@ -151,6 +151,7 @@ async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
     for attack in ATTACKS:
         tell(f"trying {attack.id}")
         attacks.append(await attack.try_on(scene))
+    await _until_reported(scene)
     tell("verifying the journal")
     with JournalSnapshot(scene.settings.journal_path) as snapshot:
         verification = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))
