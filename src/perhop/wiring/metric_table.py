@@ -103,8 +103,8 @@ TOKENS = _counter(
     "resource",
     "result",
     says="tokens by `result`: `issued` or `refused`. `grant` is `hop` for a token that the gateway got for an "
-    "upstream, `operator` for `perhop token issue`, `self_test`, and `unknown` where a request was refused before that "
-    "was clear",
+    "upstream, `operator` for `perhop token issue`, `self_test` and `revocation_check` for tokens of our "
+    "own tests, and `unknown` where a request was refused before that was clear",
 )
 EXCHANGE_DURATION = _histogram(
     "perhop_token_exchange_duration_seconds",
@@ -113,7 +113,27 @@ EXCHANGE_DURATION = _histogram(
     says="an exchange `at` the `gateway`, for an upstream, a kept token included; or at the `token_endpoint`, from "
     "the request until the new token is recorded",
 )
-REVOCATIONS = _counter("perhop_revocations_total", "kind", says="revocations, by the kind of what was revoked")
+REVOCATIONS = _counter(
+    "perhop_revocations_total",
+    "kind",
+    says="revocations, by the kind of what was revoked; `revocation_check` are those of our own check of the bound",
+)
+REVOCATION_SECONDS = _gauge(
+    "perhop_revocation_seconds",
+    "place",
+    says="from asking for a revocation until it was in force at the `token_endpoint`, the `gateway`, an open `stream` "
+    "and a `guard`, as our own check last measured it; a place that it could not measure is not there",
+)
+REVOCATION_CHECKS = _counter(
+    "perhop_revocation_checks_total",
+    "result",
+    says="checks of the revocation bound: `ok`; `late`, a place took longer than 2 s; `failed`, something was not "
+    "shown. A place that cannot be asked from this process is no failure",
+)
+REVOCATION_CHECKED = _gauge(
+    "perhop_revocation_checked_timestamp_seconds",
+    says="when the last check that was not `failed` ended, in seconds since 1970; 0 before there was one",
+)
 JOURNAL_RECORDS = _counter("perhop_journal_records_total", says="records in the journal, all that it has ever taken")
 JOURNAL_FAILURES = _counter("perhop_journal_failures_total", says="records that could not be written")
 JOURNAL_APPEND = _histogram(
@@ -164,6 +184,9 @@ TABLE: tuple[Metric, ...] = (
     TOKENS,
     EXCHANGE_DURATION,
     REVOCATIONS,
+    REVOCATION_SECONDS,
+    REVOCATION_CHECKS,
+    REVOCATION_CHECKED,
     JOURNAL_RECORDS,
     JOURNAL_FAILURES,
     JOURNAL_APPEND,
