@@ -90,8 +90,10 @@ class RevocationCheck:
         try:
             async with asyncio.timeout(self._rounds.patience):
                 token = await issue_revocation_canary(self._plane.current_issuer())
-        except (PerhopError, TimeoutError) as failure:
-            return {}, f"no token was got to revoke: {str(failure) or type(failure).__name__}"
+        except PerhopError as failure:
+            return {}, f"no token was got to revoke: {failure}"
+        except TimeoutError:
+            return {}, f"no token was got to revoke within {self._rounds.patience:g} s"
         async with open_places(token, self._plane, self._traffic, http) as places:
             unfit = await self._not_taking(places)
             fit = [place for place in places if place not in unfit]
