@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import itertools
 import re
 import sqlite3
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -22,21 +25,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from perhop.authorization_server.revocation_canary import BY, CANARY_CLIENT
+from perhop.authorization_server.issue import issue_canary
+from perhop.authorization_server.revocation_canary import BY, CANARY_CLIENT, issue_revocation_canary
 from perhop.control.doctor import Status, diagnose
+from perhop.control.doctor.patient import Patient
+from perhop.control.doctor.revocation import bound
 from perhop.control.running import control_socket
 from perhop.demo.run import staged
+from perhop.journal.canonical import format_time
 from perhop.journal.query import Filter
 from perhop.serving.serve import Serving, serving
 from perhop.settings import load
-from perhop.wiring.revocation_check import Failed, Measured, NotMeasured, Place, Result, Round, Rounds
+from perhop.wiring.revocation_check import Failed, Measured, NotMeasured, Place, Result, RevocationCheck, Round, Rounds
 from tests.support.asgi_server import serving as serving_app
 from tests.support.certificates import make_ca
 from tests.support.commands import Ran, perhop
 from tests.support.installations import await_revocation_check, installed_beside
 from tests.support.processes import free_port
 from tests.support.relay import Relay
-from tests.support.upstreams import recording_upstream
+from tests.support.upstreams import modern, recording_upstream
 
 SELDOM = Rounds(every=86_400, soon=86_400, patience=6)
 """Once at the start; further rounds are the test's to make. What is broken is given up sooner than usual."""
@@ -305,6 +312,77 @@ async def test_doctor_has_nothing_to_say_against_an_installation_in_which_all_is
         assert [each for each in failed if "which is above 2 s" not in each["seen"]] == []
         assert ran.code == (7 if failed else 0)
         assert set(NAMES.values()) <= {each["name"] for each in ran.json["checks"]}
+
+
+async def test_a_figure_above_the_bound_is_late(folder: Path) -> None:
+    """By a timer on which every look takes three seconds, each place is measured, and found late."""
+    seconds = itertools.count(step=3)
+    async with _site(folder) as site:
+        slow = RevocationCheck(site.running.plane, site.running.traffic, SELDOM, timer=lambda: next(seconds))
+        found = await slow.run(site.http)
+        assert (found.result, found.is_whole) == (Result.LATE, True)
+        assert slow.figures.shown_at == found.ended_at
+
+
+async def test_the_token_of_the_check_is_taken_nowhere(folder: Path) -> None:
+    """As the check gets it, unrevoked: the gateway does not take it, and for any other audience none is made."""
+    async with _site(folder) as site:
+        issuer = site.running.plane.issuer
+        token = await issue_revocation_canary(issuer)
+        headers, body = modern("tools/call", {"name": "list_events", "arguments": {}})
+        headers |= {"authorization": f"Bearer {token.raw.reveal()}"}
+        (calendar,) = [gate.resource for gate in site.running.traffic.gates]
+        assert (await site.http.post(calendar.uri, content=body, headers=headers)).status_code == 401
+        (refused,) = site.running.plane.reader.find(Filter(event="call.refused"))
+        assert refused.text("reason") == "audience.mismatch"
+        with pytest.raises(ValueError, match="no canary"):
+            await issue_canary(dataclasses.replace(token.draft, audience=calendar.uri), issuer, about={})
+
+
+WELL = {"seconds": 0.01, "failed": "", "not_measured": ""}
+
+
+def _told(**changes: Any) -> dict[str, Any]:
+    """What readiness says when all is well, with these members changed; `guard` is that place's."""
+    places = {place.value: WELL for place in Place} | {"guard": changes.pop("guard", WELL)}
+    times = {"began_at": format_time(time.time() - 3600), "ended_at": format_time(time.time() - 60)}
+    return {"bound": 2, "every": 300.0, "problem": "", "result": "ok", "places": places, **times, **changes}
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "status", "said"),
+    [
+        (_told(), "", Status.OK, "last checked "),
+        (_told(problem="no token was got to revoke"), "", Status.FAILED, "no token was got to revoke"),
+        (_told(ended_at=format_time(time.time() - 7200)), "", Status.FAILED, "though it should be every 300 s"),
+        (_told(ended_at=None), "", Status.FAILED, "though it should be every 300 s"),
+        (_told(ended_at=None, began_at=format_time(time.time() - 1)), "", Status.OK, "has not ended yet"),
+        (None, "", Status.WARNING, "/readyz does not say"),
+        (_told(guard=WELL | {"seconds": 2.0}), "guard", Status.OK, "after 2.000 s"),
+        (_told(guard=WELL | {"seconds": 2.1}), "guard", Status.FAILED, "above 2 s"),
+        (_told(guard=WELL | {"seconds": None, "failed": "still taken"}), "guard", Status.FAILED, "still taken"),
+        (_told(guard=WELL | {"seconds": None, "not_measured": "away"}), "guard", Status.SKIPPED, "away"),
+    ],
+)
+async def test_doctor_judges_what_the_server_tells(
+    told: dict[str, Any] | None, name: str, status: Status, said: str, folder: Path
+) -> None:
+    """The bound is printed in any case; each place is judged by its figure, and the whole by how old it is."""
+    readiness = {"upstreams": {}} if told is None else {"upstreams": {}, "revocation": told}
+    async with httpx2.AsyncClient() as http:
+        patient = Patient(
+            settings=load(folder / "perhop.yaml", {}),
+            http=http,
+            tls=ssl.create_default_context(),
+            clock=time.time,
+            readiness=readiness,
+            answers={},
+            free_bytes=lambda _: 0,
+            installed=lambda _: None,
+        )
+        seen = {each.part: each for each in await bound(patient)}
+    assert "guards whose feed is up: 2 s" in seen[""].seen
+    assert (seen[name].status, said in seen[name].seen) == (status, True), seen[name].seen
 
 
 async def test_checks_that_have_stopped_are_found(folder: Path) -> None:
