@@ -184,7 +184,8 @@ def _entity(entry: Entry) -> dict[str, Any]:
     is_revocation = event == Event.REVOCATION
     change = about.get("change") or about.get("state")
     name = next(
-        (about[key] for key in ("value", "name", "kid", "account", "resource", "version") if about.get(key)), event
+        (about[key] for key in ("value", "name", "kid", "account", "resource", "version", "file") if about.get(key)),
+        event,
     )
     return {
         "class_uid": ENTITY_MANAGEMENT,
@@ -209,7 +210,8 @@ _CLASSES: Mapping[str, Callable[[Entry], dict[str, Any]]] = {
 
 
 def _metadata(entry: Entry, origin: str, product_version: str, profiles: list[str]) -> dict[str, Any]:
-    correlation = entry.text("txn") or entry.part("in").get("jti")
+    jti = entry.part("in").get("jti")
+    correlation = entry.text("txn") or (jti if isinstance(jti, str) else None)
     optional = {"tenant_uid": entry.text("tenant"), "correlation_uid": correlation, "event_code": entry.text("event")}
     return {
         "version": VERSION,
