@@ -23,9 +23,13 @@ class Archived:
     file: str
     sha256: str
 
+    def as_json(self) -> dict[str, Any]:
+        """Its members, as a record has them."""
+        return asdict(self)
+
     def record(self, *, by: str) -> Record:
         """The event as it is recorded, with the cut itself."""
-        return Record(event=Event.JOURNAL_ARCHIVED, about={**asdict(self), "by": by})
+        return Record(event=Event.JOURNAL_ARCHIVED, about={**self.as_json(), "by": by})
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self | None:

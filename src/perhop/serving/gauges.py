@@ -41,6 +41,7 @@ class Gauges(Collector):
         yield _gauge(table.CALLS_IN_FLIGHT, {(name,): in_flight[name] for name in names})
         yield _gauge(table.OPEN_STREAMS, {(name,): streams[name] for name in names})
         yield _counter(table.JOURNAL_RECORDS, journal.size)
+        yield _gauge(table.JOURNAL_FILE_RECORDS, {(): journal.size - journal.base})
         yield _gauge(table.JOURNAL_HEALTHY, {(): journal.healthy})
         yield _gauge(table.JOURNAL_UNSIGNED, {(): journal.size - journal.signed})
         yield _gauge(table.UPSTREAM_STATE, _states(self._traffic.gates))

@@ -115,6 +115,9 @@ EXCHANGE_DURATION = _histogram(
 )
 REVOCATIONS = _counter("perhop_revocations_total", "kind", says="revocations, by the kind of what was revoked")
 JOURNAL_RECORDS = _counter("perhop_journal_records_total", says="records in the journal, all that it has ever taken")
+JOURNAL_FILE_RECORDS = _gauge(
+    "perhop_journal_file_records", says="records in the journal's own file; the others are archived"
+)
 JOURNAL_FAILURES = _counter("perhop_journal_failures_total", says="records that could not be written")
 JOURNAL_APPEND = _histogram(
     "perhop_journal_append_duration_seconds", buckets=_OURS, says="until a record is on disk, waiting included"
@@ -165,6 +168,7 @@ TABLE: tuple[Metric, ...] = (
     EXCHANGE_DURATION,
     REVOCATIONS,
     JOURNAL_RECORDS,
+    JOURNAL_FILE_RECORDS,
     JOURNAL_FAILURES,
     JOURNAL_APPEND,
     JOURNAL_HEALTHY,
