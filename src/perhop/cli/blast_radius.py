@@ -121,8 +121,10 @@ def rests_line(rests: Rests) -> str:
     if not rests.signed:
         return f"rests on {counted(rests.records, 'record')} that no checkpoint signs"
     signed = f"{rests.signed} of them under the checkpoint with root {rests.root}"
-    archived = f", those before {rests.first} archived and not asked" if rests.first > 1 else ""
-    return f"rests on {counted(rests.records, 'record')}, {signed}{archived}; `perhop journal verify` checks it"
+    if rests.first > 1:
+        held = f"rests on records {rests.first} to {rests.records}, those before are archived and were not asked"
+        return f"{held}; signed up to {rests.signed}, under the checkpoint with root {rests.root}"
+    return f"rests on {counted(rests.records, 'record')}, {signed}; `perhop journal verify` checks it"
 
 
 def _part(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]] | None = None) -> None:

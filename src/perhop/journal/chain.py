@@ -26,6 +26,10 @@ class Archive(Protocol):
         """The digest of the whole file (hex), None if there is none of this name. Raises JournalUnavailable."""
         ...
 
+    def names(self) -> Sequence[str]:
+        """Every file that is named as a segment."""
+        ...
+
     def open(self, name: str) -> AbstractContextManager[StoredJournal]:
         """The segment. Raises NotFound."""
         ...
@@ -117,10 +121,15 @@ def _link(
 ) -> Link:
     """`root` is that of the base of the file after it, empty if that file could not be read."""
     name, found, digest = archived.file, None, archive.sha256(archived.file)
+    elsewhere = ""
+    if digest != archived.sha256:
+        # Files whose names were swapped are all there, and the next one is looked for in the right one.
+        elsewhere = next((each for each in archive.names() if archive.sha256(each) == archived.sha256), "")
+        digest = archived.sha256 if elsewhere else digest
     if digest is None:
         return Link(archived=archived, problem=f"`{name}` is missing", first_bad=archived.first, found=None)
     try:
-        with archive.open(name) as stored:
+        with archive.open(elsewhere or name) as stored:
             tell = None if progress is None else lambda at: progress(name, at)
             found = verify_journal(stored, key, checkpoints=kept, progress=tell)
     except (JournalDamaged, NotFound) as error:
@@ -138,6 +147,8 @@ def _link(
         first_bad = archived.first
     elif root and found.root != root:
         problem, first_bad = "does not end with the tree that the next file begins with", archived.first
+    elif elsewhere:
+        problem = f"is another file: it is there under the name `{elsewhere}`"
     elif not found.is_sealed:
         problem = "is not sealed"
     elif digest != archived.sha256:

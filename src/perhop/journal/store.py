@@ -46,10 +46,11 @@ class Tail:
 
     `rows` are the last records, beginning at or before the signed tree's end: seq, body, leaf (None if it is missing).
     `size` is the highest `seq`. `published` is the checkpoint that was last written beside the journal, if it is there.
-    The records up to `base` are archived, and not in the file.
+    The records up to `base` are archived, and not in the file: `first` is the lowest `seq` after them, if there is one.
     """
 
     size: int
+    first: int | None
     base: SignedTree
     signed: SignedTree
     rows: Sequence[tuple[int, bytes, bytes | None]]

@@ -111,7 +111,8 @@ def subtree_root(base: Frontier, start: int, stop: int, leaves: Leaves) -> bytes
     ]
     if start % (1 << (stop - start - 1).bit_length()) or sum(last - first for first, last, _ in pairs) != known - start:
         raise ValueError(f"the frontier of {base.size} leaves does not hold the root over {start} to {stop}")
-    return Frontier(known - start, tuple(node for *_, node in pairs)).grown(leaves(known, stop)).root()
+    left = Frontier(known - start, tuple(node for *_, node in pairs))
+    return (left.grown(leaves(known, stop)) if stop > known else left).root()
 
 
 def _split(size: int) -> int:

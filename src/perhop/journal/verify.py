@@ -127,7 +127,7 @@ def verify_journal(
     Spec: RFC 9162 §2.1
     """
     found = _Findings()
-    base, is_sealed, has_facets = WHOLE, False, False
+    base, is_based, is_sealed, has_facets = WHOLE, True, False, False
     frontier, new = base.frontier, list[bytes]()
     last, vouched, leaves = 0, 0, 0
     stored: list[Checkpoint] = []
@@ -136,7 +136,7 @@ def verify_journal(
     archived: list[tuple[int, Archived]] = []
     try:
         base, is_sealed = journal.base(), journal.is_sealed()
-        _check_base(base, key, found)
+        is_based = _check_base(base, key, found)
         frontier, last, vouched = base.frontier, base.frontier.size, base.frontier.size
         stored, kept = _checkpoints(journal, key, checkpoints, last, found)
         waiting = sorted((each for each in (*stored, *kept) if each.size > last), key=lambda each: each.size)
@@ -164,7 +164,7 @@ def verify_journal(
     # Of a sealed segment, a checkpoint over more speaks of other files.
     _check_end(last, max([leaves, *(each.size for each in waiting if not (is_sealed and each in kept))]), found)
     _check_coverage(last, base, stored if is_sealed else [*stored, *kept], is_sealed, found)
-    if base.frontier.size > 0 and not is_sealed:
+    if base.frontier.size > 0 and is_based and not is_sealed:
         _check_cut(base, [each for seq, each in archived if seq <= vouched], found)
     return Verification(
         ok=not found.problem,
@@ -180,19 +180,22 @@ def verify_journal(
     )
 
 
-def _check_base(base: SignedTree, key: JournalVerifyKey, found: _Findings) -> None:
-    """The tree that the file rests on must be one that was signed; the tree over nothing is everybody's."""
-    if base.frontier.size == 0:
+def _check_base(base: SignedTree, key: JournalVerifyKey, found: _Findings) -> bool:
+    """True if the tree that the file rests on is one that was signed; the tree over nothing is everybody's."""
+    size = base.frontier.size
+    if size == 0:
         if base.note:
             found.bad_file("the file has a base note, and no record before its first")
-        return
+        return True
     try:
         signed = verify_checkpoint(base.note, key)
     except CheckpointInvalid as error:
-        found.bad_file(f"the base over {base.frontier.size} records does not verify: {error}")
-        return
-    if (signed.size, signed.root) != (base.frontier.size, base.frontier.root()):
-        found.bad_file(f"the base over {base.frontier.size} records is not the tree that its note signs")
+        found.bad_record(size + 1, f"the base over {size} records does not verify: {error}")
+        return False
+    if (signed.size, signed.root) != (size, base.frontier.root()):
+        found.bad_record(size + 1, f"the base over {size} records is not the tree that its note signs")
+        return False
+    return True
 
 
 def _check_cut(base: SignedTree, archived: Sequence[Archived], found: _Findings) -> None:

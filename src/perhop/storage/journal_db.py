@@ -179,7 +179,8 @@ class JournalDatabase:
             raise JournalUnavailable("the journal is not open")
         try:
             is_done = _sweep(connection)
-            connection.execute(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})").fetchall()
+            # As a script: stepped by `execute`, this pragma stops after its first page.
+            connection.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")
         except sqlite3.Error as error:
             self._disconnect()
             raise JournalUnavailable(f"the journal cannot be written: {error}") from error
@@ -272,7 +273,14 @@ def _read_tail(connection: sqlite3.Connection, published: Path) -> Tail:
         copy = published.read_text(encoding="utf-8")
     except FileNotFoundError:
         copy = None
-    return Tail(size=size, base=base, signed=SignedTree(frontier, note[0]), rows=rows, published=copy)
+    return Tail(
+        size=size,
+        first=connection.execute("SELECT min(seq) FROM record WHERE seq > ?", (archived,)).fetchone()[0],
+        base=base,
+        signed=SignedTree(frontier, note[0]),
+        rows=rows,
+        published=copy,
+    )
 
 
 def fsync_folder(folder: Path) -> None:
