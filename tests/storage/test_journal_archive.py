@@ -20,6 +20,7 @@ from perhop.journal.query import Filter
 from perhop.journal.store import Cut, SignedTree
 from perhop.journal.tree import Frontier
 from perhop.storage.export_files import CursorInMemory
+from perhop.storage.journal_db import SWEPT_AT_ONCE
 from perhop.storage.journal_reader import JournalQueries
 from perhop.storage.journal_segment import check_ends, read_ends, sha256_of
 from tests.support import recursive_tree
@@ -237,7 +238,7 @@ def test_killed_between_cut_and_sweep(uncut: JournalFolder, steps: int) -> None:
     last = read_ends(segment).end.frontier.size
     _killed(uncut, segment, steps)
     (left,) = rows_of(uncut.path, f"SELECT count(*) FROM record WHERE seq <= {last}")[0]
-    assert left == last - 256 * steps
+    assert left == last - SWEPT_AT_ONCE * steps
     chain = verify_all(uncut, archive_of(uncut))
     assert (chain.ok, chain.problem, chain.live.first) == (True, "", last + 1)
     with uncut.queries() as reader:

@@ -37,11 +37,11 @@ CHECKED_AT_START = 256
 
 BUSY_SECONDS = 5.0
 
-SWEPT_AT_ONCE = 256
+SWEPT_AT_ONCE = 128
 """Records that one step of the sweep takes out: a few milliseconds' work, since whoever appends waits for it."""
 
 FREED_AT_ONCE = 256
-"""Pages that one step gives back to the file system at the most; more than its records had."""
+"""Pages that one step gives back to the file system."""
 
 _TIDY_MILLISECONDS = 200
 
@@ -173,14 +173,13 @@ class JournalDatabase:
             raise JournalUnavailable(f"the journal cannot be written: {error}") from error
 
     def sweep(self) -> bool:
-        """One short transaction, and a part of the room given back; see JournalStore."""
+        """One short transaction; see JournalStore. When all rows are out, room is given back, in steps, too."""
         connection = self._connection
         if connection is None:
             raise JournalUnavailable("the journal is not open")
         try:
-            is_done = _sweep(connection)
-            # As a script: stepped by `execute`, this pragma stops after its first page.
-            connection.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")
+            # Rows first: to give room back, SQLite moves pages from the end of the file, and few are left then.
+            is_done = _sweep(connection) and _give_back(connection)
         except sqlite3.Error as error:
             self._disconnect()
             raise JournalUnavailable(f"the journal cannot be written: {error}") from error
@@ -252,6 +251,14 @@ def _sweep(connection: sqlite3.Connection) -> bool:
         connection.execute(statement, (upto,))
     connection.execute("COMMIT")
     return is_done
+
+
+def _give_back(connection: sqlite3.Connection) -> bool:
+    """Give some free pages back to the file system; True when there are none, or the file was made to keep them."""
+    # As a script: stepped by `execute`, this pragma stops after its first page.
+    connection.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")
+    kept = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    return kept == 0 or connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0
 
 
 def _read_tail(connection: sqlite3.Connection, published: Path) -> Tail:
