@@ -17,12 +17,13 @@ from perhop.journal.archived_part import archived_part
 from perhop.journal.export.feed import Feed
 from perhop.journal.proof import check_proof, make_proof
 from perhop.journal.query import Filter
+from perhop.journal.record import Record
 from perhop.journal.store import Cut, SignedTree
 from perhop.journal.tree import Frontier
 from perhop.storage.export_files import CursorInMemory
 from perhop.storage.journal_db import SWEPT_AT_ONCE
 from perhop.storage.journal_reader import JournalQueries
-from perhop.storage.journal_segment import check_ends, read_ends, sha256_of
+from perhop.storage.journal_segment import check_ends, read_ends, sha256_of, write_segment
 from tests.support import recursive_tree
 from tests.support.archives import (
     FIRST,
@@ -187,15 +188,36 @@ def test_a_cut_needs_the_segment_of_this_very_journal(uncut: JournalFolder, tmp_
         read_ends(tmp_path / "nosuch.db")
 
 
-async def test_a_cut_from_another_base_changes_nothing(uncut: JournalFolder) -> None:
-    """Two cuts from one base: the second fails whole, and the journal goes on."""
-    segment = write_next_segment(uncut, archive_of(uncut), upto=300)
+async def test_a_cut_from_another_base_changes_nothing(uncut: JournalFolder, tmp_path: Path) -> None:
+    """Of two cuts from one base, and of one that leads back, the second fails whole, and the journal goes on."""
+    segment = write_next_segment(uncut, archive_of(uncut), upto=200)
+    longer = read_ends(write_next_segment(uncut, tmp_path / "elsewhere", upto=300))
     async with uncut.writing() as journal:
         archived = await cut_at(uncut, journal, segment)
-        with pytest.raises(JournalUnavailable, match="does not begin after record 0"):
-            await journal.cut(Cut(0, read_ends(segment).end), archived.record(by="tests"))
+        for cut in (Cut(0, longer.end), Cut(archived.last, longer.base), Cut(archived.last, read_ends(segment).end)):
+            with pytest.raises(JournalUnavailable, match="does not begin after record"):
+                await journal.cut(cut, archived.record(by="tests"))
         assert await journal.append(a_permit(-1)) == 402
     assert verify_all(uncut, archive_of(uncut)).ok
+
+
+async def test_two_cuts_at_once_are_two_cuts(uncut: JournalFolder) -> None:
+    """Handed in together, each is made, and the journal begins after the second."""
+    first = write_next_segment(uncut, archive_of(uncut), upto=200)
+    end, size = read_ends(first).end, checkpoint_after(uncut, 250)
+    second = write_segment(uncut.path, archive_of(uncut), end, size, uncut.key.verify_key, lambda _: None)
+
+    def cut(segment: Path) -> tuple[Cut, Record]:
+        ends = read_ends(segment)
+        after, root = ends.base.frontier.size, ends.end.frontier.root().hex()
+        archived = Archived(first=after + 1, last=ends.last, root=root, file=segment.name, sha256=sha256_of(segment))
+        return Cut(after, ends.end), archived.record(by="tests")
+
+    async with uncut.writing() as journal:
+        await asyncio.gather(journal.cut(*cut(first)), journal.cut(*cut(second)))
+        assert journal.status().base == size
+    chain = verify_all(uncut, archive_of(uncut))
+    assert (chain.ok, len(chain.links), chain.live.first) == (True, 2, size + 1)
 
 
 async def test_appends_go_on_while_records_are_swept(uncut: JournalFolder) -> None:

@@ -6,15 +6,18 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from perhop.errors import JournalDamaged, JournalUnavailable
 from perhop.journal.archived import segment_name
+from perhop.journal.chain import verify_chain
 from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.query import Filter
 from perhop.journal.tree import Frontier, leaf_hash
 from perhop.storage.journal_db import checkpoint_path
+from perhop.storage.journal_segment import SegmentFolder
 from tests.support.archives import (
     FIRST,
     SECOND,
@@ -125,6 +128,15 @@ def test_a_damaged_archive_is_named(
         assert chain.first_bad == first_bad
     assert chain.live.ok
     assert [bool(link.problem) for link in chain.links] == [True, damage is _swap]
+
+
+def test_a_file_that_goes_on_from_another_tree(archived_original: JournalFolder) -> None:
+    """Two histories under one key do not become one: the next file must begin with the tree that this one ends with."""
+    live = replace(archived_original.verify(), base_root="0" * 64)
+    segments = SegmentFolder(archive_of(archived_original))
+    chain = verify_chain(live, segments, archived_original.key.verify_key)
+    assert (chain.ok, chain.first_bad) == (False, SECOND[0])
+    assert "does not end with the tree that the next file begins with" in chain.problem
 
 
 def test_a_missing_segment_does_not_hide_those_before(archived_copy: JournalFolder) -> None:

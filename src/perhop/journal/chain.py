@@ -153,11 +153,10 @@ def _link(
         problem = "is not sealed"
     elif digest != archived.sha256:
         problem = "is not the file that was archived: its SHA-256 is another, though its records are right"
-    is_own = not problem or first_bad is None
     return Link(
         archived=archived,
         problem=f"`{name}` {problem}" if problem else "",
         first_bad=first_bad,
         # A file of other records says nothing of what comes before this one.
-        found=found if is_own else None,
+        found=found if (found.first, found.last) == (archived.first, archived.last) else None,
     )

@@ -227,7 +227,7 @@ def _store_signed(connection: sqlite3.Connection, signed: SignedTree) -> None:
 def _store_cut(connection: sqlite3.Connection, cut: Cut) -> None:
     tree = cut.base.frontier
     moved = connection.execute(
-        "UPDATE base SET size = ?, hashes = ?, note = ? WHERE size = ? AND size < ? AND NOT sealed",
+        "UPDATE base SET size = ?, hashes = ?, note = ? WHERE size = ? AND size < ?",
         (tree.size, tree.to_bytes(), cut.base.note, cut.after, tree.size),
     )
     if moved.rowcount != 1:
