@@ -17,6 +17,7 @@ from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
+from perhop.control.archiving import cut_journal
 from perhop.control.operator import by_operator as _by
 from perhop.control.tools import approve_tools, show_tools
 from perhop.core.secret import Secret
@@ -232,6 +233,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "key.rotate": key_rotate,
     "tools.show": show_tools,
     "tools.approve": approve_tools,
+    "journal.cut": cut_journal,
 }
 
 

@@ -55,6 +55,7 @@ class Gauges(Collector):
         yield _counters(table.REVOCATION_CHECKS, {(each.value,): self._figures.counts[each] for each in Result})
         yield _gauge(table.REVOCATION_CHECKED, {(): self._figures.shown_at or 0})
         yield _counter(table.JOURNAL_RECORDS, journal.size)
+        yield _gauge(table.JOURNAL_FILE_RECORDS, {(): journal.size - journal.base})
         yield _gauge(table.JOURNAL_HEALTHY, {(): journal.healthy})
         yield _gauge(table.JOURNAL_UNSIGNED, {(): journal.size - journal.signed})
         yield _gauge(table.UPSTREAM_STATE, _states(self._traffic.gates))

@@ -141,6 +141,9 @@ REVOCATION_CHECKED = _gauge(
     says="when the last check that was not `failed` ended, in seconds since 1970; 0 before there was one",
 )
 JOURNAL_RECORDS = _counter("perhop_journal_records_total", says="records in the journal, all that it has ever taken")
+JOURNAL_FILE_RECORDS = _gauge(
+    "perhop_journal_file_records", says="records in the journal's own file; the others are archived"
+)
 JOURNAL_FAILURES = _counter("perhop_journal_failures_total", says="records that could not be written")
 JOURNAL_APPEND = _histogram(
     "perhop_journal_append_duration_seconds", buckets=_OURS, says="until a record is on disk, waiting included"
@@ -195,6 +198,7 @@ TABLE: tuple[Metric, ...] = (
     REVOCATION_CHECKS,
     REVOCATION_CHECKED,
     JOURNAL_RECORDS,
+    JOURNAL_FILE_RECORDS,
     JOURNAL_FAILURES,
     JOURNAL_APPEND,
     JOURNAL_HEALTHY,
