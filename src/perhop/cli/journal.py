@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_bundle import verify_bundle
 from perhop.cli.journal_export import FOLLOW_SECONDS, export
 from perhop.cli.options import AsJson, ConfigFile, command_group, parse_moment
 from perhop.cli.output import emit_json, emit_text, progress, say, terminal_width
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 app = command_group("The journal: one record per event.")
 app.command()(export)
+app.command(name="verify-bundle")(verify_bundle)
 
 _CONTINUED = " " * 8
 

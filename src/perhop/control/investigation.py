@@ -151,11 +151,13 @@ class Investigation:
 
 
 @contextmanager
-def investigating(settings: Settings, *, now: int) -> Iterator[Investigation]:
+def investigating(
+    settings: Settings, *, now: int, kind_of_reader: type[JournalTallies] = JournalTallies
+) -> Iterator[Investigation]:
     """An investigation of the journal of this configuration; reads files only.
 
     Raises: NotFound, PolicyError
     """
     engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-    with JournalTallies(settings.journal_path) as reader:
+    with kind_of_reader(settings.journal_path) as reader:
         yield Investigation(settings, reader, engine, now)

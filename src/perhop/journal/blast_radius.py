@@ -103,6 +103,15 @@ class Rests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What the records alone say, in the order of resources."""
+
+    did: tuple[Did, ...]
+    got: tuple[Got, ...]
+    refused: tuple[WasRefused, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlastRadius:
     """The answer, in the order of resources and times."""
 
@@ -197,11 +206,26 @@ def blast_radius(
 ) -> BlastRadius:
     """Count what was done and refused, and hold it against what is possible."""
     rests = rests_on(reader)
+    counted = count(reader.tallies(selection))
+    return BlastRadius(
+        asked=asked,
+        rests_on=rests,
+        tokens=selection.values if selection.kind is Asked.TOKEN else (),
+        could=tuple(could),
+        did=counted.did,
+        got=counted.got,
+        refused=counted.refused,
+        possible=merely_possible(could, counted.did),
+    )
+
+
+def count(tallies: Iterable[Tally]) -> Counted:
+    """What was done, got and refused, in the order of resources."""
     did: dict[tuple[str | None, str | None, str | None], _Group] = {}
     ended: dict[tuple[str | None, str | None, str | None], Counter[str]] = {}
     got: dict[tuple[str | None, str | None], _Group] = {}
     refused: dict[tuple[str | None, str | None, str | None], _Group] = {}
-    for tally in reader.tallies(selection):
+    for tally in tallies:
         kind = tally.kind
         match kind.event:
             case Event.CALL_PERMITTED.value:
@@ -213,19 +237,13 @@ def blast_radius(
                 got.setdefault((kind.resource, kind.out_aud), _Group()).take(tally)
             case event if event in _REFUSALS:
                 refused.setdefault((kind.resource, kind.in_aud, kind.reason), _Group()).take(tally)
-    done = tuple(_did(key, group, ended.get(key, Counter())) for key, group in _in_order(did))
-    return BlastRadius(
-        asked=asked,
-        rests_on=rests,
-        tokens=selection.values if selection.kind is Asked.TOKEN else (),
-        could=tuple(could),
-        did=done,
+    return Counted(
+        did=tuple(_did(key, group, ended.get(key, Counter())) for key, group in _in_order(did)),
         got=tuple(Got(resource=key[0], audience=key[1], **group.span()) for key, group in _in_order(got)),
         refused=tuple(
             WasRefused(resource=key[0], audience=key[1], reason=key[2], **group.span(), **group.places())
             for key, group in _in_order(refused)
         ),
-        possible=merely_possible(could, done),
     )
 
 

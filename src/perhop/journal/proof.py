@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from perhop.errors import CheckFailed, NotFound, OperatorError
-from perhop.journal.checkpoint import CheckpointInvalid, parse_checkpoint, verify_checkpoint
+from perhop.journal.checkpoint import Checkpoint, CheckpointInvalid, parse_checkpoint, verify_checkpoint
 from perhop.journal.keys import JournalVerifyKey, decode_base64
 from perhop.journal.query import JournalReader
-from perhop.journal.tree import inclusion_ranges, is_included, leaf_hash, root_of
+from perhop.journal.tree import inclusion_ranges, inclusion_roots, is_included, leaf_hash
 
 FORMAT = "perhop-journal-proof/1"
 
@@ -24,24 +24,38 @@ def make_proof(reader: JournalReader, seq: int) -> dict[str, Any]:
 
     Raises: NotFound, OperatorError
     """
-    entry = reader.record(seq)
+    return next(make_proofs(reader, [seq]))
+
+
+def make_proofs(reader: JournalReader, seqs: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """The proofs of these records, lowest first, all under one checkpoint: the journal's last. Reads each leaf once.
+
+    Raises: NotFound, OperatorError
+    """
+    wanted = sorted(set(seqs))
     note = reader.last_checkpoint()
-    if entry is None:
-        raise NotFound(f"the journal has no record {seq}")
+    for seq in (wanted[0], wanted[-1]):
+        if reader.record(seq) is None:
+            raise NotFound(f"the journal has no record {seq}")
     try:
         size = parse_checkpoint(note or "").size
     except CheckpointInvalid as error:
         raise OperatorError("the journal has no checkpoint", advice="run `perhop journal verify`") from error
-    if seq > size:
-        raise OperatorError(f"record {seq} is not signed yet", advice="wait a second, and ask again")
-    path = [root_of(reader.leaves(start, stop)) for start, stop in inclusion_ranges(seq - 1, size)]
-    return {
-        "format": FORMAT,
-        "seq": seq,
-        "record": entry.body,
-        "path": [base64.b64encode(each).decode() for each in path],
-        "checkpoint": note,
-    }
+    if wanted[-1] > size:
+        raise OperatorError(f"record {wanted[-1]} is not signed yet", advice="wait a second, and ask again")
+    roots = inclusion_roots((seq - 1 for seq in wanted), size, reader.leaves)
+    for seq in wanted:
+        entry = reader.record(seq)
+        if entry is None:
+            raise NotFound(f"the journal has no record {seq}")
+        path = [roots[each] for each in inclusion_ranges(seq - 1, size)]
+        yield {
+            "format": FORMAT,
+            "seq": seq,
+            "record": entry.body,
+            "path": [base64.b64encode(each).decode() for each in path],
+            "checkpoint": note,
+        }
 
 
 def check_proof(document: Mapping[str, Any], key: JournalVerifyKey) -> Mapping[str, Any]:
@@ -49,16 +63,28 @@ def check_proof(document: Mapping[str, Any], key: JournalVerifyKey) -> Mapping[s
 
     Raises: CheckFailed
     """
+    note = document.get("checkpoint")
+    try:
+        checkpoint = verify_checkpoint(note if isinstance(note, str) else "", key)
+    except CheckpointInvalid as error:
+        raise CheckFailed(f"the proof is malformed: {error}") from error
+    return check_inclusion(document, checkpoint)
+
+
+def check_inclusion(document: Mapping[str, Any], checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The record of the document, if its path leads to the root of this checkpoint, whose signature is not looked at.
+
+    Raises: CheckFailed
+    """
     if document.get("format") != FORMAT:
         raise CheckFailed(f"this is not a proof in the format `{FORMAT}`")
-    seq, body, note, path = (document.get(name) for name in ("seq", "record", "checkpoint", "path"))
-    if type(seq) is not int or not isinstance(body, str) or not isinstance(note, str) or not isinstance(path, list):
+    seq, body, path = (document.get(name) for name in ("seq", "record", "path"))
+    if type(seq) is not int or not isinstance(body, str) or not isinstance(path, list):
         raise CheckFailed("the proof lacks a member, or one has the wrong type")
     try:
-        checkpoint = verify_checkpoint(note, key)
         siblings = [decode_base64(each) for each in path]
         fields, leaf = json.loads(body), leaf_hash(body.encode())
-    except (CheckpointInvalid, ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckFailed(f"the proof is malformed: {error}") from error
     if not is_included(leaf, seq - 1, checkpoint.size, siblings, checkpoint.root):
         raise CheckFailed(f"the path does not lead from record {seq} to the signed root")

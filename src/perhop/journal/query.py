@@ -107,15 +107,19 @@ class PermittedToken:
             return None
 
 
-class JournalReader(Protocol):
+class RecordFinder(Protocol):
+    """Who can look for records."""
+
+    def find(self, wanted: Filter) -> Iterator[Entry]:
+        """Matching records in the order of `seq`, one at a time."""
+        ...
+
+
+class JournalReader(RecordFinder, Protocol):
     """Read-only; every verb sees what was committed when it was called. Raises JournalDamaged for a broken file."""
 
     def size(self) -> int:
         """The highest `seq`, 0 for an empty journal."""
-        ...
-
-    def find(self, wanted: Filter) -> Iterator[Entry]:
-        """Matching records in the order of `seq`, one at a time."""
         ...
 
     def tail(self, count: int) -> Sequence[Entry]:

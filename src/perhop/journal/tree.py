@@ -8,7 +8,8 @@ Spec: RFC 9162 §2.1
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 HASH_SIZE = 32
@@ -104,6 +105,36 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
             path.append((start, middle))
             start = middle
     return path[::-1]
+
+
+def inclusion_roots(
+    indexes: Iterable[int], size: int, leaves: Callable[[int, int], Iterable[bytes]]
+) -> dict[Range, bytes]:
+    """The roots of all subtrees that the inclusion proofs of these leaves name, and of the whole tree.
+
+    `leaves` gives the leaf hashes of a range. Each leaf is asked for once, however many proofs there are.
+
+    Spec: RFC 9162 §2.1.3.1
+    Raises: ValueError
+    """
+    roots: dict[Range, bytes] = {}
+    wanted = sorted(set(indexes))
+    if not wanted or not 0 <= wanted[0] <= wanted[-1] < size:
+        raise ValueError(f"these leaves are not in a tree of {size}")
+
+    def root(start: int, stop: int, inside: Sequence[int]) -> bytes:
+        if inside and stop - start > 1:
+            # One of the leaves is in here, so both halves are named by its proof, or lead to it.
+            middle = start + _split(stop - start)
+            at = bisect_left(inside, middle)
+            made = node_hash(root(start, middle, inside[:at]), root(middle, stop, inside[at:]))
+        else:
+            made = root_of(leaves(start, stop))
+        roots[start, stop] = made
+        return made
+
+    root(0, size, wanted)
+    return roots
 
 
 def consistency_ranges(old: int, new: int) -> list[Range]:

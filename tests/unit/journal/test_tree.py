@@ -13,6 +13,7 @@ from perhop.journal.tree import (
     Frontier,
     consistency_ranges,
     inclusion_ranges,
+    inclusion_roots,
     is_consistent,
     is_included,
     leaf_hash,
@@ -113,3 +114,27 @@ def test_stored_frontier_must_fit_its_size(hashes: bytes) -> None:
     """A stored frontier with too few, too many or broken hashes is refused."""
     with pytest.raises(ValueError, match=r"hashes|frontier"):
         Frontier.of_bytes(5, hashes)
+
+
+@given(size=SIZES, data=st.data())
+def test_the_roots_of_many_proofs_are_made_from_each_leaf_once(size: int, data: st.DataObject) -> None:
+    """Whichever leaves are proved together, every path is that of the definition, and no leaf is asked for twice."""
+    asked: list[int] = []
+
+    def leaves(start: int, stop: int) -> list[bytes]:
+        asked.extend(range(start, stop))
+        return LEAVES[start:stop]
+
+    indexes = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=9))
+    roots = inclusion_roots(indexes, size, leaves)
+    assert sorted(asked) == list(range(size))
+    assert roots[0, size] == naive_root(LEAVES[:size])
+    for index in indexes:
+        assert [roots[each] for each in inclusion_ranges(index, size)] == naive_path(index, LEAVES[:size])
+
+
+@pytest.mark.parametrize("indexes", [[], [-1], [3], [0, 3]])
+def test_leaves_outside_the_tree_have_no_roots(indexes: list[int]) -> None:
+    """Asking for none, or for one that is not there, is refused."""
+    with pytest.raises(ValueError, match="not in a tree"):
+        inclusion_roots(indexes, 3, lambda start, stop: LEAVES[start:stop])
