@@ -6,11 +6,12 @@ checkpoints speak, and it is the first record of the stretch between two checkpo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from perhop.errors import JournalDamaged
+from perhop.journal.as_written import read_as_written
 from perhop.journal.checkpoint import CHECKPOINT_RECORDS, Checkpoint, CheckpointInvalid, verify_checkpoint
 from perhop.journal.facets import Facets, facets_of, parse_body
 from perhop.journal.keys import JournalVerifyKey
@@ -163,19 +164,24 @@ def _checkpoints(
 def _check_row(expected: int, row: StoredRow, *, is_leaf: bool, has_facets: bool, found: _Findings) -> None:
     if found.first_bad is not None:
         return
-    fields = parse_body(row.body)
+    seq, facets = _read(row.body)
     if row.seq != expected:
         found.bad_record(min(expected, row.seq), f"record {min(expected, row.seq)} is missing or out of place")
     elif not is_leaf:
         found.bad_record(row.seq, f"record {row.seq} is not what its leaf says")
-    elif fields.get("seq") != row.seq:
+    elif seq != row.seq:
         found.bad_record(row.seq, f"record {row.seq} holds another number")
-    elif has_facets and not _are_facets_of(row.facets, fields):
+    elif has_facets and row.facets != facets:
         found.bad_record(row.seq, f"the facets of record {row.seq} are not those of its body: questions would miss it")
 
 
-def _are_facets_of(stored: Facets | None, fields: Mapping[str, Any]) -> bool:
-    return stored is not None and tuple(stored) == tuple(facets_of(fields))
+def _read(body: bytes) -> tuple[object, Facets]:
+    """The number that the body holds, and its facets."""
+    written = read_as_written(body)
+    if written is not None:
+        return written
+    fields = parse_body(body)
+    return fields.get("seq"), facets_of(fields)
 
 
 def _check_structure(journal: StoredJournal, found: _Findings) -> None:
