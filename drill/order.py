@@ -27,6 +27,7 @@ TRACED = "fdatasync,fsync,pwrite64,pwritev,write,writev,sendto,sendmsg"
 LOG = "journal.db-wal"
 
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<time>\d+\.\d+) (?P<rest>.*)")
+_TOOK = re.compile(r" <(\d+\.\d+)>$")
 _BEGUN = re.compile(r"(?P<call>\w+)\((?P<what>.*?)(?P<unfinished> <unfinished \.\.\.>)?$", re.S)
 _RESUMED = re.compile(r"<\.\.\. (?P<call>\w+) resumed>(?P<what>.*)", re.S)
 
@@ -69,8 +70,16 @@ class Order:
         zero = self.written.began_at
         for words, step in sorted(steps, key=lambda each: each[1].began):
             span = f"{(step.began_at - zero) * 1000:9.3f} to {(step.ended_at - zero) * 1000:9.3f} ms"
-            yield f"{words:<34} {span}   {step.call}({step.what[:60]}"
-        yield f"in this order                      {'yes' if self.is_right else 'NO'}"
+            yield f"{words:<34} {span}   {step.call} {_target(step)}"
+        if self.synced is None:
+            yield "the permit is on disk              never"
+        yield f"{'in this order':<34} {'yes' if self.is_right else 'NO'}"
+
+
+def _target(step: Step) -> str:
+    """`journal.db-wal`, or the addresses of a connection."""
+    inside = step.what.partition("<")[2].partition(">,")[0].partition(">)")[0]
+    return inside.rpartition("/")[2]
 
 
 def steps_of(trace: str) -> list[Step]:
@@ -85,13 +94,20 @@ def steps_of(trace: str) -> list[Step]:
         if resumed := _RESUMED.fullmatch(rest):
             if pid in open_:
                 call, what, began, began_at = open_.pop(pid)
-                steps.append(Step(call, what + resumed["what"], began, number, began_at, at))
+                what += resumed["what"]
+                steps.append(Step(call, what, began, number, began_at, began_at + _seconds(what)))
         elif begun := _BEGUN.fullmatch(rest):
             if begun["unfinished"]:
                 open_[pid] = (begun["call"], begun["what"], number, at)
             else:
-                steps.append(Step(begun["call"], begun["what"], number, number, at, at))
+                what = begun["what"]
+                steps.append(Step(begun["call"], what, number, number, at, at + _seconds(what)))
     return sorted(steps, key=lambda step: step.began)
+
+
+def _seconds(what: str) -> float:
+    took = _TOOK.search(what)
+    return float(took[1]) if took is not None else 0.0
 
 
 def order_in(trace: str, *, mac: str, marker: str, port: int) -> Order:
@@ -138,7 +154,19 @@ def traced(folder: Path) -> Order:
     key = load_journal_key(folder / "keys")
     marker = uuid.uuid4().hex
     file = folder / "trace"
-    prefix: Sequence[str | Path] = [strace(), "-f", "-yy", "-ttt", "-s", "8192", "-e", f"trace={TRACED}", "-o", file]
+    prefix: Sequence[str | Path] = [
+        strace(),
+        "-f",
+        "-yy",
+        "-ttt",
+        "-T",
+        "-s",
+        "8192",
+        "-e",
+        f"trace={TRACED}",
+        "-o",
+        file,
+    ]
     with serving_tools(site), serving(site, prefix=prefix):
         asyncio.run(_call(site, marker))
     trace = file.read_text(encoding="utf-8", errors="replace")
