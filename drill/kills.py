@@ -33,7 +33,7 @@ CLIENTS = 6
 ROUNDS_OF_AN_INSTALLATION = 50
 """Then another one begins, so that the whole journal can be verified after every kill."""
 
-STARTING_OF_A_HUNDRED = 25
+STARTING_OF_A_HUNDRED = 35
 LONGEST_LOAD_SECONDS = 0.4
 FIRST_START_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
