@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
-from perhop.journal.bundle.contents import FILES, README
+from perhop.control.investigation import investigating
+from perhop.journal.bundle.contents import FILES, README, records_of
 from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.keys import load_journal_key
 from perhop.journal.record import Event, Record
 from perhop.journal.tree import Frontier
+from perhop.settings import load
 from tests.support.bundles import parts_of, with_lines
 from tests.support.commands import Ran, perhop
 from tests.support.incidents import (
@@ -298,3 +300,12 @@ def test_what_happens_later_is_in_the_next_bundle(copied: Path, tmp_path: Path) 
     assert len(_records(second)) == len(_records(first)) + 1
     for name in ("first.zip", "second.zip"):
         assert _verified(tmp_path / name, copied).code == 0
+
+
+def test_a_record_of_a_signal_is_in_it_whosever_it_is(incident: Path) -> None:
+    """Signals rest on the token's own records today; one that rests on another brings that along."""
+    with investigating(load(incident / "perhop.yaml", {}), now=int(AFTERWARDS)) as investigation:
+        found = investigation.incident(LEAKED, since=None)
+        signal = replace(found.signals[0], records=(*found.signals[0].records, 1))
+        assert records_of(investigation.reader, replace(found, signals=(signal,)))[0] == 1
+        assert 1 not in records_of(investigation.reader, found)

@@ -264,7 +264,7 @@ HOSTILE: dict[str, tuple[Callable[[Parts], bytes], str]] = {
     ),
     "a promise of too little": (_entry(RECORDS, lambda entry: setattr(entry, "file_size", 9)), "cannot be unpacked"),
     "a wrong checksum": (_entry(RECORDS, lambda entry: setattr(entry, "CRC", 1)), "cannot be unpacked"),
-    "an encrypted file": (_entry(KEY, lambda entry: setattr(entry, "flag_bits", 1)), "is encrypted"),
+    "an encrypted file": (_entry(KEY, lambda entry: setattr(entry, "flag_bits", 1)), "cannot be unpacked"),
     "another name inside": (
         lambda p: zipped(p.items()).replace(b"journal.vkey", b"journal.vkex", 1),
         "cannot be unpacked",

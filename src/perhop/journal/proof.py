@@ -14,7 +14,7 @@ from perhop.errors import CheckFailed, NotFound, OperatorError
 from perhop.journal.checkpoint import Checkpoint, CheckpointInvalid, parse_checkpoint, verify_checkpoint
 from perhop.journal.keys import JournalVerifyKey, decode_base64
 from perhop.journal.query import JournalReader
-from perhop.journal.tree import inclusion_ranges, inclusion_roots, is_included, leaf_hash
+from perhop.journal.tree import inclusion_ranges, inclusion_roots, is_included, leaf_hash, root_of
 
 FORMAT = "perhop-journal-proof/1"
 
@@ -43,7 +43,7 @@ def make_proofs(reader: JournalReader, seqs: Iterable[int]) -> Iterator[dict[str
         raise OperatorError("the journal has no checkpoint", advice="run `perhop journal verify`") from error
     if wanted[-1] > size:
         raise OperatorError(f"record {wanted[-1]} is not signed yet", advice="wait a second, and ask again")
-    roots = inclusion_roots((seq - 1 for seq in wanted), size, reader.leaves)
+    roots = inclusion_roots((seq - 1 for seq in wanted), size, lambda start, stop: root_of(reader.leaves(start, stop)))
     for seq in wanted:
         entry = reader.record(seq)
         if entry is None:

@@ -107,12 +107,10 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
     return path[::-1]
 
 
-def inclusion_roots(
-    indexes: Iterable[int], size: int, leaves: Callable[[int, int], Iterable[bytes]]
-) -> dict[Range, bytes]:
+def inclusion_roots(indexes: Iterable[int], size: int, root_over: Callable[[int, int], bytes]) -> dict[Range, bytes]:
     """The roots of all subtrees that the inclusion proofs of these leaves name, and of the whole tree.
 
-    `leaves` gives the leaf hashes of a range. Each leaf is asked for once, however many proofs there are.
+    `root_over` makes the root of a range from its leaves. Each leaf is in one such range, whatever the number of proofs.
 
     Spec: RFC 9162 §2.1.3.1
     Raises: ValueError
@@ -129,7 +127,7 @@ def inclusion_roots(
             at = bisect_left(inside, middle)
             made = node_hash(root(start, middle, inside[:at]), root(middle, stop, inside[at:]))
         else:
-            made = root_of(leaves(start, stop))
+            made = root_over(start, stop)
         roots[start, stop] = made
         return made
 

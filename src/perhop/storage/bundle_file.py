@@ -101,8 +101,6 @@ class BundleFile:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         entry = self._entries[name]
-        if entry.flag_bits & 0x1:
-            raise CheckFailed(f"`{name}` in the bundle is encrypted")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise CheckFailed(f"`{name}` in the bundle is packed in a way that no bundle uses")
         if entry.file_size > LARGEST_FILE:
