@@ -110,7 +110,7 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
 def inclusion_roots(indexes: Iterable[int], size: int, root_over: Callable[[int, int], bytes]) -> dict[Range, bytes]:
     """The roots of all subtrees that the inclusion proofs of these leaves name, and of the whole tree.
 
-    `root_over` makes the root of a range from its leaves. Each leaf is in one such range, whatever the number of proofs.
+    `root_over` makes the root of a range from its leaves. Each leaf is in one such range, for any number of proofs.
 
     Spec: RFC 9162 §2.1.3.1
     Raises: ValueError
