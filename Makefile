@@ -3,13 +3,15 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help demo test test-real conformance lint format docs lock clean
+.PHONY: help demo test test-real conformance drill drill-quick lint format docs lock clean
 
 help:
 	@echo 'make demo         set up, then run the demo: four tokens, four audiences, and the attacks that fail'
 	@echo 'make test         set up, then run the whole Python test-suite'
 	@echo 'make test-real    fetch pinned real software into .cache, then test against it'
 	@echo 'make conformance  run the official MCP conformance suite through the gateway'
+	@echo 'make drill        steal a token in a journal of a million records, kill the server a thousand times (an hour and more)'
+	@echo 'make drill-quick  the same, small (two minutes)'
 	@echo 'make lint         formatting, lint, types, direction of dependencies'
 	@echo 'make format       format the code, and mend what the linter can mend'
 	@echo 'make docs         write the generated pages of docs/'
@@ -29,6 +31,14 @@ test-real: .venv/.ready-dev
 conformance: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_real
 	@$(VENV)/python -m conformance.run
+
+drill: .venv/.ready-dev
+	@$(VENV)/python -m scripts.fetch_debian
+	@$(VENV)/python -m drill.run $(DRILL_FLAGS)
+
+drill-quick: .venv/.ready-dev
+	@$(VENV)/python -m scripts.fetch_debian
+	@$(VENV)/python -m drill.run --quick $(DRILL_FLAGS)
 
 lint: .venv/.ready-dev
 	@$(VENV)/ruff format --check .

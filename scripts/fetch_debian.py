@@ -1,7 +1,7 @@
-"""Fetches nginx as Debian packages it into .cache, unpacked and not installed, and says where it lies.
+"""Fetches nginx and strace as Debian packages them into .cache, unpacked and not installed, and says where they lie.
 
-By the machine's own package lists, so it is the version that this release of Debian keeps safe; apt checks the
-signatures. Shared libraries that it wants and the machine lacks are fetched along.
+By the machine's own package lists, so they are the versions that this release of Debian keeps safe; apt checks the
+signatures. Shared libraries that they want and the machine lacks are fetched along.
 
     python -m scripts.fetch_debian
 """
@@ -20,16 +20,26 @@ from pathlib import Path
 from scripts.fetch_real import ROOT, RealSoftwareMissing, told
 
 PLACE = ROOT / ".cache" / "debian"
-PACKAGE = "nginx"
+PACKAGES = {"nginx": "usr/sbin/nginx", "strace": "usr/bin/strace"}
+"""What is fetched, and which program of it is meant."""
 
 _DEPENDENCY = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
 def nginx() -> Path:
     """The program. Raises: RealSoftwareMissing when it is not fetched."""
-    program = PLACE / "usr" / "sbin" / "nginx"
+    return _program("nginx")
+
+
+def strace() -> Path:
+    """The program. Raises: RealSoftwareMissing when it is not fetched."""
+    return _program("strace")
+
+
+def _program(package: str) -> Path:
+    program = PLACE / PACKAGES[package]
     if not program.is_file():
-        raise RealSoftwareMissing("no nginx in .cache; run `make test-real`")
+        raise RealSoftwareMissing(f"no {package} in .cache; run `make test-real`")
     return program
 
 
@@ -40,12 +50,15 @@ def environment() -> dict[str, str]:
 
 
 def is_fetched() -> bool:
-    """True if nginx is there, and starts."""
+    """True if all of it is there, and starts."""
     try:
-        done = subprocess.run([nginx(), "-v"], env=os.environ | environment(), capture_output=True, check=False)
+        done = [
+            subprocess.run([program, "-V"], env=os.environ | environment(), capture_output=True, check=False)
+            for program in (nginx(), strace())
+        ]
     except (RealSoftwareMissing, OSError):
         return False
-    return done.returncode == 0
+    return all(each.returncode == 0 for each in done)
 
 
 def fetch() -> None:
@@ -53,16 +66,16 @@ def fetch() -> None:
     if is_fetched():
         return
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise RealSoftwareMissing("no `apt-get`: the tests with nginx need Debian, or a system made from it")
+        raise RealSoftwareMissing("no `apt-get`: the tests with nginx and strace need Debian, or a system made from it")
     shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir(parents=True)
-    print("fetch: unpacking Debian's nginx into .cache", file=sys.stderr)
-    depends = _unpack([PACKAGE])
+    print(f"fetch: unpacking Debian's {' and '.join(PACKAGES)} into .cache", file=sys.stderr)
+    depends = _unpack(list(PACKAGES))
     lacking = [name for name in depends if name.startswith("lib") and not _is_installed(name)]
     if lacking:
         _unpack(lacking)
     if not is_fetched():
-        raise RealSoftwareMissing("Debian's nginx does not start here")
+        raise RealSoftwareMissing(f"Debian's {' and '.join(PACKAGES)} do not start here")
 
 
 def _unpack(packages: Sequence[str]) -> list[str]:

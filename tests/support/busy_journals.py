@@ -6,7 +6,7 @@ Everything follows from the seed: two journals of one seed and size hold the sam
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -37,6 +37,38 @@ CALLS_OF_A_TOKEN = 40
 REFUSED_OF_A_HUNDRED = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A resource at which work is done: `uri` for clients, `server` for the gateway."""
+
+    name: str
+    uri: str
+    server: str
+    tenant: str = "acme"
+    tools: tuple[str, ...] = TOOLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """An agent, and where it works: for many people, or in its own name."""
+
+    name: str
+    places: tuple[Place, ...]
+    has_people: bool = True
+
+
+_PLACES = tuple(
+    Place(name=name, uri=f"https://{name}.example.com/mcp", server=f"https://{name}.example.com/mcp/upstream")
+    for name in RESOURCES
+)
+WORKERS = tuple(Worker(name=name, places=_PLACES) for name in AGENTS)
+
+
+def network_of_worker(number: int) -> str:
+    """The first three numbers of the addresses from which a worker calls."""
+    return f"198.51.{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Filled:
     """What was written: records, and the seconds that the commits took."""
@@ -45,12 +77,22 @@ class Filled:
     seconds: float
 
 
-def fill(made: JournalFolder, count: int, *, seed: int, timer: Callable[[], float]) -> Filled:
-    """Write this many records into an empty journal, and sign the last."""
+def fill(
+    made: JournalFolder,
+    count: int,
+    *,
+    seed: int,
+    timer: Callable[[], float],
+    workers: Sequence[Worker] = WORKERS,
+    beginning: float = BEGINNING,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Filled:
+    """Write this many records to the end of a journal that nobody writes, and sign the last."""
     store = JournalDatabase(made.path)
     try:
-        frontier = store.load().signed.frontier
-        records = islice(at_work(seed), count)
+        signed = store.load().signed
+        frontier, before = signed.frontier, signed.frontier.size
+        records = islice(at_work(seed, workers=workers, beginning=beginning), count)
         seconds = 0.0
         while batch := list(islice(records, BATCH)):
             rows = []
@@ -63,41 +105,39 @@ def fill(made: JournalFolder, count: int, *, seed: int, timer: Callable[[], floa
             began = timer()
             store.commit(rows, signed)
             seconds += timer() - began
+            tell(frontier.size - before)
+        store.publish(signed.note)
         return Filled(frontier.size, seconds)
     finally:
         store.close()
 
 
-def at_work(seed: int) -> Iterator[tuple[float, Record]]:
+def at_work(
+    seed: int, *, workers: Sequence[Worker] = WORKERS, beginning: float = BEGINNING
+) -> Iterator[tuple[float, Record]]:
     """Records with their times, without end: tokens, the calls made with them, and a refusal now and then."""
     chance = random.Random(seed)
-    now = BEGINNING
-    for number in _numbers():
-        for record in _token_in_use(chance, number):
+    now = beginning
+    while True:
+        for record in _token_in_use(chance, workers):
             now += SECONDS_BETWEEN
             yield now, record
 
 
-def _numbers() -> Iterator[int]:
-    number = 0
-    while True:
-        number += 1
-        yield number
-
-
-def _token_in_use(chance: random.Random, number: int) -> Iterator[Record]:
+def _token_in_use(chance: random.Random, workers: Sequence[Worker]) -> Iterator[Record]:
     # The first agent has about a third of everything: the heaviest question is about it.
-    agent = AGENTS[int(len(AGENTS) * chance.random() ** 3)]
-    resource = chance.choice(RESOURCES)
+    number = int(len(workers) * chance.random() ** 3)
+    agent, place = workers[number].name, chance.choice(workers[number].places)
+    resource, uri = place.name, place.uri
     jti, onward, txn = (f"{chance.getrandbits(128):022x}"[:22] for _ in range(3))
     request = RequestFacts(
-        ip=f"198.51.{AGENTS.index(agent)}.{chance.randrange(1, 20)}", user_agent=f"agent/{chance.randrange(3)}"
+        ip=f"{network_of_worker(number)}.{chance.randrange(1, 20)}", user_agent=f"agent/{chance.randrange(3)}"
     )
-    uri = f"https://{resource}.example.com/mcp"
+    person = f"user:{chance.randrange(500)}"
     inbound = Inbound(
         jti=jti,
         aud=uri,
-        sub=f"user:{chance.randrange(500)}",
+        sub=person if workers[number].has_people else agent,
         agent=agent,
         client_id=agent,
         scope=f"{resource}:read {resource}:write",
@@ -105,20 +145,21 @@ def _token_in_use(chance: random.Random, number: int) -> Iterator[Record]:
     )
     outbound = Outbound(
         jti=onward,
-        aud=f"{uri}/upstream",
+        aud=place.server,
         scope=inbound.scope or "",
         exp=1_790_000_060,
         sub=inbound.sub,
         act={"sub": "gateway:perhop"},
     )
-    about = {"txn": txn, "request": request, "owner": "team", "tenant": "acme", "resource": resource, "client": agent}
+    about: dict[str, object] = {"txn": txn, "request": request, "owner": "team", "tenant": place.tenant}
+    about |= {"resource": resource, "client": agent}
     issued = Outbound(jti=jti, aud=uri, scope=inbound.scope or "", exp=1_790_000_300, sub=inbound.sub)
     yield Record(event=Event.TOKEN_ISSUED, hop=1, outbound=issued, **about)  # type: ignore[arg-type]
     for each in range(CALLS_OF_A_TOKEN):
         call = CallFacts(
             id=f"{chance.getrandbits(128):032x}",
             method="tools/call",
-            name=chance.choice(TOOLS),
+            name=chance.choice(place.tools),
             arguments_mac=f"{chance.getrandbits(256):043x}",
             revision="2026-07-28",
         )

@@ -1,4 +1,4 @@
-"""A writer of its own, for faults: `python -m tests.support.journal_writer forever|full FOLDER`.
+"""A writer of its own, for faults: `python -m tests.support.journal_writer FOLDER`.
 
 It prints the id of every call whose permit was acknowledged, one a line, before it goes on.
 """
@@ -28,20 +28,6 @@ def _say(*words: object) -> None:
     print(*words, flush=True)
 
 
-async def forever(folder: Path) -> None:
-    """Append from many tasks until somebody kills the process."""
-    journal = _open(folder)
-    first = journal.status().size
-
-    async def caller(number: int) -> None:
-        while True:
-            number += 100
-            await journal.append(a_permit(first * 1000 + number))
-            _say("ack", f"call-{first * 1000 + number}")
-
-    await asyncio.gather(*(caller(number) for number in range(8)))
-
-
 async def full(folder: Path) -> None:
     """Append until no file may grow any more, see it fail, lift the limit, and go on in the same process."""
     journal = _open(folder)
@@ -69,4 +55,4 @@ async def full(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"forever": forever, "full": full}[sys.argv[1]](Path(sys.argv[2])))
+    asyncio.run(full(Path(sys.argv[1])))

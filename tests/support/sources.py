@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCE = ROOT / "src" / "perhop"
-_NOT_OURS = {"node_modules", "__pycache__", "build", "dist"}
+_NOT_OURS = {"node_modules", "__pycache__", "build", "dist", "results"}
 _BINARY = {".pyc", ".db", ".sock", ".png"}
 
 

@@ -25,6 +25,10 @@ def incident(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a report for people to this file, too.")
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="Write report, records and proofs to this zip, for others."),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="Compare with the agent's work since then (default: 30 days)."),
@@ -36,18 +40,27 @@ def incident(
     """Tell theft of a token from overbroad authorization. Every signal for and against, and the records behind it."""
     from perhop.control.investigation import investigating
     from perhop.journal.investigate import trace
+    from perhop.storage.journal_still import JournalStill
 
     from_time = parse_moment(since, "--since")
     now = int(time.time())
-    with investigating(load_settings(config), now=now, journal=journal) as investigation:
+    settings = load_settings(config)
+    with investigating(settings, now=now, journal=journal, kind_of_reader=JournalStill) as investigation:
         tell_archived(investigation.reader)
         found = investigation.incident(token, since=from_time)
-        tree = trace(investigation.reader, token) if html is not None else None
-    if html is not None and tree is not None:
-        from perhop.cli.incident_page import incident_page
+        if html is not None or bundle is not None:
+            from perhop.cli.incident_page import incident_page
 
-        _write(html, incident_page(found, tree, made_at=now))
-        say(f"written: {html}")
+            tree = trace(investigation.reader, token)
+            page = incident_page(found, tree, made_at=now)
+            if html is not None:
+                _write(html, page)
+                say(f"written: {html}")
+            if bundle is not None:
+                from perhop.cli.incident_bundle import write_incident_bundle
+
+                count = write_incident_bundle(bundle, settings, investigation, found, tree, page, journal=journal)
+                say(f"written: {bundle}, with {counted(count, 'record')}. It names people and addresses.")
     if as_json:
         emit_json(found.as_json())
     else:

@@ -14,6 +14,7 @@ import typer
 
 from perhop.cli.carry_out import load_settings
 from perhop.cli.journal_archive import archive
+from perhop.cli.journal_bundle import verify_bundle
 from perhop.cli.journal_export import FOLLOW_SECONDS, export
 from perhop.cli.journal_file import JournalFile, open_reader, tell_archived
 from perhop.cli.journal_reconcile import reconcile
@@ -30,6 +31,7 @@ app.command()(verify)
 app.command()(archive)
 app.command()(export)
 app.command()(reconcile)
+app.command(name="verify-bundle")(verify_bundle)
 
 _CONTINUED = " " * 8
 

@@ -152,11 +152,17 @@ class Investigation:
 
 
 @contextmanager
-def investigating(settings: Settings, *, now: int, journal: Path | None = None) -> Iterator[Investigation]:
+def investigating(
+    settings: Settings,
+    *,
+    now: int,
+    journal: Path | None = None,
+    kind_of_reader: type[JournalTallies] = JournalTallies,
+) -> Iterator[Investigation]:
     """An investigation of the journal of this configuration, or of another file of it; reads files only.
 
     Raises: NotFound, PolicyError
     """
     engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-    with JournalTallies(journal if journal is not None else settings.journal_path) as reader:
+    with kind_of_reader(journal if journal is not None else settings.journal_path) as reader:
         yield Investigation(settings, reader, engine, now)

@@ -123,6 +123,16 @@ class Rests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What the records alone say, in the order of resources."""
+
+    did: tuple[Did, ...]
+    reported: tuple[Reported, ...]
+    got: tuple[Got, ...]
+    refused: tuple[WasRefused, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlastRadius:
     """The answer, in the order of resources and times."""
 
@@ -219,12 +229,28 @@ def blast_radius(
 ) -> BlastRadius:
     """Count what was done and refused, and hold it against what is possible."""
     rests = rests_on(reader)
+    counted = count(reader.tallies(selection))
+    return BlastRadius(
+        asked=asked,
+        rests_on=rests,
+        tokens=selection.values if selection.kind is Asked.TOKEN else (),
+        could=tuple(could),
+        did=counted.did,
+        reported=counted.reported,
+        got=counted.got,
+        refused=counted.refused,
+        possible=merely_possible(could, counted.did, counted.reported),
+    )
+
+
+def count(tallies: Iterable[Tally]) -> Counted:
+    """What was done, got and refused, in the order of resources."""
     did: dict[tuple[str | None, str | None, str | None], _Group] = {}
     ended: dict[tuple[str | None, str | None, str | None], Counter[str]] = {}
     reported: dict[tuple[str | None, str | None, str | None], _Group] = {}
     got: dict[tuple[str | None, str | None], _Group] = {}
     refused: dict[tuple[str | None, str | None, str | None], _Group] = {}
-    for tally in reader.tallies(selection):
+    for tally in tallies:
         kind = tally.kind
         match kind.event:
             case Event.CALL_PERMITTED.value:
@@ -238,21 +264,14 @@ def blast_radius(
                 got.setdefault((kind.resource, kind.out_aud), _Group()).take(tally)
             case event if event in _REFUSALS:
                 refused.setdefault((kind.resource, kind.in_aud, kind.reason), _Group()).take(tally)
-    seen = tuple(_reported(key, group) for key, group in _in_order(reported))
-    done = tuple(_did(key, group, ended.get(key, Counter())) for key, group in _in_order(did))
-    return BlastRadius(
-        asked=asked,
-        rests_on=rests,
-        tokens=selection.values if selection.kind is Asked.TOKEN else (),
-        could=tuple(could),
-        did=done,
-        reported=seen,
+    return Counted(
+        did=tuple(_did(key, group, ended.get(key, Counter())) for key, group in _in_order(did)),
+        reported=tuple(_reported(key, group) for key, group in _in_order(reported)),
         got=tuple(Got(resource=key[0], audience=key[1], **group.span()) for key, group in _in_order(got)),
         refused=tuple(
             WasRefused(resource=key[0], audience=key[1], reason=key[2], **group.span(), **group.places())
             for key, group in _in_order(refused)
         ),
-        possible=merely_possible(could, done, seen),
     )
 
 

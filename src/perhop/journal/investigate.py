@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from perhop.errors import NotFound
-from perhop.journal.query import Entry, Filter, JournalReader
+from perhop.journal.query import Entry, Filter, JournalReader, RecordFinder
 from perhop.journal.record import Event
 
 MAX_TOKENS = 10_000
@@ -87,21 +87,29 @@ class _Token:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def trace(reader: JournalReader, jti_or_txn: str) -> HopTree:
+def trace(reader: RecordFinder, jti_or_txn: str) -> HopTree:
     """The hop tree of the transaction with this id, or of the one to which the token with this id belongs.
+
+    Raises: NotFound
+    """
+    return _tree(*find_related(reader, jti_or_txn))
+
+
+def find_related(reader: RecordFinder, jti_or_txn: str) -> tuple[str | None, list[Entry]]:
+    """The transaction, if it has one, and its records: all that the tree is made of.
 
     Raises: NotFound
     """
     entries = list(reader.find(Filter(txn=jti_or_txn)))
     if entries:
-        return _tree(jti_or_txn, _with_outcomes(reader, entries))
+        return jti_or_txn, _with_outcomes(reader, entries)
     entries = list(reader.find(Filter(jti=jti_or_txn)))
     if not entries:
         raise NotFound(f"the journal knows no token and no transaction `{jti_or_txn}`")
     txn = next((each.text("txn") for each in entries if each.text("txn")), None)
     related = list(reader.find(Filter(txn=txn))) if txn is not None else []
     # A token that another issuer, or a key taken over, made may stand in records without a `txn`.
-    return _tree(txn, _with_outcomes(reader, _closure(reader, [*entries, *related])))
+    return txn, _with_outcomes(reader, _closure(reader, [*entries, *related]))
 
 
 def unfinished(reader: JournalReader, *, since: str | None = None) -> Iterator[Entry]:
@@ -112,7 +120,7 @@ def unfinished(reader: JournalReader, *, since: str | None = None) -> Iterator[E
     return reader.unfinished(since=since)
 
 
-def _closure(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
+def _closure(reader: RecordFinder, entries: Sequence[Entry]) -> list[Entry]:
     """These records, and those of every token that they lead to."""
     found = {each.seq: each for each in entries}
     seen: set[str] = set()
@@ -128,7 +136,7 @@ def _closure(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
     return [found[seq] for seq in sorted(found)]
 
 
-def _with_outcomes(reader: JournalReader, entries: Sequence[Entry]) -> list[Entry]:
+def _with_outcomes(reader: RecordFinder, entries: Sequence[Entry]) -> list[Entry]:
     """These records, and the outcomes of their calls, which need not name the transaction."""
     found = {each.seq: each for each in entries}
     calls = _calls(entries, Event.CALL_PERMITTED) - _calls(entries, Event.CALL_ENDED)

@@ -108,7 +108,15 @@ class PermittedToken:
             return None
 
 
-class JournalReader(Protocol):
+class RecordFinder(Protocol):
+    """Who can look for records."""
+
+    def find(self, wanted: Filter) -> Iterator[Entry]:
+        """Matching records in the order of `seq`, one at a time."""
+        ...
+
+
+class JournalReader(RecordFinder, Protocol):
     """Read-only; every verb sees what was committed when it was called. Raises JournalDamaged for a broken file."""
 
     def size(self) -> int:
@@ -117,10 +125,6 @@ class JournalReader(Protocol):
 
     def base(self) -> SignedTree:
         """The tree over the archived records, which are not in the file: it begins after them."""
-        ...
-
-    def find(self, wanted: Filter) -> Iterator[Entry]:
-        """Matching records in the order of `seq`, one at a time."""
         ...
 
     def tail(self, count: int) -> Sequence[Entry]:

@@ -8,6 +8,7 @@ Spec: RFC 9162 §2.1
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -139,6 +140,34 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
             path.append((start, middle))
             start = middle
     return path[::-1]
+
+
+def inclusion_roots(indexes: Iterable[int], size: int, root_over: Callable[[int, int], bytes]) -> dict[Range, bytes]:
+    """The roots of all subtrees that the inclusion proofs of these leaves name, and of the whole tree.
+
+    `root_over` makes the root of a range from its leaves. Each leaf is in one such range, for any number of proofs.
+
+    Spec: RFC 9162 §2.1.3.1
+    Raises: ValueError
+    """
+    roots: dict[Range, bytes] = {}
+    wanted = sorted(set(indexes))
+    if not wanted or not 0 <= wanted[0] <= wanted[-1] < size:
+        raise ValueError(f"these leaves are not in a tree of {size}")
+
+    def root(start: int, stop: int, inside: Sequence[int]) -> bytes:
+        if inside and stop - start > 1:
+            # One of the leaves is in here, so both halves are named by its proof, or lead to it.
+            middle = start + _split(stop - start)
+            at = bisect_left(inside, middle)
+            made = node_hash(root(start, middle, inside[:at]), root(middle, stop, inside[at:]))
+        else:
+            made = root_over(start, stop)
+        roots[start, stop] = made
+        return made
+
+    root(0, size, wanted)
+    return roots
 
 
 def consistency_ranges(old: int, new: int) -> list[Range]:

@@ -9,20 +9,23 @@ Base hashes and checkpoints are no secret, so a file that is not sealed must hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from perhop.errors import JournalDamaged
 from perhop.journal.archived import Archived, sealed_in
+from perhop.journal.as_written import read_as_written
 from perhop.journal.checkpoint import CHECKPOINT_RECORDS, Checkpoint, CheckpointInvalid, verify_checkpoint
 from perhop.journal.facets import Facets, facets_of, parse_body
 from perhop.journal.keys import JournalVerifyKey
+from perhop.journal.record import Event
 from perhop.journal.store import WHOLE, SignedTree
 from perhop.journal.tree import EMPTY_ROOT, leaf_hash
 
 PROGRESS_EVERY = 10_000
 
+_ARCHIVED = Event.JOURNAL_ARCHIVED.value
 _CHUNK = 4096
 
 
@@ -143,9 +146,9 @@ def verify_journal(
         has_facets = journal.has_facets()
         for row in journal.rows():
             last += 1
-            computed, fields = leaf_hash(row.body), parse_body(row.body)
-            _check_row(last, row, fields, is_leaf=row.leaf == computed, has_facets=has_facets, found=found)
-            if (said := Archived.of(fields)) is not None:
+            computed, (seq, facets) = leaf_hash(row.body), _read(row.body)
+            _check_row(last, row, seq, facets if has_facets else None, is_leaf=row.leaf == computed, found=found)
+            if facets.event == _ARCHIVED and (said := Archived.of(parse_body(row.body))) is not None:
                 archived.append((last, said))
             new.append(computed)
             if len(new) == _CHUNK or (waiting and waiting[0].size == last):
@@ -256,22 +259,28 @@ def _check_kept(
 
 
 def _check_row(
-    expected: int, row: StoredRow, fields: Mapping[str, Any], *, is_leaf: bool, has_facets: bool, found: _Findings
+    expected: int, row: StoredRow, seq: object, facets: Facets | None, *, is_leaf: bool, found: _Findings
 ) -> None:
+    """`seq` and `facets` are what the body says; without facets, the file has none."""
     if found.first_bad is not None:
         return
     if row.seq != expected:
         found.bad_record(min(expected, row.seq), f"record {min(expected, row.seq)} is missing or out of place")
     elif not is_leaf:
         found.bad_record(row.seq, f"record {row.seq} is not what its leaf says")
-    elif fields.get("seq") != row.seq:
+    elif seq != row.seq:
         found.bad_record(row.seq, f"record {row.seq} holds another number")
-    elif has_facets and not _are_facets_of(row.facets, fields):
+    elif facets is not None and row.facets != facets:
         found.bad_record(row.seq, f"the facets of record {row.seq} are not those of its body: questions would miss it")
 
 
-def _are_facets_of(stored: Facets | None, fields: Mapping[str, Any]) -> bool:
-    return stored is not None and tuple(stored) == tuple(facets_of(fields))
+def _read(body: bytes) -> tuple[object, Facets]:
+    """The number that the body holds, and its facets."""
+    written = read_as_written(body)
+    if written is not None:
+        return written
+    fields = parse_body(body)
+    return fields.get("seq"), facets_of(fields)
 
 
 def _check_structure(journal: StoredJournal, found: _Findings) -> None:

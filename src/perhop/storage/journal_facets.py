@@ -28,7 +28,7 @@ _PAGE = 1000
 _TOLD_EVERY = 100_000
 
 _OWN = len(Facets._fields) - len(KIND)
-_IS_TERM = tuple(name in TERMS for name in Facets._fields[:_OWN])
+assert Facets._fields[_OWN - len(TERMS) : _OWN] == TERMS
 _INSERT = f"INSERT INTO facet VALUES (?{', ?' * (_OWN + 1)})"
 _FIND_KIND = f"SELECT id FROM kind WHERE {' AND '.join(f'{name} IS ?' for name in KIND)}"
 _ADD_KIND = f"INSERT INTO kind ({', '.join(KIND)}) VALUES (?{', ?' * (len(KIND) - 1)}) RETURNING id"
@@ -94,16 +94,17 @@ class FacetReader:
 
     def meant(self, row: Sequence[object]) -> Facets | None:
         """The facets of a row with the columns `SELECTED`; None for a row that no writer of ours left."""
-        own: list[object] = []
-        for value, is_term in zip(row, _IS_TERM, strict=False):
-            if is_term and value is not None:
-                value = self._text_of(value)
-                if value is None:
-                    return None
-            own.append(value)
-        kind = self._kind_of(row[_OWN])
+        *own, person, network, user_agent, number = row
+        kind = self._kind_of(number)
+        if kind is None:
+            return None
+        for each in (person, network, user_agent):
+            text = None if each is None else self._text_of(each)
+            if text is None and each is not None:
+                return None
+            own.append(text)
         # Whatever types somebody stored in the file: they are compared, or shown.
-        return None if kind is None else Facets(*own, *kind)  # type: ignore[arg-type]
+        return Facets(*own, *kind)  # type: ignore[arg-type]
 
     def _term(self, number: object) -> object:
         row = self._connection.execute("SELECT text FROM term WHERE id = ?", (number,)).fetchone()

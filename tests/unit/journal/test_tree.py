@@ -12,6 +12,7 @@ from perhop.journal.tree import (
     Leaves,
     consistency_ranges,
     inclusion_ranges,
+    inclusion_roots,
     is_consistent,
     is_included,
     leaf_hash,
@@ -122,3 +123,27 @@ def test_a_base_gives_its_own_hashes_and_no_other(base: int, data: st.DataObject
     if stop - start > 1:
         with pytest.raises(ValueError, match="does not hold the root"):
             subtree_root(frontier, start, (start + stop) // 2, leaves_from(base))
+
+
+@given(size=SIZES, data=st.data())
+def test_the_roots_of_many_proofs_are_made_from_each_leaf_once(size: int, data: st.DataObject) -> None:
+    """Whichever leaves are proved together, every path is that of the definition, and no leaf is asked for twice."""
+    asked: list[int] = []
+
+    def root_over(start: int, stop: int) -> bytes:
+        asked.extend(range(start, stop))
+        return recursive_tree.root(LEAVES[start:stop])
+
+    indexes = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=9))
+    roots = inclusion_roots(indexes, size, root_over)
+    assert sorted(asked) == list(range(size))
+    assert roots[0, size] == recursive_tree.root(LEAVES[:size])
+    for index in indexes:
+        assert [roots[each] for each in inclusion_ranges(index, size)] == recursive_tree.path(index, LEAVES[:size])
+
+
+@pytest.mark.parametrize("indexes", [[], [-1], [3], [0, 3]])
+def test_leaves_outside_the_tree_have_no_roots(indexes: list[int]) -> None:
+    """Asking for none, or for one that is not there, is refused."""
+    with pytest.raises(ValueError, match="not in a tree"):
+        inclusion_roots(indexes, 3, lambda start, stop: recursive_tree.root(LEAVES[start:stop]))
