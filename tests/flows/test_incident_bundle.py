@@ -221,7 +221,6 @@ def test_a_bundle_that_would_not_verify_is_not_there(copied: Path, tmp_path: Pat
     ran = perhop("incident", LEAKED, "--bundle", str(tmp_path / "out/bundle.zip"), folder=copied)
     assert ran.code == 7
     assert "does not lead to the root" in ran.err
-    assert "the path does not lead from record" in ran.err
     assert list((tmp_path / "out").iterdir()) == []
 
 
