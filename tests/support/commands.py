@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from perhop.cli.main import main
+from tests.support.leaks.scan import THE_SCAN
 from tests.support.processes import free_ports
 
 CONFIGURATION = """\
@@ -79,7 +80,8 @@ def perhop(*words: str, folder: Path, stdin: str = "") -> Ran:
             main()
         except SystemExit as end:
             code = end.code
-    said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    THE_SCAN.show_output(("perhop", *words), *said)
     return Ran(int(code) if isinstance(code, int) else 0 if code is None else 1, *said)
 
 
