@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from perhop.cli.main import main
 from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 from tests.support.processes import free_ports
 
 CONFIGURATION = """\
@@ -49,7 +50,7 @@ clients:
     authentication: {{method: client_secret_basic, secret: {secret}}}
     reaches: {{rooms: [rooms:read]}}
 """
-SECRET = "a-secret-of-a-test-that-is-long-enough-2"
+SECRET = THE_SCAN.note("a-secret-of-a-test-that-is-long-enough-2", Kind.CLIENT_SECRET)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags, Tracer, TracerProvider, use_span
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
+from tests.support.leaks.exceptions import SPAN_ATTRIBUTES
 from tests.support.leaks.files import Sight
 from tests.support.leaks.scan import THE_SCAN
 
@@ -113,5 +114,7 @@ def kept_spans() -> Iterator[list[KeptSpan]]:
     finally:
         _KEEPER.kept = None
         for span in kept:
-            text = "\n".join((span.name, *map(str, span.attributes.items()), *span.said))
-            THE_SCAN.show(Sight.SPAN, f"span `{span.name[:80]}`", text)
+            place = f"span `{span.name[:80]}`"
+            THE_SCAN.show(Sight.SPAN, place, "\n".join((span.name, *span.said)))
+            for name, value in span.attributes.items():
+                THE_SCAN.show(Sight.SPAN, place, f"{name}: {value}", allowed=SPAN_ATTRIBUTES.get(name))

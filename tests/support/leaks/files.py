@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path, PurePath
+from pathlib import Path
 from urllib.parse import quote
 
 from tests.support.leaks.exceptions import KeptFile, kept_file
@@ -41,13 +40,14 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Something to look through; `rows` says that a line is a row."""
+    """Something to look through; `rows` says that a line is a row, `allowed` what may be in it."""
 
     sights: tuple[Sight, ...]
     place: str
     octets: bytes
     amount: int = 1
     rows: bool = False
+    allowed: Kind | None = None
 
     def where(self, place: int) -> str:
         """This text, and where in it that octet is."""
@@ -71,12 +71,15 @@ def kept_secrets(file: Path, kept: KeptFile) -> Iterator[tuple[str, Kind]]:
 
 def files_in(folder: Path) -> Iterator[tuple[Path, KeptFile | None]]:
     """Every file below this folder, with the reason why it may hold secrets, if it may."""
-    for root, _, names in os.walk(folder):
-        for name in names:
-            file = Path(root, name)
-            if not stat.S_ISREG(file.lstat().st_mode):
-                continue
-            yield file, kept_file(PurePath(file.relative_to(folder.parent)))
+    start = len(str(folder.parent)) + 1
+    inside = [str(folder)]
+    while inside:
+        with os.scandir(inside.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    yield Path(entry.path), kept_file(entry.path[start:])
 
 
 def texts_of(file: Path, place: str) -> Iterator[Text]:

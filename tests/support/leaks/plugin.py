@@ -65,6 +65,7 @@ class LeakScan:
             self._close_folders(item)
             if leaks := self._scan.leaks():
                 report.outcome = "failed"
+                report.sections = []  # what was captured may hold it
                 report.longrepr = "\n".join(filter(None, (*map(str, leaks), str(report.longrepr or ""))))
         return report
 
@@ -83,7 +84,10 @@ class LeakScan:
         self._stack.close()
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output["leak_scan"] = {"seen": dict(self._seen), "leaks": self._at_the_end}
+            output["leak_scan"] = {
+                "seen": {str(each): count for each, count in self._seen.items()},
+                "leaks": self._at_the_end,
+            }
             return
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self._at_the_end += self._missing()

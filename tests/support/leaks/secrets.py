@@ -46,6 +46,8 @@ _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}|\\u[0-9a-fA-F]{4}")
 _WORD = re.compile(rb"[^\s\"'<>]+")
 _WRAPPED = "a token's beginning, in base64"
 _CUT = 100
+_DIVERSE = 6
+"""What has fewer different octets may be anywhere: the signature of a forged token may be zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +171,4 @@ def _forms(secret: str, kind: Kind) -> set[bytes]:
         forms |= {piece[:_CUT] for piece in pieces}
     else:
         forms |= {whole.hex().encode(), *base64_forms(whole)}
-    return {form for form in forms if len(form) >= SHORTEST}
+    return {form for form in forms if len(form) >= SHORTEST and len(set(form)) >= _DIVERSE}

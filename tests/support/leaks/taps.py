@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.leaks.exceptions import LOGGERS
 from tests.support.leaks.files import Sight
 from tests.support.leaks.scan import Scan
 
@@ -127,7 +128,8 @@ class _Lines(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        self._scan.show(Sight.LOG, f"log of `{record.name}` ({record.pathname}, line {record.lineno})", line)
+        place = f"log of `{record.name}` ({Path(record.pathname).name}, line {record.lineno})"
+        self._scan.show(Sight.LOG, place, line, allowed=LOGGERS.get(record.name.partition(".")[0]))
 
 
 @contextmanager
