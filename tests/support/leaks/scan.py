@@ -94,9 +94,12 @@ class Scan:
         return list(self._open)
 
     def close_folder(self, folder: Path) -> None:
-        """Look through all that is in this folder when the test ends."""
-        if folder in self._open:
-            self._open.remove(folder)
+        """Look through all that is in this folder, which nobody uses any more."""
+        self._open.remove(folder)
+        self.show_folder(folder)
+
+    def show_folder(self, folder: Path) -> None:
+        """Take all that is in this folder now, to be looked through with the rest."""
         for file, kept in _files(folder):
             with contextlib.suppress(OSError):
                 if kept is None:
