@@ -196,39 +196,38 @@ TOKEN = a_token()
 OCTETS = base64.urlsafe_b64decode(TOKEN.split(".")[2] + "==")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"Bearer {TOKEN}",
-        "".join(f"%{ord(letter):02X}" for letter in TOKEN),
-        "".join(f"\\u{ord(letter):04x}" for letter in TOKEN),
-        *(base64.b64encode(f"{'x' * length}:{TOKEN}".encode()).decode() for length in range(3)),
-        *(base64.urlsafe_b64encode(f"{'x' * length}:{TOKEN}".encode()).decode() for length in range(3)),
-    ],
-)
-def test_a_token_that_nobody_knows_is_found_by_its_form(text: str) -> None:
+DISGUISED = {
+    "plain": f"Bearer {TOKEN}",
+    "percents": "".join(f"%{ord(letter):02X}" for letter in TOKEN),
+    "escapes": "".join(f"\\u{ord(letter):04x}" for letter in TOKEN),
+    **{f"base64 {size}": base64.b64encode(f"{'x' * size}:{TOKEN}".encode()).decode() for size in range(3)},
+    **{f"base64url {size}": base64.urlsafe_b64encode(f"{'x' * size}:{TOKEN}".encode()).decode() for size in range(3)},
+}
+IN_PART = {
+    "signature": TOKEN.split(".")[2],
+    "cut signature": TOKEN.split(".")[2][20:60],
+    "claims": TOKEN.split(".")[1],
+    "cut claims": TOKEN.split(".")[1][:100],
+    "signature in hexadecimal": TOKEN.split(".")[2].encode().hex(),
+    "its octets in hexadecimal": OCTETS.hex(),
+    "its octets in base64": base64.b64encode(OCTETS).decode(),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISED)
+def test_a_token_that_nobody_knows_is_found_by_its_form(disguise: str) -> None:
     """As it is, encoded, and wrapped in base64 behind any name."""
-    assert [each.kind for each in Secrets().found_in(f"before {text} after".encode())] == [Kind.TOKEN]
+    found = Secrets().found_in(f"before {DISGUISED[disguise]} after".encode())
+    assert [each.kind for each in found] == [Kind.TOKEN]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        TOKEN.split(".")[2],
-        TOKEN.split(".")[2][20:60],
-        TOKEN.split(".")[1],
-        TOKEN.split(".")[1][:100],
-        TOKEN.split(".")[2].encode().hex(),
-        OCTETS.hex(),
-        base64.b64encode(OCTETS).decode(),
-    ],
-)
-def test_a_token_that_is_known_is_found_in_part(text: str) -> None:
+@pytest.mark.parametrize("part", IN_PART)
+def test_a_token_that_is_known_is_found_in_part(part: str) -> None:
     """Its signature and its claims, cut or spelled otherwise; without knowing it, nothing is there."""
     secrets = Secrets()
-    assert secrets.found_in(text.encode()) == []
+    assert secrets.found_in(IN_PART[part].encode()) == []
     secrets.note(TOKEN, Kind.TOKEN)
-    assert {each.kind for each in secrets.found_in(f"before {text} after".encode())} == {Kind.TOKEN}
+    assert {each.kind for each in secrets.found_in(f"before {IN_PART[part]} after".encode())} == {Kind.TOKEN}
     assert secrets.found_in(a_token().split(".")[0].encode()) == []
 
 
