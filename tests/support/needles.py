@@ -61,32 +61,35 @@ class Needles(Generic[T]):
                         yield place, self._names[octets]
 
 
-def forms_of(secret: str) -> Iterator[tuple[str, bytes]]:
-    """The octets that give a secret away, each with what it is of it. Those of a short one may be too short to find."""
+def forms_of(secret: str, *, disguised_in_part: bool = True) -> Iterator[tuple[str, bytes]]:
+    """The octets that give a secret away, each with what it is of it. Those of a short one may be too short to find.
+
+    Without `disguised_in_part`, what is spelled otherwise is only found from its beginning; that is much less to know.
+    """
     whole = secret.encode("utf-8", "replace")
     parts = whole.split(b".")
     if len(parts) != 3:
-        yield from _pieces("text", whole)
+        yield from _pieces("text", whole, disguised_in_part)
         return
     # A whole token holds its claims and its signature: it is found by these.
     _, claims, signature = parts
     yield "claims", claims
     yield from (("claims in base64", each) for each in base64_forms(claims))
     yield "claims as JSON", _octets(claims)
-    yield from _pieces("signature", signature)
-    yield from _pieces("signature's octets", _octets(signature))
+    yield from _pieces("signature", signature, disguised_in_part)
+    yield from _pieces("signature's octets", _octets(signature), disguised_in_part)
 
 
-def _pieces(form: str, secret: bytes) -> Iterator[tuple[str, bytes]]:
+def _pieces(form: str, secret: bytes, disguised_in_part: bool) -> Iterator[tuple[str, bytes]]:
     """What is random is looked for in pieces, so that half of it is found as well."""
     spellings = {
-        form: [secret, secret.translate(_STANDARD)],
+        form: {secret, secret.translate(_STANDARD)},
         f"{form} in base64": list(base64_forms(secret)),
         f"{form} in hexadecimal": [secret.hex().encode(), secret.hex().upper().encode()],
     }
     for name, texts in spellings.items():
         for text in texts:
-            for start in range(0, len(text) - PIECE + 1, PIECE):
+            for start in range(0, len(text) - PIECE + 1, PIECE if disguised_in_part or name == form else len(text)):
                 yield name, text[start : start + PIECE]
 
 

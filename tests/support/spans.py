@@ -114,7 +114,7 @@ def kept_spans() -> Iterator[list[KeptSpan]]:
     finally:
         _KEEPER.kept = None
         for span in kept:
-            place = f"span `{span.name[:80]}`"
+            place = f"span `{span.name}`"
             THE_SCAN.show(Sight.SPAN, place, "\n".join((span.name, *span.said)))
             for name, value in span.attributes.items():
                 THE_SCAN.show(Sight.SPAN, place, f"{name}: {value}", allowed=SPAN_ATTRIBUTES.get(name))

@@ -74,12 +74,19 @@ def files_in(folder: Path) -> Iterator[tuple[Path, KeptFile | None]]:
     start = len(str(folder.parent)) + 1
     inside = [str(folder)]
     while inside:
-        with os.scandir(inside.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    inside.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield Path(entry.path), kept_file(entry.path[start:])
+        for entry in _entries(inside.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                inside.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield Path(entry.path), kept_file(entry.path[start:])
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []  # it is gone, or a test has closed it to everybody
 
 
 def texts_of(file: Path, place: str) -> Iterator[Text]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from tests.support.leaks.exceptions import ANSWERED_HEADERS, HIDDEN_INPUT, KeptFile, tells_a_secret
+from tests.support.leaks.exceptions import ANSWERED_HEADERS, HIDDEN_INPUT, tells_a_secret
 from tests.support.leaks.files import Sight, Text, files_in, kept_secrets, texts_of
 from tests.support.leaks.secrets import COMPACT, Kind, Secrets
 from tests.support.leaks.wire import secrets_in_answer, secrets_in_request
+from tests.support.needles import SHORTEST
 
 Headers = Iterable[tuple[str, str]]
 
@@ -55,13 +55,12 @@ class Scan:
     def show_output(self, words: Sequence[object], out: str | bytes | None, err: str | bytes | None) -> None:
         """What a process has printed."""
         named = [str(word) for word in words]
-        command = shlex.join(named)
         if tells_a_secret(named):
             self._note_told(out)
             out = None
         for stream, text in (("stdout", out), ("stderr", err)):
             if text:
-                self.show(Sight.OUTPUT, f"{stream} of `{command[:200]}`", text)
+                self.show(Sight.OUTPUT, f"{stream} of `{_command(named)}`", text)
 
     def note_exchange(self, request: Asked, status: int, headers: Headers, body: bytes) -> None:
         """What in a request and its answer is secret."""
@@ -100,7 +99,7 @@ class Scan:
 
     def show_folder(self, folder: Path) -> None:
         """Take all that is in this folder now, to be looked through with the rest."""
-        for file, kept in _files(folder):
+        for file, kept in files_in(folder):
             with contextlib.suppress(OSError):
                 if kept is None:
                     self._waiting.extend(texts_of(file, str(file.relative_to(folder.parent))))
@@ -111,7 +110,7 @@ class Scan:
     def learn_from_open_folders(self) -> None:
         """Take in the secrets that lie in folders which are still used, if there is anything to look through."""
         for folder in self._open if self._waiting else ():
-            for file, kept in _files(folder):
+            for file, kept in files_in(folder):
                 with contextlib.suppress(OSError):
                     for secret, kind in kept_secrets(file, kept) if kept is not None else ():
                         self.note(secret, kind)
@@ -126,9 +125,13 @@ class Scan:
             for each in self.secrets.found_in(text.octets):
                 if each.kind is text.allowed:
                     continue
-                found.setdefault((str(each), text.place), Leak(str(each), text.where(each.place)))
+                where = "a place that is named after a secret" if self._tells(text.place) else text.where(each.place)
+                found.setdefault((str(each), text.place), Leak(str(each), where))
         self._waiting.clear()
         return list(found.values())
+
+    def _tells(self, place: str) -> bool:
+        return self.secrets.found_in(place.encode("utf-8", "replace")) != []
 
     def _note_told(self, out: str | bytes | None) -> None:
         """What a command has printed that is meant to print a token, or a password that it made."""
@@ -142,11 +145,10 @@ class Scan:
             self.note(password, Kind.PASSWORD)
 
 
-def _files(folder: Path) -> list[tuple[Path, KeptFile | None]]:
-    try:
-        return list(files_in(folder))
-    except OSError:
-        return []  # it is gone, or a test has closed it
+def _command(words: Sequence[str]) -> str:
+    """How a command is told from others: what it was given may be a secret."""
+    name = PurePath(words[0]).name if words else ""
+    return " ".join((name, *(word if len(word) < SHORTEST else "…" for word in words[1:6])))
 
 
 THE_SCAN = Scan()

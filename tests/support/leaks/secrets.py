@@ -167,7 +167,7 @@ def _forms(secret: str, kind: Kind) -> set[bytes]:
         quote_plus(secret, errors="replace").encode(),
     }
     if kind in RANDOM:
-        pieces = dict.fromkeys(octets for _, octets in forms_of(secret))
+        pieces = dict.fromkeys(octets for _, octets in forms_of(secret, disguised_in_part=False))
         forms |= {piece[:_CUT] for piece in pieces}
     else:
         forms |= {whole.hex().encode(), *base64_forms(whole)}

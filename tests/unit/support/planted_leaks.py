@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import secrets
 import sqlite3
 import subprocess
@@ -42,8 +43,15 @@ def exchange(answer: httpx2.Response, **request: Any) -> None:
         http.post("http://127.0.0.1:1/somewhere", **request)
 
 
+def born(kind: Kind, folder: Path) -> str:
+    """A new secret of this kind, in a way that the scan sees; written down where whoever runs this wants it."""
+    secret = _born(kind, folder)
+    with Path(os.environ["PLANTED_SECRETS"]).open("a", encoding="utf-8") as file:
+        file.write(f"{secret}\n")
+    return secret
+
+
 def _born(kind: Kind, folder: Path) -> str:
-    """A new secret of this kind, in a way that the scan sees."""
     fresh = secrets.token_urlsafe(24)
     ok = httpx2.Response(200)
     match kind:
@@ -284,7 +292,7 @@ async def _at_a_door(answer: bytes) -> None:
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 def test_leaks(place: Callable[[Path, str], None], kind: Kind, tmp_path: Path) -> None:
     """Ends well, but for the scan."""
-    place(tmp_path, _born(kind, tmp_path))
+    place(tmp_path, born(kind, tmp_path))
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.name)
@@ -292,7 +300,7 @@ def test_keeps_to_itself(kind: Kind, tmp_path: Path) -> None:
     """Has a secret, and leaks none: its hash may be anywhere, and so may a secret that is of no kind."""
     import hashlib
 
-    secret = _born(kind, tmp_path)
+    secret = born(kind, tmp_path)
     for place in PLACES:
         folder = tmp_path / place.__name__
         folder.mkdir()
