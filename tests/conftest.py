@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.leaks import plugin
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 # On two shared cores a deadline measures the neighbours; in CI a failure must come again with the same examples.
@@ -19,12 +21,16 @@ settings.load_profile("perhop-ci" if IN_CI else "perhop")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests of two workers guard resources of the same name: each has its own place for the guards' locks."""
+    """Tests of two workers guard resources of the same name: each has its own place for the guards' locks.
+
+    And every run is scanned for leaks.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None:
         place = Path(tempfile.gettempdir()) / f"perhop-tests-{os.getppid()}-{worker}"
         place.mkdir(exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+    plugin.register(config)
 
 
 LONGEST_FIRST = (

@@ -15,6 +15,8 @@ from perhop.storage.journal_reader import JournalSnapshot
 from tests.attacks.catalogue import ROWS
 from tests.attacks.row import Door, Row, Seen, Sights
 from tests.attacks.world import ARGUMENT, World, attacked, claims_in
+from tests.support.leaks.files import Sight
+from tests.support.leaks.scan import THE_SCAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -99,25 +101,16 @@ def _canaries(world: World, token: str) -> list[str]:
 
 
 async def test_nothing_has_leaked(world: World) -> None:
-    """No token, secret or argument value of the whole run is in the journal, in a log, or in an answer that refuses."""
-    texts = {
-        "journal": "\n".join(entry.body for entry in world.reader.find(Filter())),
-        "log": "\n".join(world.log.lines),
-        "answers": "\n".join(answer.decode("latin-1") for answer in world.leaks.error_answers),
-    }
-    marks = {mark for secret in world.leaks.secrets for mark in _marks(secret)}
+    """No token, secret or argument value of the whole run is in the journal, in a log, or in an answer that refuses.
+
+    Logs and answers were looked at when the test of each had ended; here is what the scan has seen, and the journal.
+    """
+    THE_SCAN.show_folder(world.folder)
+    assert THE_SCAN.leaks() == []
     if _all_were_tried(world):
-        assert len(marks) > 500, "nothing was looked for"
-        assert all(len(text) > 1000 for text in texts.values()), "nothing was looked at"
-    leaked = [(place, mark[:60]) for place, text in texts.items() for mark in marks if mark in text]
-    assert leaked == [], leaked
-
-
-def _marks(secret: str) -> list[str]:
-    """What gives a secret away: it, and of a token its claims and its signature, also cut."""
-    parts = secret.split(".") if len(secret) > 100 else []
-    cut = [part[:size] for part, size in zip(parts[1:], (100, 40), strict=False)]
-    return [mark for mark in (secret, *cut) if len(mark) > 20 or (mark == secret and len(mark) > 8)]
+        assert sum(THE_SCAN.secrets.known().values()) > 500, "nothing was looked for"
+        assert THE_SCAN.seen[Sight.RECORD] >= world.reader.size(), "the journal was not looked at"
+        assert all(THE_SCAN.seen[each] > 500 for each in (Sight.ANSWER, Sight.LOG)), "nothing was looked at"
 
 
 async def test_every_log_line_is_one_line(world: World) -> None:

@@ -12,7 +12,7 @@ from tests.attacks.configuration import CALLBACK
 from tests.attacks.row import Seen
 from tests.attacks.world import EMAIL, PASSWORD, Parameters, World
 from tests.support.browsers import form_in
-from tests.support.doors import Answer
+from tests.support.leaks.secrets import Kind
 
 VERIFIER = "the-verifier-of-an-attacked-code-0123456789"
 
@@ -51,7 +51,7 @@ class Visitor:
         self._world = world
         self._http = httpx2.AsyncClient(timeout=15)
         self._url = f"{world.issuer}/authorize"
-        world.leaks.note(VERIFIER)
+        world.leaks.note(VERIFIER, Kind.VERIFIER)
 
     async def __aenter__(self) -> Visitor:
         return self
@@ -89,7 +89,7 @@ class Visitor:
         if page.status_code == 200:
             page = await self.send(page, {"decision": "allow"})
         code = sent_back(page)["code"]
-        return self._world.leaks.note(code)
+        return self._world.leaks.note(code, Kind.CODE)
 
     def _look(self, answer: httpx2.Response) -> httpx2.Response:
         """What holds for every page and redirect of the authorization endpoint."""
@@ -102,7 +102,6 @@ class Visitor:
             assert answer.status_code == 303, "a redirect that repeats the POST carries the password along"
         if "location" in answer.headers and not answer.headers["location"].startswith("/"):
             assert sent_back(answer)["iss"] == self._world.issuer
-        self._world.leaks.look_at(Answer(answer.status_code, tuple(answer.headers.multi_items()), answer.content))
         return answer
 
 

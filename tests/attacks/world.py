@@ -38,6 +38,8 @@ from tests.attacks.row import Door, Seen
 from tests.attacks.servers import Arrived, GuardedServer, calendar_server, rooms_server
 from tests.support.doors import Answer, Wire, send
 from tests.support.forge import good_claims, sign
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 from tests.support.offline_issuer import Clock
 from tests.support.processes import free_ports
 from tests.support.recordings import Recordings
@@ -54,6 +56,12 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 FORM = "application/x-www-form-urlencoded"
 ONCE = Rounds(every=86_400, soon=86_400)
 """The bound is checked at the start and not again: a revocation that comes at any time is no attack's doing."""
+PRESENTED = {
+    "subject_token": Kind.TOKEN,
+    "client_assertion": Kind.ASSERTION,
+    "client_secret": Kind.CLIENT_SECRET,
+    "code": Kind.CODE,
+}
 
 Parameters = Sequence[tuple[str, str]]
 Configure = Callable[[Path, Addresses], dict[str, SigningKey]]
@@ -86,23 +94,15 @@ class Entrance:
 
 @dataclass(slots=True)
 class Leaks:
-    """What must not leak, and where it might have. `outbound` are tokens that the gateway itself has sent on."""
+    """What must not leak, as the scan of the run knows it too. `outbound` are tokens that the gateway has sent on."""
 
     secrets: set[str] = field(default_factory=set)
     outbound: set[str] = field(default_factory=set)
-    error_answers: list[bytes] = field(default_factory=list)
 
-    def note(self, text: str) -> str:
+    def note(self, text: str, kind: Kind = Kind.TOKEN) -> str:
         """Take a secret in; returns it."""
         self.secrets.add(text)
-        return text
-
-    def look_at(self, answer: Answer) -> Answer:
-        """Keep an answer that refuses."""
-        if answer.status >= 400:
-            headers = "".join(f"{name}: {value}\n" for name, value in answer.headers).encode("latin-1")
-            self.error_answers.append(headers + answer.body)
-        return answer
+        return THE_SCAN.note(text, kind)
 
 
 @dataclass(kw_only=True)
@@ -186,7 +186,7 @@ class World:
         size, lines, passed = self.reader.size(), len(self.log.refusals), entrance.passed()
         answers = await send(entrance.address, raw)
         assert len(answers) <= 1, f"one request, {len(answers)} answers"
-        answer = self.leaks.look_at(answers[0] if answers else Answer(0, (), b""))
+        answer = answers[0] if answers else Answer(0, (), b"")
         if is_written_late:
             await self._until_written_since(size)
         if entrance.door is Door.GUARD:
@@ -232,8 +232,8 @@ class World:
         """POST a form to the authorization server."""
         self.tick()
         for name, value in parameters:
-            if name in ("subject_token", "client_assertion", "client_secret", "code") and value:
-                self.leaks.note(value)
+            if name in PRESENTED and value:
+                self.leaks.note(value, PRESENTED[name])
         body = str(httpx2.QueryParams(list(parameters))).encode()
         return await self.post_form(body, headers=headers, path=path)
 
@@ -246,7 +246,7 @@ class World:
         granted = answer.message.get("access_token") if isinstance(answer.message, dict) else None
         if granted is not None:
             self.leaks.note(granted)
-        return self.leaks.look_at(answer)
+        return answer
 
     def proof(self, client: str, *, key: SigningKey | None = None, **changes: Any) -> list[tuple[str, str]]:
         """The parameters with which a client authenticates by its key, or pretends to."""
@@ -382,8 +382,9 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
             http=http,
             dripping=dripping,
         )
-        for secret in (PASSWORD, SECRET, ARGUMENT):
-            world.leaks.note(secret)
+        world.leaks.note(PASSWORD, Kind.PASSWORD)
+        world.leaks.note(SECRET, Kind.CLIENT_SECRET)
+        world.leaks.note(ARGUMENT, Kind.ARGUMENT)
         yield world
 
 

@@ -226,7 +226,5 @@ def test_the_command_and_the_signal_put_a_file_in_force(tmp_path: Path) -> None:
         assert perhop("--json", "apply", folder=folder).code == 2
     finally:
         serving.terminate()
-        serving.wait(20)
-        assert serving.stderr is not None
-        serving.stderr.close()
+        serving.communicate(timeout=20)
     assert serving.returncode == 0

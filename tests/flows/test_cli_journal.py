@@ -131,6 +131,7 @@ def test_tail_follows(folder: Path) -> None:
             assert following.wait(timeout=10) == 0
         finally:
             following.kill()
+            following.communicate()
 
 
 def test_trace_shows_the_tree(folder: Path) -> None:

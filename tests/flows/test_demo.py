@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.commands import clean_environment, perhop
 from tests.support.installations import PERHOP
+from tests.support.leaks.scan import THE_SCAN
 from tests.unit.journal.test_export_ocsf import complaints
 
 ATTACKS = {
@@ -70,9 +71,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
             assert done.returncode == 0, done.stderr
             assert kept.stdout is not None
             table = "".join(iter(kept.stdout.readline, "all as expected\n"))
+            THE_SCAN.show_output(["perhop", "demo"], table, None)
             yield Shown(folder, json.loads(done.stdout), table, kept, kept_folder)
         finally:
             kept.kill()
+            kept.communicate()
 
 
 def test_everything_is_as_expected(shown: Shown) -> None:

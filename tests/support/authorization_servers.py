@@ -55,6 +55,8 @@ from perhop.tokens.keys import Keyring, KeyState, SigningKey
 from perhop.tokens.verify import Leeway, verify
 from tests.support.forge import good_claims, sign
 from tests.support.journals import make_journal
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 
 ISSUER = "https://auth.example.com"
 NOW = 1_800_000_000
@@ -65,8 +67,9 @@ ROOMS_SERVER = "https://rooms.example.com/mcp"
 NOTES = "https://notes.example.com/mcp"
 CALLBACK = "https://desk.example.com/callback"
 LOOPBACK_CALLBACK = "http://127.0.0.1:3955/callback"
-SECRET = "s" * 40
-EMAIL, PASSWORD, PERSON = "ann@example.com", "correct horse", "user:ann"
+SECRET = THE_SCAN.note("a-secret-of-an-authorization-servers-test", Kind.CLIENT_SECRET)
+EMAIL, PERSON = "ann@example.com", "user:ann"
+PASSWORD = THE_SCAN.note("correct horse", Kind.PASSWORD)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 EXCHANGE = GrantType.TOKEN_EXCHANGE.value
 FORM = "application/x-www-form-urlencoded"

@@ -12,8 +12,10 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx2
 
 from tests.support.authorization_servers import CALENDAR, CALLBACK, EMAIL, PASSWORD, RunningServer
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 
-VERIFIER = "v" * 43
+VERIFIER = THE_SCAN.note("the-verifier-of-a-code-in-a-test-0123456789", Kind.VERIFIER)
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from unittest.mock import patch
 
 from perhop.cli.main import main
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 from tests.support.processes import free_ports
 
 CONFIGURATION = """\
@@ -48,7 +50,7 @@ clients:
     authentication: {{method: client_secret_basic, secret: {secret}}}
     reaches: {{rooms: [rooms:read]}}
 """
-SECRET = "a-secret-of-a-test-that-is-long-enough-2"
+SECRET = THE_SCAN.note("a-secret-of-a-test-that-is-long-enough-2", Kind.CLIENT_SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def perhop(*words: str, folder: Path, stdin: str = "") -> Ran:
             main()
         except SystemExit as end:
             code = end.code
-    said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    THE_SCAN.show_output(("perhop", *words), *said)
     return Ran(int(code) if isinstance(code, int) else 0 if code is None else 1, *said)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perhop.core.call import Headers
+from tests.support.leaks.scan import THE_SCAN, Asked
 
 ANSWER_SECONDS = 15.0
 
@@ -85,7 +86,19 @@ async def send(address: str, raw: bytes) -> list[Answer]:
             received = await _converse(reader, writer, raw)
     finally:
         writer.close()
-    return parse_answers(received)
+    answers = parse_answers(received)
+    for answer in answers:
+        THE_SCAN.show_exchange(_asked(raw), answer.status, answer.headers, answer.body)
+    return answers
+
+
+def _asked(raw: bytes) -> Asked:
+    """As much of a request as can be made out: its method, its target, its headers and its body."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").splitlines() or [""]
+    method, _, rest = first.partition(" ")
+    fields = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    return method, rest.partition(" ")[0], fields, body
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, raw: bytes) -> bytes:

@@ -19,11 +19,13 @@ from perhop.journal.keys import VKEY_FILE, load_vkey
 from perhop.journal.query import Filter
 from perhop.journal.verify import verify_journal
 from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 from tests.support.processes import Running, free_ports, started
 
 PERHOP = str(Path(sys.executable).with_name("perhop"))
 READY_SECONDS = 60.0
-SECRET = "a-secret-of-a-test-that-is-long-enough-1"
+SECRET = THE_SCAN.note("a-secret-of-a-test-that-is-long-enough-1", Kind.CLIENT_SECRET)
 
 POLICY = """\
 @id("tests-permit") permit (principal, action, resource);

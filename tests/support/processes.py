@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.leaks.scan import THE_SCAN
+
 LOOPBACK = "127.0.0.1"
 _PAUSE = 0.02
 _GRACE = 5.0
@@ -113,6 +115,7 @@ def started(
             watch.kill()
             watch.communicate()
             _await_silence(ports)
+            THE_SCAN.show_output(words, log.read_bytes(), b"")
 
 
 @asynccontextmanager

@@ -1,29 +1,24 @@
 """What a relay kept of a run: requests as a server got them, and whether anything of a token is in them.
 
-A token is looked for by its parts, as they are and as they might be disguised: its signature, also cut, in base64 at
-any offset, in hexadecimal and as octets; its claims, as they stand in the token and as JSON. It is looked for in
-target, headers and body, which is all there is in a connection; as they came, percent-decoded, and with JSON's escapes
-undone. The first part of a token is not looked for: it is the same for all tokens under one key.
+A token is looked for in every form that `tests.support.needles` knows; in target, headers and body, which is all there
+is in a connection; as they came, percent-decoded, and with JSON's escapes undone.
 """
 
 from __future__ import annotations
 
-import base64
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+
+from tests.support.needles import PIECE, Needles, forms_of, readings_of
 
 FULL = "full"
 """A file of this name says that a relay had to stop."""
 
-_GRAM = 16
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]+)[ \t]*\r?$")
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding:[^\r]*chunked[ \t]*\r?$")
 _ENCODED = re.compile(rb"(?im)^content-encoding:")
-_ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 _BEARER = re.compile(rb"(?im)^authorization:[ \t]*bearer[ \t]+([^\r\n \t]+)[ \t]*\r?$")
 
 
@@ -69,12 +64,17 @@ class Recordings:
 
     def traces(self, tokens: Iterable[str]) -> list[Trace]:
         """What is found of these tokens: empty, where none of them has gone this way. Raises: RecordingUnreadable."""
-        looked_for = _Needles(tokens)
+        looked_for: Needles[tuple[str, str]] = Needles()
+        for token in tokens:
+            for form, needle in forms_of(token):
+                if len(needle) >= PIECE:
+                    looked_for.add(needle, (token, form))
         found = [
-            trace
+            Trace(token, form, where)
             for number, octets in enumerate(self._connections())
             for where, text in _places(number, octets)
-            for trace in looked_for.found_in(text, where)
+            for reading in readings_of(text)
+            for _, (token, form) in looked_for.found_in(reading)
         ]
         return sorted(set(found), key=str)
 
@@ -124,76 +124,3 @@ def _places(number: int, octets: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"target of {request_line[:60]!r}", request_line
         yield f"headers of {request_line[:60]!r}", headers
         yield f"body of {request_line[:60]!r}", sent.body
-
-
-def _readings(text: bytes) -> set[bytes]:
-    """The text, and what it says once it is decoded, also several times over."""
-    seen = {text}
-    for _ in range(3):
-        seen |= {unquote_to_bytes(each) for each in seen}
-        seen |= {_ESCAPE.sub(lambda found: chr(int(found[1], 16)).encode("utf-8", "replace"), each) for each in seen}
-    return seen
-
-
-class _Needles:
-    """All forms of all tokens, by how they begin and how long they are: one look at each place of a text finds any."""
-
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self._named: dict[bytes, tuple[str, str]] = {}
-        self._lengths: dict[bytes, set[int]] = defaultdict(set)
-        for token in set(tokens):
-            for form, octets in _forms(token):
-                if len(octets) >= _GRAM:
-                    self._named[octets] = token, form
-                    self._lengths[octets[:_GRAM]].add(len(octets))
-
-    def found_in(self, text: bytes, where: str) -> Iterator[Trace]:
-        for reading in _readings(text):
-            for start in range(len(reading) - _GRAM + 1):
-                for length in self._lengths.get(reading[start : start + _GRAM], ()):
-                    if named := self._named.get(reading[start : start + length]):
-                        yield Trace(*named, where)
-
-
-def _forms(token: str) -> Iterator[tuple[str, bytes]]:
-    whole = token.encode("latin-1")
-    parts = whole.split(b".")
-    if len(parts) != 3:
-        yield from _pieces("text", whole)
-        return
-    # A whole token holds its claims and its signature: it is found by these.
-    _, claims, signature = parts
-    yield "claims", claims
-    yield from (("claims in base64", each) for each in _base64_forms(claims))
-    yield "claims as JSON", _octets(claims)
-    yield from _pieces("signature's octets", _octets(signature))
-    yield from _pieces("signature", signature)
-
-
-def _pieces(form: str, secret: bytes) -> Iterator[tuple[str, bytes]]:
-    """What is random is looked for in pieces, so that half of it is found as well."""
-    spellings = {
-        form: [secret, secret.translate(bytes.maketrans(b"-_", b"+/"))],
-        f"{form} in base64": list(_base64_forms(secret)),
-        f"{form} in hexadecimal": [secret.hex().encode(), secret.hex().upper().encode()],
-    }
-    for name, texts in spellings.items():
-        for text in texts:
-            for start in range(0, len(text) - _GRAM + 1, _GRAM):
-                yield name, text[start : start + _GRAM]
-
-
-def _base64_forms(text: bytes) -> Iterator[bytes]:
-    """The text within any longer text, in base64: at each of three offsets, in both alphabets."""
-    for offset in range(3):
-        whole = text[offset:]
-        coded = base64.b64encode(whole[: len(whole) // 3 * 3])
-        yield coded
-        yield coded.translate(bytes.maketrans(b"+/", b"-_"))
-
-
-def _octets(part: bytes) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
-    except ValueError:
-        return b""

@@ -6,6 +6,7 @@ The API takes one provider for the life of a process. This one keeps what begins
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags, Tracer, TracerProvider, use_span
 from opentelemetry.util._decorator import _agnosticcontextmanager
+
+from tests.support.leaks.exceptions import SPAN_ATTRIBUTES
+from tests.support.leaks.files import Sight
+from tests.support.leaks.scan import THE_SCAN
 
 
 @dataclass(eq=False)
@@ -26,6 +31,8 @@ class KeptSpan(Span):
     parent: SpanContext
     context: SpanContext
     attributes: dict[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    """Its events, statuses and exceptions, as text."""
     ended: int = 0
 
     def end(self, end_time: int | None = None) -> None:
@@ -41,7 +48,7 @@ class KeptSpan(Span):
         self.attributes[key] = value
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        pass
+        self.said.append(f"{name} {dict(attributes or {})}")
 
     def update_name(self, name: str) -> None:
         self.name = name
@@ -50,12 +57,12 @@ class KeptSpan(Span):
         return not self.ended
 
     def set_status(self, status: Any, description: str | None = None) -> None:
-        pass
+        self.said.append(f"{status} {getattr(status, 'description', '')} {description}")
 
     def record_exception(
         self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
-        pass
+        self.said.append("".join(traceback.format_exception(exception)))
 
 
 class _Keeper(TracerProvider, Tracer):
@@ -106,3 +113,8 @@ def kept_spans() -> Iterator[list[KeptSpan]]:
         yield kept
     finally:
         _KEEPER.kept = None
+        for span in kept:
+            place = f"span `{span.name}`"
+            THE_SCAN.show(Sight.SPAN, place, "\n".join((span.name, *span.said)))
+            for name, value in span.attributes.items():
+                THE_SCAN.show(Sight.SPAN, place, f"{name}: {value}", allowed=SPAN_ATTRIBUTES.get(name))

@@ -14,6 +14,8 @@ from aiohttp import web
 from mcp.server.mcpserver import Context, MCPServer
 
 from tests.support.asgi_server import serving
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 
 REVISION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
@@ -172,10 +174,21 @@ async def sdk_upstream() -> AsyncIterator[str]:
         yield f"{url}/mcp"
 
 
+REMARK = THE_SCAN.note("a-remark-in-the-arguments-of-a-call-7c1f0e5d", Kind.ARGUMENT)
+"""Among the arguments of every call that is written here, so that any of them is known where it must not be."""
+
+
+def with_remark(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same, with a remark among the arguments, if there are any."""
+    if params is None or not isinstance(params.get("arguments"), dict):
+        return dict(params or {})
+    return {**params, "arguments": {**params["arguments"], "remark": REMARK}}
+
+
 def modern(method: str, params: Mapping[str, Any] | None = None, *, rpc_id: Any = 1) -> tuple[dict[str, str], bytes]:
     """Headers and body of a request under 2026-07-28."""
     meta = {REVISION_KEY: "2026-07-28", CAPABILITIES_KEY: {}}
-    body = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": {**(params or {}), "_meta": meta}}
+    body = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": {**with_remark(params), "_meta": meta}}
     headers = {**COMMON_HEADERS, "mcp-protocol-version": "2026-07-28", "mcp-method": method}
     name = (params or {}).get("uri" if method == "resources/read" else "name")
     if name is not None and method in ("tools/call", "prompts/get", "resources/read"):
@@ -187,7 +200,7 @@ def legacy(
     method: str, params: Mapping[str, Any] | None = None, *, rpc_id: Any = 1, revision: str = "2025-11-25"
 ) -> tuple[dict[str, str], bytes]:
     """Headers and body of a request under a handshake revision."""
-    body = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": dict(params or {})}
+    body = {"jsonrpc": "2.0", "id": rpc_id, "method": method, "params": with_remark(params)}
     return {**COMMON_HEADERS, "mcp-protocol-version": revision}, json.dumps(body).encode()
 
 

@@ -30,6 +30,7 @@ from urllib.parse import urljoin
 import httpx2
 
 from tests.support.browsers import form_in
+from tests.support.leaks.scan import THE_SCAN
 from tests.support.processes import Running, free_ports, started
 
 PORTS = ("8420", "8421", "8422", "9001", "9002", "3955")
@@ -162,6 +163,7 @@ class Walk:
         lines: list[str] = []
         for line in shell.stdout:
             if line.strip() == end:
+                THE_SCAN.show_output(command.split(), "".join(lines), None)
                 return self.there("".join(lines))
             lines.append(line)
         raise PageWrong(f"the shell ended in\n{command}\n{''.join(lines)}")

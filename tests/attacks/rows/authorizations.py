@@ -15,6 +15,7 @@ from tests.attacks.tries import refused, tried
 from tests.attacks.visitors import VERIFIER, Visitor, a_query, sent_back, shown
 from tests.attacks.world import EMAIL, PASSWORD, World
 from tests.support.browsers import form_in
+from tests.support.leaks.secrets import Kind
 
 NOWHERE = Expected("400", "client.authentication")
 """A page for the person, and nothing is sent anywhere."""
@@ -161,7 +162,7 @@ async def _password_carried_along(world: World) -> dict[str, Seen]:
         consent = await ann.open(query)
         size = world.reader.size()
         sent = await ann.send(consent, {"decision": "allow"})
-        world.leaks.note(sent_back(sent)["code"])
+        world.leaks.note(sent_back(sent)["code"], Kind.CODE)
         sights["after consent"] = Seen(observed=shown(world, sent, size).observed.replace("code", "onward"))
     return sights
 
@@ -233,7 +234,7 @@ async def _parallel_consents(world: World) -> dict[str, Seen]:
         pages = await asyncio.gather(ann.open(query), ann.open(query))
         size = world.reader.size()
         answers = await asyncio.gather(*(ann.send(page, {"decision": "allow"}) for page in pages))
-        codes = {world.leaks.note(sent_back(answer)["code"]) for answer in answers}
+        codes = {world.leaks.note(sent_back(answer)["code"], Kind.CODE) for answer in answers}
         assert len(codes) == 2
         return {str(number): shown(world, answer, size) for number, answer in enumerate(answers)}
 

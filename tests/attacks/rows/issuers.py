@@ -21,6 +21,7 @@ from tests.attacks.tries import said, tried
 from tests.attacks.world import ARGUMENT, World, a_call, with_token
 from tests.support.doors import Answer
 from tests.support.forge import as_json, assemble, good_claims, sign
+from tests.support.leaks.scan import THE_SCAN
 from tests.support.offline_issuer import OfflineIssuer
 
 RESOURCE = "https://mcp.example.com/mcp"
@@ -54,7 +55,9 @@ class Site:
         outcome = await self.guard.check(method="POST", path="/mcp", headers=wire.headers, body=wire.body)
         if isinstance(outcome, Admitted):
             return Seen(observed="200", passed=1)
-        answer = self.world.leaks.look_at(Answer(outcome.status, outcome.headers, outcome.body))
+        answer = Answer(outcome.status, outcome.headers, outcome.body)
+        asked = "POST", "/mcp", wire.headers, wire.body
+        THE_SCAN.show_exchange(asked, answer.status, answer.headers, answer.body)
         written = self.world.log.refusals[lines:]
         return Seen(observed=answer.observed, reason=outcome.reason, records=len(written), answer=answer)
 

@@ -12,6 +12,7 @@ from tests.attacks.row import PASSES_GATEWAY, PASSES_GUARD, Door, Expected, Row,
 from tests.attacks.tries import BOTH, refused, tried, tried_at
 from tests.attacks.world import ARGUMENT, World, a_call, with_token
 from tests.support.doors import Wire
+from tests.support.leaks.secrets import Kind
 from tests.support.upstreams import legacy
 
 MISMATCH = Expected("404", "session.mismatch")
@@ -44,7 +45,7 @@ async def _open_at(world: World, door: Door, **claims: Any) -> str:
     assert seen.answer is not None
     session = seen.answer.header("mcp-session-id")
     assert session is not None
-    return world.leaks.note(session)
+    return world.leaks.note(session, Kind.SESSION)
 
 
 async def _opened(world: World, **claims: Any) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from tests.attacks.servers import answering
 from tests.attacks.tries import refused, tried
 from tests.attacks.world import ARGUMENT, World, a_call, a_request, with_token
 from tests.support.doors import Wire
+from tests.support.leaks.secrets import Kind
 from tests.support.upstreams import event, json_answer, legacy, stream_answer
 
 PARAMS = refused("request.malformed", "400 -32602")
@@ -41,7 +42,7 @@ async def _opened(world: World, task: str, wire: Wire, result: Mapping[str, Any]
         token = world.forge(entrance.audience, **{**ANN, **claims})
         seen = await world.knock(entrance, with_token(wire, token))
     assert seen.outcome == PASSES_GATEWAY.outcome
-    world.leaks.note(task)
+    world.leaks.note(task, Kind.SESSION)
 
 
 async def _opened_in_both(world: World, mark: str) -> tuple[str, str]:

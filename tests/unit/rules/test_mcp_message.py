@@ -34,7 +34,7 @@ from perhop.rules.mcp_message import (
     rpc_id_of,
 )
 from perhop.rules.mcp_methods import Era
-from tests.support.upstreams import legacy, modern
+from tests.support.upstreams import REMARK, legacy, modern
 
 
 def parse(request: tuple[dict[str, str], bytes], **headers: str) -> Message:
@@ -51,7 +51,7 @@ def test_a_modern_call_is_understood() -> None:
     """Kind, era, target and arguments come from the body; the mirrored headers are written from it."""
     message = parse(modern("tools/call", {"name": "add", "arguments": {"a": 1}}, rpc_id="x"))
     assert (message.kind, message.era, message.revision) == (CallKind.REQUEST, Era.MODERN, "2026-07-28")
-    assert (message.method, message.rpc_id, message.arguments) == ("tools/call", "x", {"a": 1})
+    assert (message.method, message.rpc_id, message.arguments) == ("tools/call", "x", {"a": 1, "remark": REMARK})
     assert message.targets == (Target(Action.CALL_TOOL, "add"),)
     assert dict(message.mirrored) == {
         "mcp-protocol-version": "2026-07-28",

@@ -1,0 +1,66 @@
+"""Where a secret may be, with the reason. What is not in these tables is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.support.leaks.secrets import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """Files that hold secrets on purpose. What they hold of this kind is looked for everywhere else.
+
+    A pattern is for the whole path below the folder of a test; a star stands for any part of it.
+    """
+
+    pattern: str
+    why: str
+    kind: Kind | None = None
+
+
+FILES = (
+    KeptFile("*.pem", "private keys of the installation and of its clients", Kind.PRIVATE_KEY),
+    KeptFile("*.secret", "secrets of clients, of mode 0600, which `perhop init` makes", Kind.CLIENT_SECRET),
+    KeptFile("*.yaml", "the configuration, in which a test may set a client's secret", Kind.CLIENT_SECRET),
+    KeptFile("*/sent/*", "what a relay kept of all that the gateway sent to a server, its token included"),
+    KeptFile("*/tokens.json", "the store of `mcp-authlab`, which keeps the tokens that it got"),
+    KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
+)
+
+COMMANDS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("token", "issue"), "prints the token alone, as it is asked to"),
+    (("account", "add"), "prints the password that it made, once"),
+    (("account", "password"), "prints the password that it made, once"),
+)
+"""Commands of `perhop` whose stdout is a secret. Their stderr is looked at like any other."""
+
+LOGGERS: Mapping[str, Kind] = {"mcp": Kind.SESSION}
+"""The official SDK names the sessions of its own server as it opens and ends them. Those of the gateway are sealed."""
+
+SPAN_ATTRIBUTES: Mapping[str, Kind] = {"mcp.session.id": Kind.SESSION}
+"""FastMCP says of each call in which session of its own server it was."""
+
+ANSWERED_HEADERS = {
+    "set-cookie": "a browser is given its cookie with whatever page it gets, also with one that refuses",
+}
+HIDDEN_INPUT = re.compile(rb"<input type=\"hidden\"[^>]*>")
+"""Of an answer that refuses: a form that is shown again carries its own seal."""
+
+
+def kept_file(place: str) -> KeptFile | None:
+    """Why this file may hold secrets, if it may; its place begins with the folder of the test."""
+    return next((each for each in FILES if fnmatchcase(place, each.pattern)), None)
+
+
+def tells_a_secret(words: Sequence[str]) -> bool:
+    """True if this command is meant to print a secret on stdout."""
+    plain = tuple(word for word in words if not word.startswith("-"))
+    return any(_follow(plain, names) for names, _ in COMMANDS)
+
+
+def _follow(words: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    return any(words[start : start + len(names)] == names for start in range(len(words)))
