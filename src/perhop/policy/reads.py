@@ -66,6 +66,17 @@ def context_reads(node: pst.PstNode) -> Reads:
     return Reads(frozenset(attributes), frozenset(asked | values), frozenset(values), whole, whole_arguments)
 
 
+def mentions(node: pst.PstNode, variable: str) -> bool:
+    """True if `principal`, `action`, `resource` or `context` stands anywhere in it."""
+    stack: list[Any] = [node]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, pst.Var) and each.name == variable:
+            return True
+        stack.extend(_children(each))
+    return False
+
+
 def argument_types(policy: pst.Template) -> dict[str, str | None]:
     """The Cedar type that the policy's own use of each argument asks for; None where its use does not tell."""
     types: dict[str, str | None] = dict.fromkeys(sorted(context_reads(policy).arguments))
