@@ -12,6 +12,7 @@ from perhop.cli.output import emit_json, emit_text
 from perhop.cli.policy_cases import run_tests
 from perhop.cli.policy_explain import explain
 from perhop.cli.policy_folder import PolicyFolder, policy_folder
+from perhop.cli.policy_replay import replay
 from perhop.control.failure import ExitCode
 
 app = command_group("Cedar policies: who may call what.")
@@ -40,3 +41,4 @@ def check(policies: PolicyFolder = None, as_json: AsJson = False, config: Config
 
 app.command(name="test")(run_tests)
 app.command()(explain)
+app.command()(replay)

@@ -196,6 +196,13 @@ class ResourceSection(Section):
         description="what is at `uri` and forwards to `upstream`: `gateway`, Perhop itself; `forward_auth`, another "
         "proxy, which asks at `listen.authz` about each call",
     )
+    record_arguments: list[Text] = Field(
+        default=[],
+        max_length=16,
+        description="names of arguments whose values the journal holds, so that `perhop policy replay` can decide by "
+        "them: texts of up to 256 characters, whole numbers, `true` and `false`; of every other argument it holds a "
+        "MAC. What is recorded stays recorded: list none that may be secret or about a person",
+    )
 
 
 class AuthenticationSection(Section):
