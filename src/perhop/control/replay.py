@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from perhop.errors import OperatorError
@@ -112,19 +113,20 @@ def replay(
     """
     asked = _Asked(settings, draft)
     with JournalDecisions(settings.journal_path) as journal:
+        kinds = journal.kinds(window)
+        alike = {kind.first: kind for kind in kinds if asked.is_decided_by_kind(kind.facets)}
         done = 0
-        for kind in journal.kinds(window):
-            if asked.is_decided_by_kind(kind.facets):
-                first = journal.first_of_kind(kind.id, window, limit=FIRST)
-                asked.take(first[0], first, kind.count)
-                done += kind.count
+        for entry in journal.records(sorted(alike)):
+            kind = alike[entry.seq]
+            asked.take(entry, kind.count, partial(journal.first_of_kind, kind.id, window, limit=FIRST))
+            done += kind.count
+            tell(done)
+        others = [kind.id for kind in kinds if kind.first not in alike]
+        for entry in journal.of_kinds(others, window):
+            asked.take(entry, 1, partial(list, (entry,)))
+            done += 1
+            if done % _TOLD_EVERY == 0:
                 tell(done)
-                continue
-            for entry in journal.of_kind(kind.id, window):
-                asked.take(entry, [entry], 1)
-                done += 1
-                if done % _TOLD_EVERY == 0:
-                    tell(done)
     return asked.report
 
 
@@ -150,27 +152,28 @@ class _Asked:
             return True
         return self._replay.reads_of_a_kind_only(agent, server, target)
 
-    def take(self, entry: Entry, first: Sequence[Entry], count: int) -> None:
-        """Count so many records that are like this one."""
+    def take(self, entry: Entry, count: int, first: Callable[[], Sequence[Entry]]) -> None:
+        """Count so many records that are like this one, which is the first of them; `first` has a few more."""
         recorded = parse_decision(entry.fields, self._registry, empty_mac=self._empty_mac)
         match recorded:
             case None:
                 self.report.not_asked += count
             case Unknown(why=why):
-                _count(self.report.undecidable, Untold(self._about(entry), why), first, count)
+                _count(self.report.undecidable, Untold(self._about(entry), why), count, partial(list, (entry,)))
             case Recorded():
-                self._compare(recorded, self._replay.ask(recorded), entry, first, count)
+                self._compare(recorded, self._replay.ask(recorded), self._about(entry), count, first)
 
-    def _compare(self, was: Recorded, now: Now | Unknown, entry: Entry, first: Sequence[Entry], count: int) -> None:
-        about = self._about(entry)
+    def _compare(
+        self, recorded: Recorded, now: Now | Unknown, about: About, count: int, first: Callable[[], Sequence[Entry]]
+    ) -> None:
         match now:
             case Unknown(why=why):
-                _count(self.report.undecidable, Untold(about, why), first, count)
-            case Now(permitted=permitted) if permitted == was.permitted:
+                _count(self.report.undecidable, Untold(about, why), count, first)
+            case Now(permitted=recorded.permitted):
                 self.report.same[about] += count
-            case Now():
-                before, after = ("permit", "deny") if was.permitted else ("deny", "permit")
-                _count(self.report.changed, Change(about, before, after, now.policies), first, count)
+            case Now(permitted=permitted, policies=policies):
+                was, is_now = ("deny", "permit") if permitted else ("permit", "deny")
+                _count(self.report.changed, Change(about, was, is_now, policies), count, first)
 
     def _about(self, entry: Entry) -> About:
         call, inbound = entry.part("call"), entry.part("in")
@@ -190,13 +193,15 @@ class _Asked:
 _Key = TypeVar("_Key", Change, Untold)
 
 
-def _count(counted: dict[_Key, Seen], key: _Key, first: Sequence[Entry], count: int) -> None:
+def _count(counted: dict[_Key, Seen], key: _Key, count: int, first: Callable[[], Sequence[Entry]]) -> None:
     seen = counted.setdefault(key, Seen())
     seen.count += count
-    seen.first.extend(
-        Where(each.seq, each.text("time") or "", each.text("txn") or "", str(each.part("call").get("id", "")))
-        for each in first[: FIRST - len(seen.first)]
-    )
+    room = FIRST - len(seen.first)
+    if room > 0:
+        seen.first.extend(
+            Where(each.seq, each.text("time") or "", each.text("txn") or "", str(each.part("call").get("id", "")))
+            for each in first()[:room]
+        )
 
 
 def _mac_of_nothing(settings: Settings) -> str:

@@ -15,10 +15,11 @@ from perhop.core.decision import Allow, Question
 from perhop.policy.engine import PolicyEngine, evaluate
 from perhop.policy.paths import FACTS, all_under, context_paths
 from perhop.policy.recorded import Recorded, Unknown
-from perhop.policy.slices import Slice
-from perhop.policy.vocabulary import context
+from perhop.policy.slices import fits
+from perhop.policy.vocabulary import context, scene
 
 _MOST_REMEMBERED = 65_536
+_MOST_THINGS = 16_384
 
 _OF_A_KIND = frozenset({"token.client_id", "token.tenant"})
 """Facts that all records of one kind share."""
@@ -46,7 +47,8 @@ class Replay:
 
     def __init__(self, draft: PolicyEngine) -> None:
         self._draft = draft
-        self._reads_of = lru_cache(maxsize=4096)(self._find_reads)
+        self._paths = {policy.id: context_paths(policy.tree) for policy in draft.policy_set.policies}
+        self._reads_of = lru_cache(maxsize=_MOST_THINGS)(self._find_reads)
         self._answers: dict[Hashable, Now | Unknown] = {}
 
     def reads_of_a_kind_only(self, agent: str, server: str, target: Target) -> bool:
@@ -91,29 +93,15 @@ class Replay:
         return tuple(each for each in found.satisfied if case.slice.policies[each].effect == "forbid")
 
     def _find_reads(self, agent: str, server: str, target: Target) -> _Reads:
-        about: Slice = self._draft.case(_any_question(agent, server, target)).slice
-        paths = frozenset().union(*(context_paths(policy.tree) for policy in about.policies.values()))
+        about = scene(agent, server, target, self._draft.registry)
+        policies = [each for each in self._draft.policy_set.policies if fits(each.tree, about)]
+        paths = frozenset().union(*(self._paths[each.id] for each in policies))
         untold = sorted(path for path in paths if not all_under(path))
         facts = sorted(frozenset().union(*(all_under(path) for path in paths)))
         told = f"the draft reads `context.{untold[0]}`, which is not recorded" if untold else ""
-        return _Reads(tuple(facts), about.arguments, told)
+        return _Reads(tuple(facts), frozenset().union(*(each.arguments for each in policies)), told)
 
 
 def _not_recorded(arguments: frozenset[str]) -> str:
     names = ", ".join(f"`{name}`" for name in sorted(arguments))
     return f"the draft reads the argument{'s' if len(arguments) > 1 else ''} {names}, not recorded"
-
-
-def _any_question(agent: str, server: str, target: Target) -> Question:
-    return Question(
-        target=target,
-        agent=agent,
-        server=server,
-        subject=None,
-        client_id=agent,
-        actors=(),
-        scopes=frozenset(),
-        hop=1,
-        now=0,
-        arguments={},
-    )
