@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from perhop.cli.carry_out import load_settings
 from perhop.cli.options import AsJson, ConfigFile, command_group
-from perhop.cli.output import emit_json, emit_text
+from perhop.cli.output import emit_json, emit_table, emit_text
 from perhop.cli.policy_cases import run_tests
 from perhop.cli.policy_explain import explain
 from perhop.cli.policy_folder import PolicyFolder, policy_folder
@@ -19,23 +20,30 @@ app = command_group("Cedar policies: who may call what.")
 
 
 @app.command()
-def check(policies: PolicyFolder = None, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Find what is wrong in the policy files, and what looks wrong beside the configuration."""
+def check(
+    strict: Annotated[bool, typer.Option("--strict", help="Let a warning fail the check, too.")] = False,
+    policies: PolicyFolder = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Find what is wrong in the policy files, what looks wrong beside the configuration, and rules without effect."""
     from perhop.policy.check import check as check_policies
     from perhop.policy.finding import Severity
     from perhop.policy.policy_set import load_sources
 
     settings = load_settings(config)
     findings = check_policies(load_sources(policy_folder(policies, settings)), settings.registry)
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    failing = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    is_ok = not any(finding.severity in failing for finding in findings)
     if as_json:
-        emit_json({"ok": not errors, "findings": [asdict(finding) for finding in findings]})
+        emit_json({"ok": is_ok, "findings": [asdict(finding) for finding in findings]})
     else:
-        for finding in findings:
-            emit_text(f"{finding.severity.value}: {finding}" + (f"; {finding.advice}" if finding.advice else ""))
-        if not errors:
+        if findings:
+            rows = ((each.severity.value, each.where, each.message, each.advice) for each in findings)
+            emit_table(("GRADE", "PLACE", "WHAT", "ADVICE"), rows)
+        if is_ok:
             emit_text("ok")
-    if errors:
+    if not is_ok:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 

@@ -129,8 +129,8 @@ async def policies(patient: Patient) -> list[Seen]:
         return [failed("; ".join(errors[:3]), "run `perhop policy check`")]
     loaded = load_policies(settings.policies_dir)
     seen = f"policies: {len(loaded.policies)}, version {loaded.version}"
-    if findings:
-        return [warning(f"{seen}; {findings[0]}", "run `perhop policy check`")]
+    if doubts := [each for each in findings if each.severity is Severity.WARNING]:
+        return [warning(f"{seen}; {doubts[0]}", "run `perhop policy check`")]
     return [ok(seen)]
 
 
