@@ -14,6 +14,7 @@ from perhop.cli.policy_cases import run_tests
 from perhop.cli.policy_explain import explain
 from perhop.cli.policy_folder import PolicyFolder, policy_folder
 from perhop.cli.policy_replay import replay
+from perhop.cli.policy_versions import approve, diff, list_versions, propose, rollback, show
 from perhop.control.failure import ExitCode
 
 app = command_group("Cedar policies: who may call what.")
@@ -50,3 +51,9 @@ def check(
 app.command(name="test")(run_tests)
 app.command()(explain)
 app.command()(replay)
+app.command(name="list")(list_versions)
+app.command()(show)
+app.command()(diff)
+app.command()(propose)
+app.command()(approve)
+app.command()(rollback)

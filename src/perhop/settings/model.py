@@ -282,6 +282,11 @@ class File(Section):
         default="sqlite:///perhop.db", description="the database; the journal lies beside it in `journal.db`"
     )
     policies: Text = Field(default="policies/", description="the folder of the Cedar policies, `*.cedar`")
+    policy_review: Literal["none", "required"] = Field(
+        default="none",
+        description="`required`: policies are put in force only once somebody else than their author has approved "
+        "them, with `perhop policy approve`; until then those go on that were approved last",
+    )
     max_call: int = Field(default=600, ge=1, le=86400, description="seconds after which an unfinished answer is cut")
     drain: int = Field(
         default=8,
