@@ -73,6 +73,11 @@ def _exchange(one: Path, other: Path) -> None:
         if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(other))
+    exchange_by_turns(one, other)
+
+
+def exchange_by_turns(one: Path, other: Path) -> None:
+    """The same in three steps, for systems that have none for it."""
     aside = one.with_name(f"{one.name}-aside")
     other.rename(aside)
     one.rename(other)
