@@ -8,9 +8,9 @@ _HEAD = """# Test cases of policies
 
 <!-- written by `make docs` from perhop.settings.policy_cases -->
 
-`perhop policy test` reads files of cases: YAML, as strict as `perhop.yaml`. A key that is not in this table is refused, with its
-line and what you may have meant, and so is an agent, resource, scope, tool or policy that there is not. How they are used is in
-[Tools for policies](../policy-tools.md#test).
+`perhop policy test` reads files of cases: YAML, as strict as `perhop.yaml`. A key that is not in this table is refused,
+with its line and what you may have meant, and so is an agent, resource, scope, tool or policy that there is not. How
+they are used is in [Tools for policies](../policy-tools.md#test).
 
 | Key | Type | Default | Meaning |
 | --- | --- | --- | --- |

@@ -127,3 +127,22 @@ def test_explain_tells_of_an_argument_that_policy_cannot_read(folder: Path) -> N
     ran = perhop(*asked, "--arguments", '{"days": 7.5}', "--json", folder=folder)
     assert (ran.code, ran.json["failed"]) == (3, True)
     assert "cannot judge" in ran.json["errors"][0]
+
+
+def test_a_check_that_is_strict_fails_on_a_warning(folder: Path) -> None:
+    """A warning alone is told, with grade, place and advice; with `--strict` the exit code is 7. A hint never is."""
+    (folder / "policies/own.cedar").write_text(
+        '@id("odd") @owner("travel") forbid (principal, action, resource) when { context.request.hour > 23 };',
+        encoding="utf-8",
+    )
+    ran = perhop("policy", "check", folder=folder)
+    assert ran.code == 0
+    grade, place = ran.out.splitlines()[1].split()[:2]
+    assert (grade, place, "can never be satisfied" in ran.out) == ("warning", "own.cedar:1", True)
+    assert ran.out.splitlines()[-1] == "ok"
+    strict = perhop("policy", "check", "--strict", "--json", folder=folder)
+    assert (strict.code, strict.json["ok"]) == (7, False)
+    assert [each["severity"] for each in strict.json["findings"]] == ["warning", "hint"]
+    (folder / "policies/own.cedar").write_text(NEVER.replace("@reason", '@owner("travel") @reason'), encoding="utf-8")
+    strict = perhop("policy", "check", "--strict", "--json", folder=folder)
+    assert (strict.code, [each["severity"] for each in strict.json["findings"]]) == (0, ["hint"])
