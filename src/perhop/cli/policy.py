@@ -27,7 +27,7 @@ def check(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Find what is wrong in the policy files, what looks wrong beside the configuration, and rules without effect."""
+    """Find what is wrong in the policy files, what looks wrong, and rules without effect."""
     from perhop.policy.check import check as check_policies
     from perhop.policy.finding import Severity
     from perhop.policy.policy_set import load_sources

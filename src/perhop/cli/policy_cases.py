@@ -35,7 +35,7 @@ def run_tests(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Ask test cases of the policies, and say which policies no case has tried.
+    """Ask test cases of the policies. Says also which policies no case has tried.
 
     Without FILE, the cases are those in `*.yaml` beside the policies and in their folder `tests`.
     """

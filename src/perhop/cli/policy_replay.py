@@ -28,10 +28,10 @@ def replay(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Ask the decisions on calls that the journal holds again, of a draft: same, changed or undecidable.
+    """Ask the journal's decisions on calls again, of a draft: same, changed or undecidable. Changes nothing.
 
     A decision is undecidable where the draft reads what the journal does not hold: arguments, but for those that the
-    resource lists in `record_arguments`. Reads files only, and changes nothing.
+    resource lists in `record_arguments`. Reads files only.
     """
     from perhop.control.replay import replay as replay_journal
     from perhop.journal.facets import parse_microseconds

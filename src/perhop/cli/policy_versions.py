@@ -129,7 +129,7 @@ def approve(
 
 
 def rollback(version: Version, yes: Yes = False, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Write the files of a version back into the folder of policies, and put them in force, in a running server too.
+    """Write a version back into the folder of policies, and put it in force. In a running server, too.
 
     What the folder holds now is kept as a version. Other files there stay.
     """
