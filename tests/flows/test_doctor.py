@@ -20,7 +20,7 @@ from perhop.tokens.keys import SigningKey
 from perhop.wiring.keys import write_signing_key
 from perhop.wiring.libraries import FLOORS, check_libraries, installed_version, outdated
 from tests.support.commands import Ran, make_installation, perhop, ports_of
-from tests.support.installations import PERHOP
+from tests.support.installations import PERHOP, await_revocation_check
 from tests.support.processes import started
 from tests.support.sources import ROOT
 
@@ -59,7 +59,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("served") / "installation"
     make_installation(folder)
     (folder / "perhop.yaml").chmod(0o600)
-    with started([PERHOP, "serve"], ports=ports_of(folder), folder=folder):
+    ports = ports_of(folder)
+    with started([PERHOP, "serve"], ports=ports, folder=folder):
+        await_revocation_check(f"127.0.0.1:{ports[1]}")
         yield folder
 
 
@@ -71,6 +73,7 @@ def test_a_whole_installation_is_found_whole(whole: Path) -> None:
     assert {found[name]["status"] for name in ("keys", "database", "journal", "policies", "disk", "modes")} == {"ok"}
     assert {found[name]["status"] for name in ("issuer", "published keys", "address")} == {"skipped"}
     assert "2 s" in found["revocation bound"]["seen"]
+    assert "what it takes is not known: perhop does not serve here" in found["revocation bound"]["seen"]
 
 
 def test_every_check_answers(whole: Path) -> None:

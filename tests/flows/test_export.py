@@ -71,8 +71,8 @@ def test_a_server_that_is_killed_goes_on_where_its_export_ended(folder: Path) ->
         assert exports["siem"]["problem"] == ""
     exported = _seqs(folder / "siem.jsonl")
     records = len(perhop("journal", "query", "--json", folder=folder).out.splitlines())
-    assert sorted(set(exported)) == list(range(1, records + 1))
-    assert exported == sorted(exported)
+    # What the kill left unnoted comes again as a whole, so only the first of each is in order.
+    assert list(dict.fromkeys(exported)) == list(range(1, records + 1))
 
 
 def _await(condition: object) -> None:

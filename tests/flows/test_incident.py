@@ -164,6 +164,8 @@ def test_the_blast_radius_of_a_token(told: Callable[[str], Path]) -> None:
         "records": verified["records"],
         "signed": verified["records"],
         "root": verified["root"],
+        "first": 1,
+        "archived_until": None,
     }
 
 

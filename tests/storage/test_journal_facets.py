@@ -24,6 +24,7 @@ FIRST_VERSION = (
     "DROP TABLE facet",
     "DROP TABLE kind",
     "DROP TABLE term",
+    "DROP TABLE base",
     "CREATE INDEX record_txn ON record (CASE WHEN json_valid(body) THEN json_extract(body, '$.txn') END)",
     "PRAGMA user_version = 1",
 )
@@ -96,10 +97,10 @@ def test_a_file_of_the_first_version_is_not_asked(written: JournalFolder) -> Non
 
 def test_a_file_of_a_later_version_is_nobodys(written: JournalFolder) -> None:
     """Neither reader nor writer touches what it does not know."""
-    _change(written, "PRAGMA user_version = 3")
-    with written.queries() as reader, pytest.raises(JournalDamaged, match="version 3"):
+    _change(written, "PRAGMA user_version = 4")
+    with written.queries() as reader, pytest.raises(JournalDamaged, match="version 4"):
         reader.size()
-    with pytest.raises(JournalDamaged, match="version 3"):
+    with pytest.raises(JournalDamaged, match="version 4"):
         written.open()
 
 

@@ -185,5 +185,14 @@ def await_verdict(installation: Installation, verdicts: Sequence[str]) -> str:
     return seen
 
 
+def await_revocation_check(ops: str) -> dict[str, Any]:
+    """Wait until the server's first check of the revocation bound has ended; returns what it found."""
+    deadline = time.monotonic() + READY_SECONDS
+    while (told := httpx2.get(f"http://{ops}/readyz", timeout=10).json()["revocation"])["ended_at"] is None:
+        assert time.monotonic() < deadline, "the check does not end"
+        time.sleep(0.05)
+    return dict(told)
+
+
 def _ports(*addresses: str) -> list[int]:
     return [int(address.rpartition(":")[2]) for address in addresses]

@@ -57,7 +57,11 @@ class JournalFolder:
 
     def verify(self, *checkpoints: str) -> Verification:
         """Verify the file as it is now."""
-        with JournalSnapshot(self.path) as stored:
+        return self.verify_file(self.path, *checkpoints)
+
+    def verify_file(self, path: Path, *checkpoints: str) -> Verification:
+        """Verify another file of this journal."""
+        with JournalSnapshot(path) as stored:
             return verify_journal(stored, self.key.verify_key, checkpoints=checkpoints)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from perhop.authorization_server.canary import is_canary, new_canary
 from perhop.authorization_server.drafts import draft_child, draft_first
 from perhop.authorization_server.issue import Authorized, issue, question_of
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
@@ -22,7 +23,6 @@ from perhop.core.token import HopToken, TokenDraft
 from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient
 from perhop.rules.delegation import GATEWAY_PREFIX, check_may_act
 from perhop.rules.lifetime import CALL_LIFETIME, HOP_LIFETIME
-from perhop.rules.resource_uri import parse_resource_uri
 from perhop.tokens.mint import mint
 
 
@@ -76,8 +76,7 @@ class HopExchanger:
 
     def canary(self) -> ResourceUri:
         """A fresh audience that is registered nowhere, so that a token for it is good nowhere."""
-        issuer = self._issuer()
-        return parse_resource_uri(f"{issuer.url}/canary/{issuer.new_id()}")
+        return new_canary(self._issuer())
 
     async def self_test_token(self, resource: Resource, audience: ResourceUri, call: CallBinding) -> HopToken:
         """A token with which the gateway tests whether an upstream looks at audiences: the right one, or a canary.
@@ -89,7 +88,7 @@ class HopExchanger:
         Raises: StorageUnavailable, JournalUnavailable
         """
         issuer = self._issuer()
-        if audience != _upstream(resource) and not audience.startswith(issuer.endpoint("/canary/")):
+        if audience != _upstream(resource) and not is_canary(audience, issuer):
             raise ValueError("the self-test asks for its own upstream or for a canary")
         presenter = GATEWAY_PREFIX + resource.name
         right = draft_first(

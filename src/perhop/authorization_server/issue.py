@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from perhop.authorization_server.canary import is_canary
 from perhop.authorization_server.issuer import Issuer, Policy
 from perhop.authorization_server.store import TokenRecord
 from perhop.core.call import Action, Target
@@ -86,9 +87,39 @@ async def issue(
     return minted
 
 
+async def issue_canary(draft: TokenDraft, issuer: Issuer, *, about: Mapping[str, Any]) -> MintedToken:
+    """Mint a token for an audience that is nobody's, as durable as any other; its records name no resource.
+
+    Raises: StorageUnavailable, JournalUnavailable
+    """
+    if not is_canary(draft.audience, issuer):
+        raise ValueError("the audience is no canary")
+    minted = mint(draft, issuer.keyring.active)
+    await issuer.stores.token_records.add(_token_record(draft, parent_audience=None))
+    await issuer.journal.append(
+        Record(
+            event=Event.TOKEN_ISSUED,
+            txn=draft.txn,
+            hop=draft.hop,
+            outbound=Outbound.of(draft),
+            client=draft.client_id,
+            about=about,
+        )
+    )
+    return minted
+
+
 async def _record(authorized: Authorized, issuer: Issuer) -> None:
-    draft = authorized.draft
-    record = TokenRecord(
+    parent = authorized.subject_token
+    record = _token_record(authorized.draft, parent_audience=None if parent is None else parent.audience)
+    if authorized.code_hash is None:
+        await issuer.stores.token_records.add(record)
+    else:
+        await issuer.stores.token_records.add_for_code(record, authorized.code_hash)
+
+
+def _token_record(draft: TokenDraft, *, parent_audience: str | None) -> TokenRecord:
+    return TokenRecord(
         jti=draft.jti,
         parent_jti=draft.parent_jti,
         txn=draft.txn,
@@ -101,12 +132,8 @@ async def _record(authorized: Authorized, issuer: Issuer) -> None:
         issued_at=draft.issued_at,
         expires_at=draft.expires_at,
         tenant=draft.tenant,
-        parent_audience=authorized.subject_token.audience if authorized.subject_token is not None else None,
+        parent_audience=parent_audience,
     )
-    if authorized.code_hash is None:
-        await issuer.stores.token_records.add(record)
-    else:
-        await issuer.stores.token_records.add_for_code(record, authorized.code_hash)
 
 
 def _look_again(authorized: Authorized, issuer: Issuer) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text
 
@@ -29,6 +30,7 @@ def blast_radius(
     resource: Annotated[str | None, typer.Option("--resource", metavar="NAME|URI", help="A resource.")] = None,
     since: Since = None,
     until: Until = None,
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -37,7 +39,8 @@ def blast_radius(
 
     kind, value = _named(token=token, agent=agent, subject=subject, resource=resource)
     window = {"since": parse_moment(since, "--since"), "until": parse_moment(until, "--until")}
-    with investigating(load_settings(config), now=int(time.time())) as investigation:
+    with investigating(load_settings(config), now=int(time.time()), journal=journal) as investigation:
+        tell_archived(investigation.reader, since=window["since"])
         found = investigation.blast_radius(kind, value, **window)
     if as_json:
         emit_json(found.as_json())
@@ -134,6 +137,9 @@ def rests_line(rests: Rests) -> str:
     if not rests.signed:
         return f"rests on {counted(rests.records, 'record')} that no checkpoint signs"
     signed = f"{rests.signed} of them under the checkpoint with root {rests.root}"
+    if rests.first > 1:
+        held = f"rests on records {rests.first} to {rests.records}, those before are archived and were not asked"
+        return f"{held}; signed up to {rests.signed}, under the checkpoint with root {rests.root}"
     return f"rests on {counted(rests.records, 'record')}, {signed}; `perhop journal verify` checks it"
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from perhop.cli.carry_out import look_up
+from perhop.cli.journal_file import open_reader, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, command_group
 from perhop.cli.output import emit_json, emit_table
 from perhop.cli.standing import Why, disable_named, enable_named
@@ -18,11 +19,15 @@ Name = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
 
 @app.command("list")
 def list_(
-    unused: Annotated[bool, typer.Option("--unused", help="Only clients with no permitted call on record.")] = False,
+    unused: Annotated[
+        bool, typer.Option("--unused", help="Only clients with no permitted call in the journal's file.")
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """List clients with owner, purpose, standing and last use."""
+    with open_reader(config, None) as reader:
+        tell_archived(reader)
     rows = [row for row in look_up(config, "clients") if not unused or row["last_used"] is None]
     if as_json:
         emit_json(rows)

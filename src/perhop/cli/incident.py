@@ -11,6 +11,7 @@ import typer
 
 from perhop.cli.blast_radius import rests_line
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text, say
 from perhop.errors import OperatorError
@@ -28,6 +29,7 @@ def incident(
         str | None,
         typer.Option("--since", metavar="TIME", help="Compare with the agent's work since then (default: 30 days)."),
     ] = None,
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -37,7 +39,8 @@ def incident(
 
     from_time = parse_moment(since, "--since")
     now = int(time.time())
-    with investigating(load_settings(config), now=now) as investigation:
+    with investigating(load_settings(config), now=now, journal=journal) as investigation:
+        tell_archived(investigation.reader)
         found = investigation.incident(token, since=from_time)
         tree = trace(investigation.reader, token) if html is not None else None
     if html is not None and tree is not None:

@@ -1,4 +1,4 @@
-"""`perhop journal`: verify, follow, ask and prove. Needs no server; reads files only."""
+"""`perhop journal`: follow, ask and prove. Needs no server; reads files only."""
 
 from __future__ import annotations
 
@@ -6,115 +6,50 @@ import json
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_archive import archive
 from perhop.cli.journal_export import FOLLOW_SECONDS, export
+from perhop.cli.journal_file import JournalFile, open_reader, tell_archived
 from perhop.cli.journal_reconcile import reconcile
+from perhop.cli.journal_verify import PublicKey, verify
 from perhop.cli.options import AsJson, ConfigFile, command_group, parse_moment
-from perhop.cli.output import emit_json, emit_text, progress, say, terminal_width
-from perhop.control.failure import ExitCode
+from perhop.cli.output import emit_json, emit_text, say, terminal_width
 from perhop.errors import CheckFailed, NotFound, OperatorError
 
 if TYPE_CHECKING:
     from perhop.journal.query import Entry
-    from perhop.journal.verify import Verification
-    from perhop.storage.journal_reader import JournalQueries
 
 app = command_group("The journal: one record per event.")
+app.command()(verify)
+app.command()(archive)
 app.command()(export)
 app.command()(reconcile)
 
 _CONTINUED = " " * 8
-
-PublicKey = Annotated[
-    Path | None,
-    typer.Option("--public-key", metavar="FILE", help="The journal's public key (default: keys/journal.vkey)."),
-]
-
-
-@app.command()
-def verify(
-    journal_db: Annotated[
-        Path | None, typer.Argument(metavar="JOURNAL_DB", help="A journal's file; default: that of the configuration.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere (default: the last)."),
-    ] = None,
-    public_key: PublicKey = None,
-    as_json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
-    """Check every record against the tree and its signed checkpoints. Names the first that is bad or missing."""
-    from perhop.journal.keys import VKEY_FILE, load_vkey
-    from perhop.journal.verify import verify_journal
-    from perhop.storage.journal_reader import JournalSnapshot
-
-    if journal_db is None or public_key is None:
-        settings = load_settings(config)
-        journal_db = journal_db or settings.journal_path
-        public_key = public_key or settings.keys_dir / VKEY_FILE
-    key = load_vkey(public_key)
-    kept = _kept_checkpoint(journal_db, checkpoint)
-    with JournalSnapshot(journal_db) as snapshot, progress("verifying") as tell:
-        found = verify_journal(
-            snapshot, key, checkpoints=kept, progress=lambda count: tell(f"verifying: {count} records")
-        )
-    _print_verification(found, as_json=as_json)
-    if not found.ok:
-        raise typer.Exit(ExitCode.CHECK_FAILED)
-
-
-def _kept_checkpoint(file: Path, checkpoint: Path | None) -> list[str]:
-    """The checkpoint that was named, else the one published beside the journal, if it is there.
-
-    Read before the journal, which may have grown since, but never shrunk.
-    """
-    from perhop.storage.journal_db import checkpoint_path
-
-    kept = checkpoint if checkpoint is not None else checkpoint_path(file)
-    try:
-        return [kept.read_text(encoding="utf-8")]
-    except FileNotFoundError:
-        if checkpoint is None:
-            return []
-        raise NotFound(f"there is no checkpoint `{kept}`", advice="check the path") from None
-    except UnicodeDecodeError:
-        raise CheckFailed(f"`{kept}` is not a checkpoint") from None
-    except OSError as error:
-        raise OperatorError(f"`{kept}` cannot be read: {error.strerror}") from error
-
-
-def _print_verification(found: Verification, *, as_json: bool) -> None:
-    if as_json:
-        emit_json({"ok": found.ok, "records": found.records, "root": found.root, "first_bad": found.first_bad})
-    elif found.ok:
-        emit_text(f"ok: {found.records} records, root {found.root}")
-    else:
-        emit_text(f"NOT OK: {found.problem}")
-    if found.problem and as_json:
-        say(found.problem)
 
 
 @app.command()
 def tail(
     count: Annotated[int, typer.Option("-n", "--count", min=0, help="So many of the last records.")] = 10,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new records until interrupted.")] = False,
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Print the last records. With --follow, every further one too."""
     from perhop.journal.query import Filter
 
-    with _reader(config) as reader:
-        seen = reader.size()
+    with open_reader(config, journal) as reader:
+        seen, base = reader.size(), reader.base().frontier.size
         wanted = Filter(first=max(1, seen - count + 1), last=seen)
+        if base > seen - count:
+            tell_archived(reader)
         _print_entries(reader.find(wanted), as_json=as_json)
         try:
             while follow:
@@ -141,6 +76,7 @@ def query(
     ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this time on (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time (RFC 3339).")] = None,
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -157,7 +93,8 @@ def query(
         since=parse_moment(since, "--since"),
         until=parse_moment(until, "--until"),
     )
-    with _reader(config) as reader:
+    with open_reader(config, journal) as reader:
+        tell_archived(reader, since=wanted.since)
         _print_entries(reader.find(wanted), as_json=as_json)
 
 
@@ -175,6 +112,7 @@ def prove(
     seq: Annotated[int | None, typer.Argument(metavar="SEQ", help="The record to prove.")] = None,
     check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Check a proof instead.")] = None,
     public_key: PublicKey = None,
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -186,7 +124,7 @@ def prove(
     if (seq is None) == (check is None):
         raise typer.BadParameter("name a record, or a proof with --check FILE")
     if seq is not None:
-        with _reader(config) as reader:
+        with open_reader(config, journal) as reader:
             emit_json(make_proof(reader, seq))
         return
     assert check is not None
@@ -208,14 +146,6 @@ def _read_proof(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CheckFailed(f"`{file}` is not a proof")
     return document
-
-
-@contextmanager
-def _reader(config: Path | None) -> Iterator[JournalQueries]:
-    from perhop.storage.journal_reader import JournalQueries
-
-    with JournalQueries(load_settings(config).journal_path) as reader:
-        yield reader
 
 
 def _print_entries(entries: Iterable[Entry], *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_file import JournalFile, open_reader, tell_archived
 from perhop.cli.options import AsJson, ConfigFile
 from perhop.cli.output import progress
 
@@ -28,6 +29,7 @@ def export(
         typer.Option("--cursor", metavar="FILE", help="Go on after the record that this file names, and keep it."),
     ] = None,
     first: Annotated[int, typer.Option("--first", min=1, metavar="SEQ", help="From this record on.")] = 1,
+    journal: JournalFile = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new records until interrupted.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -35,7 +37,6 @@ def export(
     """Write records for other programs, one a line. Each at least once, in order."""
     from perhop.journal.keys import VKEY_FILE, load_vkey
     from perhop.storage.export_files import AppendedFile, CursorFile, CursorInMemory, Stream
-    from perhop.storage.journal_reader import JournalQueries
     from perhop.wiring.exports import FORMATS, open_feed
 
     del as_json  # every line is JSON, asked for or not
@@ -49,7 +50,9 @@ def export(
     kept = CursorFile(cursor) if cursor is not None else CursorInMemory(first - 1)
     settings = load_settings(config)
     origin = load_vkey(settings.keys_dir / VKEY_FILE).name
-    with JournalQueries(settings.journal_path) as reader, progress("exporting") as tell:
+    with open_reader(config, journal) as reader, progress("exporting") as tell:
+        if kept.load() == 0:
+            tell_archived(reader)
         feed = open_feed(reader, format_, place, kept, origin=origin)
         try:
             while (waiting := feed.pump()) or follow:

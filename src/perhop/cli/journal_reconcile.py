@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text
 from perhop.control.failure import ExitCode
@@ -24,19 +25,21 @@ def reconcile(
         str | None, typer.Option("--since", metavar="TIME", help="From this time on (default: a day ago).")
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time (RFC 3339).")] = None,
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """List calls that only one side saw: the gateway, or a server whose guard reports. Exit code 7 if there are any."""
     from perhop.journal.both_ends import reconcile as hold_together
-    from perhop.journal.facets import parse_microseconds
+    from perhop.journal.facets import format_microseconds, parse_microseconds
     from perhop.storage.journal_both_ends import JournalBothEnds
 
     settings = load_settings(config)
     now = time.time()
     start = parse_microseconds(parse_moment(since, "--since")) if since is not None else int((now - _DAY) * 1_000_000)
     end = parse_microseconds(parse_moment(until, "--until")) if until is not None else int(now * 1_000_000)
-    with JournalBothEnds(settings.journal_path) as reader:
+    with JournalBothEnds(journal if journal is not None else settings.journal_path) as reader:
+        tell_archived(reader, since=format_microseconds(start or 0))
         found = hold_together(reader, settings.registry, since=start or 0, until=end or 0)
     if as_json:
         emit_json(found.as_json())

@@ -38,7 +38,8 @@ def revoke(
 ) -> None:
     """Revoke tokens and their descendants. Takes 2 s at most, at every guard whose feed is up too.
 
-    With --dry-run nothing is revoked, and what would end is counted.
+    What it takes here is measured by a running server: see `perhop doctor`. With --dry-run nothing is revoked, and
+    what would end is counted.
     """
     named = {"token": token, "agent": agent, "subject": subject, "resource": resource, "tenant": tenant}
     chosen = [(kind, value) for kind, value in named.items() if value is not None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perhop.cli.carry_out import load_settings
+from perhop.cli.journal_file import JournalFile, open_reader, tell_archived
 from perhop.cli.options import AsJson, ConfigFile
 from perhop.cli.output import emit_json, emit_text
 
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 def trace(
     token: Annotated[str, typer.Argument(metavar="JTI|TXN", help="A token's id, or a transaction's.")],
+    journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Show where a token led, hop by hop. Every token of the transaction, and what was called and refused."""
+    from perhop.journal.archived_part import archived_part
     from perhop.journal.investigate import trace as trace_tokens
-    from perhop.storage.journal_reader import JournalQueries
 
-    with JournalQueries(load_settings(config).journal_path) as reader:
+    with open_reader(config, journal) as reader:
+        tell_archived(reader)
+        part = archived_part(reader)
         found = trace_tokens(reader, token)
     if as_json:
-        emit_json(found.as_json())
+        held = {} if part is None else {"archived_until": part.until}
+        emit_json({**found.as_json(), **held})
     else:
         emit_text("\n".join(hop_tree(found)))
 

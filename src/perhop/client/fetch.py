@@ -7,6 +7,7 @@ decompressed, so that what is capped is what is read.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -46,6 +47,20 @@ async def fetch(http: httpx2.AsyncClient, request: httpx2.Request, *, max_bytes:
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, TimeoutError) as error:
         raise IssuerUnavailable(f"{request.url}: {type(error).__name__}: {error}") from error
     return Answer(response.status_code, response.headers, body)
+
+
+def why_unreachable(failure: Exception, *, seconds: float) -> str:
+    """Why nothing came back within `seconds`, in words, as far as the network said."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not believed: {cause.verify_message}"
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing answers there"
+        if isinstance(cause, TimeoutError | httpx2.TimeoutException):
+            return f"it did not answer within {seconds:g} s"
+        cause = cause.__cause__ or cause.__context__
+    return str(failure).rpartition(": ")[2] or type(failure).__name__
 
 
 async def _read(response: httpx2.Response, max_bytes: int) -> bytes:

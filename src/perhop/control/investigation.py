@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from perhop.core.call import Action, Target
 from perhop.core.client import Client
@@ -151,11 +152,11 @@ class Investigation:
 
 
 @contextmanager
-def investigating(settings: Settings, *, now: int) -> Iterator[Investigation]:
-    """An investigation of the journal of this configuration; reads files only.
+def investigating(settings: Settings, *, now: int, journal: Path | None = None) -> Iterator[Investigation]:
+    """An investigation of the journal of this configuration, or of another file of it; reads files only.
 
     Raises: NotFound, PolicyError
     """
     engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-    with JournalTallies(settings.journal_path) as reader:
+    with JournalTallies(journal if journal is not None else settings.journal_path) as reader:
         yield Investigation(settings, reader, engine, now)

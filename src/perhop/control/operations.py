@@ -17,6 +17,7 @@ from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
+from perhop.control.archiving import cut_journal
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
 from perhop.control.tools import approve_tools, show_tools
@@ -236,6 +237,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "policy.propose": propose,
     "policy.approve": approve,
     "policy.rollback": rollback,
+    "journal.cut": cut_journal,
 }
 
 

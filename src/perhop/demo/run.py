@@ -135,10 +135,13 @@ def _guard_log() -> Iterator[GuardLog]:
 async def _until_ready(running: Serving) -> None:
     """Wait until the self-test has shown that all servers refuse a token that is good nowhere.
 
+    And until the first check of the revocation bound has ended, so that its guard's refusal is no part of the show.
+
     Raises: OperatorError
     """
     deadline = time.monotonic() + READY_SECONDS
-    while set(seen := running.traffic.verdicts().values()) != {Verdict.ENFORCES}:
+    figures = running.revocation_check.figures
+    while set(seen := running.traffic.verdicts().values()) != {Verdict.ENFORCES} or figures.latest is None:
         if time.monotonic() > deadline:
             raise OperatorError(f"the servers were not seen to check tokens: {', '.join(seen)}")
         await asyncio.sleep(0.05)
@@ -151,6 +154,7 @@ async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
     for attack in ATTACKS:
         tell(f"trying {attack.id}")
         attacks.append(await attack.try_on(scene))
+    await _until_reported(scene)
     tell("verifying the journal")
     with JournalSnapshot(scene.settings.journal_path) as snapshot:
         verification = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))

@@ -45,7 +45,7 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong, TokenRevoked, TokenExpired
     """
     call = permit.call
-    ending = Ending(permit, gate)
+    ending = Ending.of(permit, gate)
     try:
         http_method = _HTTP_METHODS.get(call.kind, "POST")
         headers = upstream_headers(permit, onward)

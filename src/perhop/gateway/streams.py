@@ -16,9 +16,11 @@ from typing import TypeVar
 
 from perhop.core.call import Call, CallKind
 from perhop.core.decision import Permit
+from perhop.core.token import BoundToken
 from perhop.errors import AnswerTooLong, Refused, TokenExpired, Unavailable, UpstreamUnavailable
 from perhop.gateway.answer import Piece
 from perhop.gateway.gate import Gate
+from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sse import comment, message_event
 from perhop.rules.mcp_methods import STANDING_STREAM
 from perhop.rules.refusal_body import stream_end_body
@@ -36,8 +38,17 @@ def is_standing(call: Call) -> bool:
 class Ending:
     """Watches one call from its forwarding on; steps of its answer run `before` the end."""
 
-    def __init__(self, permit: Permit, gate: Gate) -> None:
-        self._task = asyncio.create_task(_wait_for_end(permit, gate))
+    def __init__(
+        self, bound: BoundToken, revoked: RevocationWatch, *, standing: bool, until: float, clock: Callable[[], float]
+    ) -> None:
+        self._task = asyncio.create_task(_wait_for_end(bound, revoked, standing=standing, until=until, clock=clock))
+
+    @classmethod
+    def of(cls, permit: Permit, gate: Gate) -> Ending:
+        """The ending of a permitted call."""
+        standing = is_standing(permit.call)
+        until = permit.bound.expires_at if standing else gate.clock() + gate.limits.max_call_seconds
+        return cls(permit.bound, gate.revoked, standing=standing, until=until, clock=gate.clock)
 
     async def before(self, step: Awaitable[T]) -> T:
         """Await a step; if the end comes first, drop the step and raise why.
@@ -90,24 +101,24 @@ def last_words(call: Call) -> Callable[[Refused | Unavailable], Piece]:
     return render
 
 
-async def _wait_for_end(permit: Permit, gate: Gate) -> Refused | Unavailable:
+async def _wait_for_end(
+    bound: BoundToken, revoked: RevocationWatch, *, standing: bool, until: float, clock: Callable[[], float]
+) -> Refused | Unavailable:
     """Return the fact that ends the call, when it comes true."""
-    standing = is_standing(permit.call)
-    until = permit.bound.expires_at if standing else gate.clock() + gate.limits.max_call_seconds
     while True:
         try:
-            gate.revoked.check(permit.bound)
-            gate.revoked.check_stop(standing=standing)
+            revoked.check(bound)
+            revoked.check_stop(standing=standing)
         except (Refused, Unavailable) as fact:
             return fact
-        remaining = until - gate.clock()
+        remaining = until - clock()
         if remaining <= 0:
             return (
                 TokenExpired("the stream outlived its token") if standing else AnswerTooLong("the call took too long")
             )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(remaining):
-                await gate.revoked.changed()
+                await revoked.changed()
 
 
 async def _drop(task: asyncio.Future[T]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from perhop.errors import NotFound
+from perhop.journal.archived_part import archived_part
 from perhop.journal.checkpoint import CheckpointInvalid, parse_checkpoint
 from perhop.journal.facets import Facets, format_microseconds
 from perhop.journal.query import Filter
@@ -109,11 +110,16 @@ class MerelyPossible:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rests:
-    """What the answer rests on: the journal's size, and its last checkpoint, as it stands in the file, unverified."""
+    """What the answer rests on: the journal's size, and its last checkpoint, as it stands in the file, unverified.
+
+    Only the records from `first` on are in the file; those before `archived_until` are not, if that is not None.
+    """
 
     records: int
     signed: int
     root: str
+    first: int
+    archived_until: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,12 +172,13 @@ class _Group:
 
 def rests_on(reader: TallyReader) -> Rests:
     """What whatever is read now rests on. Checks nothing: that is `verify_journal`."""
-    records, note = reader.size(), reader.last_checkpoint()
+    records, note, part = reader.size(), reader.last_checkpoint(), archived_part(reader)
+    held: dict[str, Any] = {"first": part.records + 1 if part else 1, "archived_until": part.until if part else None}
     try:
         checkpoint = parse_checkpoint(note or "")
     except CheckpointInvalid:
-        return Rests(records=records, signed=0, root="")
-    return Rests(records=records, signed=checkpoint.size, root=checkpoint.root.hex())
+        return Rests(records=records, signed=0, root="", **held)
+    return Rests(records=records, signed=checkpoint.size, root=checkpoint.root.hex(), **held)
 
 
 def token_and_descendants(reader: TallyReader, jti: str) -> tuple[str, ...]:

@@ -10,31 +10,50 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from perhop.errors import CheckFailed, NotFound, OperatorError
+from perhop.errors import CheckFailed, JournalUnavailable, NotFound, OperatorError
+from perhop.journal.archived import Archived, sealed_in
 from perhop.journal.checkpoint import CheckpointInvalid, parse_checkpoint, verify_checkpoint
 from perhop.journal.keys import JournalVerifyKey, decode_base64
-from perhop.journal.query import JournalReader
-from perhop.journal.tree import inclusion_ranges, is_included, leaf_hash, root_of
+from perhop.journal.query import Filter, JournalReader
+from perhop.journal.record import Event
+from perhop.journal.tree import inclusion_ranges, is_included, leaf_hash, subtree_root
 
 FORMAT = "perhop-journal-proof/1"
 
+_ARCHIVED = Filter(event=Event.JOURNAL_ARCHIVED.value)
+
 
 def make_proof(reader: JournalReader, seq: int) -> dict[str, Any]:
-    """The proof of this record under the journal's last checkpoint. Does not check the journal.
+    """The proof of this record under the last checkpoint of the file. Does not check the rest of the journal.
 
-    Raises: NotFound, OperatorError
+    Raises: NotFound, OperatorError, CheckFailed, JournalUnavailable
     """
-    entry = reader.record(seq)
+    entry, base = reader.record(seq), reader.base().frontier
     note = reader.last_checkpoint()
+    if entry is None and 0 < seq <= base.size:
+        segments = tuple(filter(None, (Archived.of(each.fields) for each in reader.find(_ARCHIVED))))
+        raise NotFound(
+            f"record {seq} is archived, and this file begins with record {base.size + 1}",
+            advice=f"prove it with `--journal` and {sealed_in(segments, seq)}",
+        )
     if entry is None:
         raise NotFound(f"the journal has no record {seq}")
     try:
-        size = parse_checkpoint(note or "").size
+        checkpoint = parse_checkpoint(note or "")
     except CheckpointInvalid as error:
         raise OperatorError("the journal has no checkpoint", advice="run `perhop journal verify`") from error
-    if seq > size:
+    if seq > checkpoint.size:
         raise OperatorError(f"record {seq} is not signed yet", advice="wait a second, and ask again")
-    path = [root_of(reader.leaves(start, stop)) for start, stop in inclusion_ranges(seq - 1, size)]
+    ranges = inclusion_ranges(seq - 1, checkpoint.size)
+    try:
+        path = [subtree_root(base, start, stop, reader.leaves) for start, stop in ranges]
+    except ValueError as error:
+        raise JournalUnavailable("the journal was cut meanwhile: ask again") from error
+    if not is_included(leaf_hash(entry.body.encode()), seq - 1, checkpoint.size, path, checkpoint.root):
+        problem = f"record {seq} does not lead to the root that the last checkpoint signs"
+        raise CheckFailed(
+            problem, advice="ask again if the journal was just archived, else run `perhop journal verify`"
+        )
     return {
         "format": FORMAT,
         "seq": seq,

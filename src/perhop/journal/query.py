@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from perhop.errors import OperatorError
 from perhop.journal.canonical import format_time
+from perhop.journal.store import SignedTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,10 @@ class JournalReader(Protocol):
 
     def size(self) -> int:
         """The highest `seq`, 0 for an empty journal."""
+        ...
+
+    def base(self) -> SignedTree:
+        """The tree over the archived records, which are not in the file: it begins after them."""
         ...
 
     def find(self, wanted: Filter) -> Iterator[Entry]:

@@ -40,6 +40,7 @@ class Event(StrEnum):
     ACCOUNT_CHANGED = "account.changed"
     APPROVAL_CHANGED = "approval.changed"
     JOURNAL_SUPPRESSED = "journal.suppressed"
+    JOURNAL_ARCHIVED = "journal.archived"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

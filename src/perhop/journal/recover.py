@@ -19,7 +19,13 @@ def resume(tail: Tail, key: JournalVerifyKey) -> Frontier:
     Raises: JournalDamaged
     """
     signed = _checked(tail.signed.note, key, of="last checkpoint")
-    frontier = tail.signed.frontier
+    frontier, base = tail.signed.frontier, tail.base.frontier
+    if base.size > 0:
+        archived = _checked(tail.base.note, key, of="base note")
+        if (archived.size, archived.root) != (base.size, base.root()) or base.size > signed.size:
+            raise JournalDamaged("the tree that the journal goes on from is not one that was signed", advice=_ADVICE)
+    if tail.first is not None and tail.first != base.size + 1:
+        raise JournalDamaged(f"record {base.size + 1} is missing from the journal", advice=_ADVICE)
     if (signed.size, signed.root) != (frontier.size, frontier.root()):
         raise JournalDamaged("the journal's stored tree is not the one that its last checkpoint signs", advice=_ADVICE)
     if tail.size < signed.size:

@@ -8,7 +8,7 @@ Spec: RFC 9162 §2.1
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 HASH_SIZE = 32
@@ -63,6 +63,15 @@ class Frontier:
             root = node_hash(left, root)
         return root
 
+    def ranges(self) -> list[Range]:
+        """The leaves under each of the hashes."""
+        found, start = [], 0
+        for bit in reversed(range(self.size.bit_length())):
+            if self.size >> bit & 1:
+                found.append((start, start + (1 << bit)))
+                start += 1 << bit
+        return found
+
     def to_bytes(self) -> bytes:
         """The hashes one after the other, as they are stored."""
         return b"".join(self.hashes)
@@ -78,6 +87,32 @@ class Frontier:
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """Merkle tree hash of these leaf hashes. Spec: RFC 9162 §2.1.1."""
     return Frontier().grown(leaves).root()
+
+
+Leaves = Callable[[int, int], Iterable[bytes]]
+"""Gives the leaf hashes of a range."""
+
+
+def subtree_root(base: Frontier, start: int, stop: int, leaves: Leaves) -> bytes:
+    """Root over a range of which the leaves below `base.size` are known by the frontier there only.
+
+    Of every proof about leaves, and trees, from `base.size` on, each range can be had: what such a range has below it
+    is a row of whole subtrees of the frontier. Of a range that breaks one up, nothing is left.
+
+    Raises: ValueError
+    """
+    if start >= base.size:
+        return root_of(leaves(start, stop))
+    known = min(stop, base.size)
+    pairs = [
+        (first, last, node)
+        for (first, last), node in zip(base.ranges(), base.hashes, strict=True)
+        if start <= first and last <= known
+    ]
+    if start % (1 << (stop - start - 1).bit_length()) or sum(last - first for first, last, _ in pairs) != known - start:
+        raise ValueError(f"the frontier of {base.size} leaves does not hold the root over {start} to {stop}")
+    left = Frontier(known - start, tuple(node for *_, node in pairs))
+    return (left.grown(leaves(known, stop)) if stop > known else left).root()
 
 
 def _split(size: int) -> int:

@@ -2,6 +2,9 @@
 
 `first_bad` is the lowest `seq` that is known to be bad or missing. If bodies and leaves were both changed, only the
 checkpoints speak, and it is the first record of the stretch between two checkpoints that cannot both hold.
+
+A file that begins after archived records goes on from its base: the tree over those before, signed as a checkpoint.
+Base hashes and checkpoints are no secret, so a file that is not sealed must hold the signed record of the cut, too.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from perhop.errors import JournalDamaged
+from perhop.journal.archived import Archived, sealed_in
 from perhop.journal.checkpoint import CHECKPOINT_RECORDS, Checkpoint, CheckpointInvalid, verify_checkpoint
 from perhop.journal.facets import Facets, facets_of, parse_body
 from perhop.journal.keys import JournalVerifyKey
-from perhop.journal.tree import EMPTY_ROOT, Frontier, leaf_hash
+from perhop.journal.store import WHOLE, SignedTree
+from perhop.journal.tree import EMPTY_ROOT, leaf_hash
 
 PROGRESS_EVERY = 10_000
 
@@ -23,8 +28,12 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found. `root` is the tree hash (hex) over the records that are there; `signed`: checked against
-    a signature up to this record. `problem` says in words what is wrong first, and is empty when `ok`."""
+    """What was found. `records` are there, from `first` on; `root` (hex) is the tree hash over them and all before.
+
+    `base_root` (hex) is the one over those before. `signed`: checked against a signature up to this record. `problem`
+    says in words what is wrong first, and is empty when `ok`. `archived` is what the records say of segments, in the
+    order in which they say it; `is_sealed` is true of such a segment.
+    """
 
     ok: bool
     records: int
@@ -32,6 +41,15 @@ class Verification:
     first_bad: int | None
     problem: str
     signed: int
+    first: int
+    base_root: str
+    is_sealed: bool
+    archived: tuple[Archived, ...]
+
+    @property
+    def last(self) -> int:
+        """The number of the last record, and so the size of the tree."""
+        return self.first - 1 + self.records
 
 
 class StoredRow(NamedTuple):
@@ -46,8 +64,16 @@ class StoredRow(NamedTuple):
 class StoredJournal(Protocol):
     """A journal's file, as bytes, in one snapshot. Raises JournalDamaged where it cannot be read."""
 
+    def base(self) -> SignedTree:
+        """The tree over the records before the file's first, with the note that signs it."""
+        ...
+
+    def is_sealed(self) -> bool:
+        """True for an archived segment, to which nothing is ever added."""
+        ...
+
     def rows(self) -> Iterator[StoredRow]:
-        """Every record, in the order of `seq`."""
+        """Every record after the base, in the order of `seq`; what waits to be swept is none of them."""
         ...
 
     def has_facets(self) -> bool:
@@ -101,69 +127,139 @@ def verify_journal(
     Spec: RFC 9162 §2.1
     """
     found = _Findings()
-    frontier, new = Frontier(), list[bytes]()
-    records, vouched = 0, 0
-    signed: list[Checkpoint] = []
+    base, is_based, is_sealed, has_facets = WHOLE, True, False, False
+    frontier, new = base.frontier, list[bytes]()
+    last, vouched, leaves = 0, 0, 0
+    stored: list[Checkpoint] = []
+    waiting: list[Checkpoint] = []
+    kept: list[Checkpoint] = []
+    archived: list[tuple[int, Archived]] = []
     try:
-        signed = _checkpoints(journal, key, checkpoints, found)
-        waiting = [each for each in signed if each.size > 0]
+        base, is_sealed = journal.base(), journal.is_sealed()
+        is_based = _check_base(base, key, found)
+        frontier, last, vouched = base.frontier, base.frontier.size, base.frontier.size
+        stored, kept = _checkpoints(journal, key, checkpoints, last, found)
+        waiting = sorted((each for each in (*stored, *kept) if each.size > last), key=lambda each: each.size)
         has_facets = journal.has_facets()
         for row in journal.rows():
-            records += 1
-            computed = leaf_hash(row.body)
-            _check_row(records, row, is_leaf=row.leaf == computed, has_facets=has_facets, found=found)
+            last += 1
+            computed, fields = leaf_hash(row.body), parse_body(row.body)
+            _check_row(last, row, fields, is_leaf=row.leaf == computed, has_facets=has_facets, found=found)
+            if (said := Archived.of(fields)) is not None:
+                archived.append((last, said))
             new.append(computed)
-            if len(new) == _CHUNK or (waiting and waiting[0].size == records):
+            if len(new) == _CHUNK or (waiting and waiting[0].size == last):
                 frontier, new = frontier.grown(new), []
-            while waiting and waiting[0].size == records:
-                vouched = _check_root(waiting.pop(0), frontier, vouched, found)
-            if progress is not None and records % PROGRESS_EVERY == 0:
-                progress(records)
-        claimed = max([journal.leaf_count(), *(each.size for each in waiting)])
-        if records < claimed:
-            found.bad_record(records + 1, f"the journal ends at record {records}, but there were {claimed}")
+            while waiting and waiting[0].size == last:
+                vouched = _check_root(waiting.pop(0), frontier.root(), vouched, found)
+            if progress is not None and last % PROGRESS_EVERY == 0:
+                progress(last)
+        leaves = journal.leaf_count()
         if has_facets:
             _check_structure(journal, found)
     except JournalDamaged as error:
-        found.bad_record(records + 1, error.problem)
-    _check_coverage(records, signed, found)
+        found.bad_record(last + 1, error.problem)
+    said_of = tuple(each for _, each in archived)
+    _check_kept(kept, base, said_of, last if is_sealed else None, found)
+    # Of a sealed segment, a checkpoint over more speaks of other files.
+    _check_end(last, max([leaves, *(each.size for each in waiting if not (is_sealed and each in kept))]), found)
+    _check_coverage(last, base, stored if is_sealed else [*stored, *kept], is_sealed, found)
+    if base.frontier.size > 0 and is_based and not is_sealed:
+        _check_cut(base, [each for seq, each in archived if seq <= vouched], found)
     return Verification(
         ok=not found.problem,
-        records=records,
+        records=last - base.frontier.size,
         root=frontier.grown(new).root().hex(),
         first_bad=found.first_bad,
         problem=found.problem,
         signed=vouched,
+        first=base.frontier.size + 1,
+        base_root=base.frontier.root().hex(),
+        is_sealed=is_sealed,
+        archived=said_of,
     )
 
 
+def _check_base(base: SignedTree, key: JournalVerifyKey, found: _Findings) -> bool:
+    """True if the tree that the file rests on is one that was signed; the tree over nothing is everybody's."""
+    size = base.frontier.size
+    if size == 0:
+        if base.note:
+            found.bad_file("the file has a base note, and no record before its first")
+        return True
+    try:
+        signed = verify_checkpoint(base.note, key)
+    except CheckpointInvalid as error:
+        found.bad_record(size + 1, f"the base over {size} records does not verify: {error}")
+        return False
+    if (signed.size, signed.root) != (size, base.frontier.root()):
+        found.bad_record(size + 1, f"the base over {size} records is not the tree that its note signs")
+        return False
+    return True
+
+
+def _check_cut(base: SignedTree, archived: Sequence[Archived], found: _Findings) -> None:
+    """A signed record of the cut tells archived records from records that somebody took out."""
+    size, root = base.frontier.size, base.frontier.root().hex()
+    if not any((each.last, each.root) == (size, root) for each in archived):
+        at = 1 + max((each.last for each in archived if each.last < size), default=0)
+        found.bad_record(at, f"records {at} to {size} are gone, and no signed record says that they were archived")
+
+
 def _checkpoints(
-    journal: StoredJournal, key: JournalVerifyKey, kept: Sequence[str], found: _Findings
-) -> list[Checkpoint]:
-    """Every checkpoint that the key signed, smallest first; the others are findings."""
-    signed = []
-    stored: list[tuple[int | None, str]] = [*journal.notes(), *((None, note) for note in kept)]
-    for size, note in stored:
-        try:
-            checkpoint = verify_checkpoint(note, key)
-        except CheckpointInvalid as error:
-            where = "the given checkpoint" if size is None else f"the journal's checkpoint over {size} records"
-            found.bad_file(f"{where} does not verify: {error}")
+    journal: StoredJournal, key: JournalVerifyKey, given: Sequence[str], first: int, found: _Findings
+) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """The checkpoints of the file, from its base on, and those that were given, as far as the key signed them."""
+    stored = []
+    for size, note in journal.notes():
+        if size < first:
+            continue  # left of the base: it goes with the records there
+        checkpoint = _signed(note, key, f"the journal's checkpoint over {size} records", found)
+        if checkpoint is None:
             continue
-        if size is not None and size != checkpoint.size:
+        if size != checkpoint.size:
             found.bad_file(f"the checkpoint over {checkpoint.size} records is stored as one over {size}")
-        if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-            found.bad_file("the checkpoint over no records has a root")
-        signed.append(checkpoint)
-    if not signed:
-        found.bad_file("the journal has no checkpoint that verifies")
-    return sorted(signed, key=lambda each: each.size)
+        stored.append(checkpoint)
+    read = (_signed(note, key, "the given checkpoint", found) for note in given)
+    return stored, [each for each in read if each is not None]
 
 
-def _check_row(expected: int, row: StoredRow, *, is_leaf: bool, has_facets: bool, found: _Findings) -> None:
+def _signed(note: str, key: JournalVerifyKey, of: str, found: _Findings) -> Checkpoint | None:
+    try:
+        checkpoint = verify_checkpoint(note, key)
+    except CheckpointInvalid as error:
+        found.bad_file(f"{of} does not verify: {error}")
+        return None
+    if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+        found.bad_file("the checkpoint over no records has a root")
+    return checkpoint
+
+
+def _check_kept(
+    kept: Sequence[Checkpoint], base: SignedTree, archived: tuple[Archived, ...], end: int | None, found: _Findings
+) -> None:
+    """A checkpoint about records that are in another file says nothing of this one, and that is told."""
+    size = base.frontier.size
+    for each in kept:
+        if 0 < each.size < size:
+            found.bad_file(
+                f"the given checkpoint is over {each.size} records, and this file begins with record {size + 1}: "
+                f"hold it against {sealed_in(archived, each.size)}, or verify with `--archive`"
+            )
+        elif each.size == size > 0 and each.root != base.frontier.root():
+            found.bad_file("the given checkpoint is over the archived records, and they are others than those before")
+        elif end is not None and each.size > end:
+            found.bad_file(
+                f"the given checkpoint is over {each.size} records, and this sealed segment ends at record {end}: "
+                "it belongs to a later file"
+            )
+
+
+def _check_row(
+    expected: int, row: StoredRow, fields: Mapping[str, Any], *, is_leaf: bool, has_facets: bool, found: _Findings
+) -> None:
     if found.first_bad is not None:
         return
-    fields = parse_body(row.body)
     if row.seq != expected:
         found.bad_record(min(expected, row.seq), f"record {min(expected, row.seq)} is missing or out of place")
     elif not is_leaf:
@@ -190,9 +286,9 @@ def _check_structure(journal: StoredJournal, found: _Findings) -> None:
             found.bad_record(at, problem)
 
 
-def _check_root(checkpoint: Checkpoint, frontier: Frontier, vouched: int, found: _Findings) -> int:
+def _check_root(checkpoint: Checkpoint, root: bytes, vouched: int, found: _Findings) -> int:
     """Up to which record a signature vouches, after this checkpoint."""
-    if checkpoint.root == frontier.root():
+    if checkpoint.root == root:
         return checkpoint.size
     if found.first_bad is None:
         at = min(vouched + 1, checkpoint.size)
@@ -200,8 +296,21 @@ def _check_root(checkpoint: Checkpoint, frontier: Frontier, vouched: int, found:
     return vouched
 
 
-def _check_coverage(records: int, signed: Sequence[Checkpoint], found: _Findings) -> None:
-    """The writer leaves fewer than 64 records unsigned; more means that checkpoints were taken out."""
-    last = max((each.size for each in signed), default=0)
-    if signed and records - last >= CHECKPOINT_RECORDS:
-        found.bad_record(last + 1, f"records {last + 1} to {records} were never signed")
+def _check_end(last: int, claimed: int, found: _Findings) -> None:
+    if last < claimed:
+        found.bad_record(last + 1, f"the journal ends at record {last}, but there were {claimed}")
+
+
+def _check_coverage(
+    last: int, base: SignedTree, checkpoints: Sequence[Checkpoint], is_sealed: bool, found: _Findings
+) -> None:
+    """The writer leaves fewer than 64 records unsigned; more means that checkpoints were taken out.
+
+    A sealed segment was cut at a checkpoint, and ends there.
+    """
+    if not checkpoints:
+        found.bad_file("the journal has no checkpoint that verifies")
+        return
+    signed = max(base.frontier.size, *(each.size for each in checkpoints))
+    if last - signed >= (1 if is_sealed else CHECKPOINT_RECORDS):
+        found.bad_record(signed + 1, f"records {signed + 1} to {last} were never signed")

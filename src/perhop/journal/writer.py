@@ -2,6 +2,8 @@
 
 There is no fixed window: while one commit runs, the next batch gathers. A commit that fails takes its whole batch
 with it, every waiter is told, and the next attempt opens the file anew and goes on from what is really in it.
+
+What was archived is swept out of the file in small steps, one between two batches.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from perhop.journal.checkpoint import CHECKPOINT_RECORDS, sign_checkpoint
 from perhop.journal.keys import JournalKey
 from perhop.journal.record import Event, Record, RequestFacts
 from perhop.journal.recover import resume
-from perhop.journal.store import JournalStore, Row, SignedTree
+from perhop.journal.store import Cut, JournalStore, Row, SignedTree
 from perhop.journal.suppression import RefusalCounter, Suppressed
 from perhop.journal.tree import Frontier, leaf_hash
 from perhop.journal.witness import Told, Unwatched, Witness
@@ -29,16 +31,23 @@ from perhop.rules.canonical_json import canonical_json
 MAX_BATCH = 1024
 MAX_WAITING = 16 * 1024
 
+SWEEP_PAUSE_SECONDS = 0.01
+"""Between two steps of the sweep: about as long as one takes, so that records have half of the writer's time."""
+
 _log = logging.getLogger("perhop.journal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalStatus:
-    """How the journal is. `size` is the last durable record, `signed` the size of the last checkpoint."""
+    """How the journal is. `size` is the last durable record, `signed` the size of the last checkpoint.
+
+    `base` is the last archived record: so many are in other files.
+    """
 
     healthy: bool
     size: int
     signed: int
+    base: int
     waiting: int
     problem: str
 
@@ -58,6 +67,7 @@ class _Waiting:
 
     draft: Draft
     caller: _Caller | None = None
+    cut: Cut | None = None
 
 
 class Journal:
@@ -90,11 +100,14 @@ class Journal:
         self._problem = ""
         self._size = 0
         self._signed = 0
+        self._base = 0
+        self._swept = False
 
         self._counted: list[_Waiting] = []
         self._frontier: Frontier | None = None
         self._note = ""
         self._published = -1
+        self._sweep_due = 0.0
         self._resume()
         self._due = time.monotonic() + checkpoint_seconds
         self._thread = threading.Thread(target=self._run, name="perhop-journal", daemon=True)
@@ -109,12 +122,7 @@ class Journal:
 
         Raises: JournalUnavailable
         """
-        written = self._offer(record)
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await written
-        except TimeoutError as error:
-            raise JournalUnavailable("the journal did not write in time") from error
+        return await self._patiently(self._offer(record))
 
     async def append_all(self, records: Sequence[Record]) -> None:
         """Record these events in this order, however long it takes.
@@ -134,12 +142,36 @@ class Journal:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def _offer(self, record: Record) -> asyncio.Future[int]:
+    async def cut(self, cut: Cut, record: Record) -> int:
+        """Let the journal begin later, and record that in the same commit, under a checkpoint of its own.
+
+        Does not look whether the records before are safe elsewhere, which they must be: they are swept out.
+
+        Raises: JournalUnavailable
+        """
+        return await self._patiently(self._offer(record, cut))
+
+    async def swept(self) -> None:
+        """Return when nothing that was archived is left in the file, or the journal is closed."""
+        await asyncio.to_thread(self._await_sweep)
+
+    def _await_sweep(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._swept or self._closing)
+
+    async def _patiently(self, written: asyncio.Future[int]) -> int:
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await written
+        except TimeoutError as error:
+            raise JournalUnavailable("the journal did not write in time") from error
+
+    def _offer(self, record: Record, cut: Cut | None = None) -> asyncio.Future[int]:
         """The place where the `seq` will be told. Raises: JournalUnavailable."""
         loop = asyncio.get_running_loop()
         caller = _Caller(loop, loop.create_future(), self._witness.offered(record))
         try:
-            self._enqueue(_Waiting(draft(record, time=self._clock()), caller))
+            self._enqueue(_Waiting(draft(record, time=self._clock()), caller, cut))
         except JournalUnavailable:
             caller.told(False)
             raise
@@ -189,6 +221,7 @@ class Journal:
                 healthy=not self._problem and not self._closing,
                 size=self._size,
                 signed=self._signed,
+                base=self._base,
                 waiting=len(self._waiting),
                 problem=self._problem or ("closed" if self._closing else ""),
             )
@@ -218,7 +251,8 @@ class Journal:
         """Take what has piled up and write it; True when the journal is closed and nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or bool(self._waiting), self._patience())
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            size = next((at for at, each in enumerate(self._waiting[:MAX_BATCH], 1) if each.cut), MAX_BATCH)
+            batch, self._waiting = self._waiting[:size], self._waiting[size:]
             last = self._closing and not self._waiting
             is_due = last or time.monotonic() >= self._due
             if is_due and not self._counted:
@@ -228,15 +262,35 @@ class Journal:
             self._write(batch, sign=is_due)
         if is_due:
             self._due = time.monotonic() + self._checkpoint_seconds
+        if not last:
+            self._sweep()
         return last
 
     def _patience(self) -> float | None:
-        """How long the thread may sleep: for ever while nothing is unsigned, counted or wrong."""
+        """How long the thread may sleep: for ever while nothing is unsigned, counted, to be swept or wrong."""
         is_settled = self._frontier is not None and self._frontier.size == self._signed == self._published
-        if is_settled and self._refusals.is_idle and not self._counted:
-            # A record that comes after a quiet time is signed with its own batch.
-            return None
-        return max(0.0, self._due - time.monotonic())
+        due = [] if self._swept or self._frontier is None else [self._sweep_due]
+        # A record that comes after a quiet time is signed with its own batch.
+        if not (is_settled and self._refusals.is_idle and not self._counted):
+            due.append(self._due)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _sweep(self) -> None:
+        """Take one step, if its time has come. It fails softly: what is left is below the base, and counts no more."""
+        if self._swept or self._frontier is None or time.monotonic() < self._sweep_due:
+            return
+        pause = SWEEP_PAUSE_SECONDS
+        try:
+            is_done = self._store.sweep()
+        except JournalUnavailable as error:
+            _log.warning("what was archived could not be swept yet: %s", error)
+            # The store let the file go: it is opened anew, now, and not at the next record's cost.
+            is_done, pause, self._frontier = False, self._checkpoint_seconds, None
+        self._sweep_due = time.monotonic() + pause
+        if is_done:
+            with self._changed:
+                self._swept = True
+                self._changed.notify_all()
 
     def _write(self, batch: Sequence[_Waiting], *, sign: bool) -> None:
         every = [*self._counted, *batch]
@@ -253,6 +307,8 @@ class Journal:
         with self._changed:
             self._problem = ""
             self._size = self._frontier.size if self._frontier is not None else self._size
+            if (cut := _cut_of(every)) is not None:
+                self._base, self._swept = cut.base.frontier.size, False
         _tell([(each, seq) for each, seq in zip(every, seqs, strict=True)])
         self._counted = []
         if sign:
@@ -268,11 +324,13 @@ class Journal:
         grown = self._frontier.grown(row.leaf for row in rows)
         unsigned = grown.size - self._signed
         signed = None
+        cut = _cut_of(every)
         # After a failure the checkpoint is written again even if nothing is new: that shows that writing works.
-        if unsigned >= CHECKPOINT_RECORDS or (sign and (unsigned or self._problem)):
+        # What a cut file rests on is the record of the cut, so that is never left unsigned.
+        if unsigned >= CHECKPOINT_RECORDS or cut is not None or (sign and (unsigned or self._problem)):
             signed = SignedTree(grown, sign_checkpoint(self._key, grown))
         if rows or signed is not None:
-            self._store.commit(rows, signed)
+            self._store.commit(rows, signed, cut)
         self._frontier = grown
         if signed is not None:
             self._signed = grown.size
@@ -288,6 +346,7 @@ class Journal:
             self._published = tail.signed.frontier.size
         with self._changed:
             self._size, self._signed = frontier.size, tail.signed.frontier.size
+            self._base, self._swept = tail.base.frontier.size, tail.base.frontier.size == 0
 
     def _publish(self) -> None:
         """Put the last checkpoint beside the file. The records are safe without it, so it fails softly."""
@@ -316,6 +375,11 @@ class Journal:
             about={"count": counted.count, "first": format_time(counted.first), "last": format_time(counted.last)},
         )
         return draft(record, time=self._clock())
+
+
+def _cut_of(every: Sequence[_Waiting]) -> Cut | None:
+    """The cut that is made with these records; a batch ends with the first."""
+    return next((each.cut for each in every if each.cut is not None), None)
 
 
 def _tell(answers: Sequence[tuple[_Waiting, int | str]]) -> None:

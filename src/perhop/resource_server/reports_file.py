@@ -67,6 +67,7 @@ class ReportsFile:
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._queue: list[_Written] = []
+        self._in_hand = 0
         self._thread: threading.Thread | None = None
         self._closing = False
         # Guards the connection, which the writing thread and the delivering one share.
@@ -152,8 +153,10 @@ class ReportsFile:
         self._carry_out(lambda connection: connection.execute("UPDATE turn SET until = 0 WHERE holder = ?", (holder,)))
 
     def waiting(self) -> int:
-        """So many reports are not delivered."""
-        return self._carry_out(_count)
+        """So many reports are not delivered, those that are not written yet among them."""
+        with self._changed:
+            unwritten = len(self._queue) + self._in_hand
+        return self._carry_out(_count) + unwritten
 
     def close(self) -> None:
         """Write what was offered, and let the file go. The next use opens it again."""
@@ -187,9 +190,12 @@ class ReportsFile:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or bool(self._queue))
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+                self._in_hand = len(batch)
                 if not batch:
                     return
             _tell(batch, self._write(batch))
+            with self._changed:
+                self._in_hand = 0
 
     def _write(self, batch: Sequence[_Written]) -> str:
         """What went wrong, empty if all of it is on disk."""

@@ -13,6 +13,10 @@ from enum import StrEnum
 from perhop.core.token import VerifiedToken
 from perhop.errors import TokenRevoked
 
+BOUND_SECONDS = 2
+"""What we promise: so long after it was asked for, a revocation is in force at the token endpoint, at the gateway, for
+open streams, and at every guard whose feed is up."""
+
 
 class RevocationKind(StrEnum):
     """What a revocation names."""

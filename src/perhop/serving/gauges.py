@@ -19,6 +19,7 @@ from perhop.tokens.keys import KeyState
 from perhop.wiring import metric_table as table
 from perhop.wiring.exports import RunningExport
 from perhop.wiring.plane import Plane
+from perhop.wiring.revocation_check import Figures, Result
 from perhop.wiring.traffic import ToolsStanding, Traffic
 
 Values = Mapping[tuple[str, ...], float]
@@ -27,8 +28,16 @@ Values = Mapping[tuple[str, ...], float]
 class Gauges(Collector):
     """How an installation stands when it is scraped."""
 
-    def __init__(self, plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], course: Course) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        traffic: Traffic,
+        exports: Sequence[RunningExport],
+        figures: Figures,
+        course: Course,
+    ) -> None:
         self._plane = plane
+        self._figures = figures
         self._traffic = traffic
         self._exports = exports
         self._course = course
@@ -40,7 +49,13 @@ class Gauges(Collector):
         names = [gate.resource.name for gate in self._traffic.gates]
         yield _gauge(table.CALLS_IN_FLIGHT, {(name,): in_flight[name] for name in names})
         yield _gauge(table.OPEN_STREAMS, {(name,): streams[name] for name in names})
+        yield _gauge(
+            table.REVOCATION_SECONDS, {(place.value,): took for place, took in self._figures.seconds().items()}
+        )
+        yield _counters(table.REVOCATION_CHECKS, {(each.value,): self._figures.counts[each] for each in Result})
+        yield _gauge(table.REVOCATION_CHECKED, {(): self._figures.shown_at or 0})
         yield _counter(table.JOURNAL_RECORDS, journal.size)
+        yield _gauge(table.JOURNAL_FILE_RECORDS, {(): journal.size - journal.base})
         yield _gauge(table.JOURNAL_HEALTHY, {(): journal.healthy})
         yield _gauge(table.JOURNAL_UNSIGNED, {(): journal.size - journal.signed})
         yield _gauge(table.UPSTREAM_STATE, _states(self._traffic.gates))

@@ -13,14 +13,20 @@ from perhop.serving.stage import Course, Stage
 from perhop.tokens.statement import read_statement, sign_statement
 from perhop.wiring.exports import RunningExport
 from perhop.wiring.plane import Plane
+from perhop.wiring.revocation_check import Figures
 from perhop.wiring.traffic import Traffic
 
 PROOF_TYPE = "perhop-readiness+jwt"
 """No verifier of ours takes a statement of this type for anything."""
 
 
-async def readiness(plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], course: Course) -> dict[str, Any]:
-    """Every part that traffic needs. An upstream that is not ready closes its own resource, not the server."""
+async def readiness(
+    plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], figures: Figures, course: Course
+) -> dict[str, Any]:
+    """Every part that traffic needs. An upstream that is not ready closes its own resource, not the server.
+
+    What the check of the revocation bound has found is told, and closes nothing.
+    """
     journal, database = _journal(plane), await _database(plane)
     signing_key, policy = _signing_key(plane), _policy(plane)
     parts_are_well = all(part["ok"] for part in (journal, database, signing_key, policy))
@@ -39,6 +45,7 @@ async def readiness(plane: Plane, traffic: Traffic, exports: Sequence[RunningExp
         "open_streams": sum(plane.metrics.open_streams().values()),
         "calls_in_flight": sum(plane.metrics.calls_in_flight().values()),
         "exports": {each.name: {"waiting": each.waiting, "problem": each.problem} for each in exports},
+        "revocation": figures.as_json(),
         "unsafe": list(plane.settings.unsafe()),
     }
 

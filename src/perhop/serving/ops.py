@@ -16,12 +16,15 @@ from perhop.serving.health import readiness, startup
 from perhop.serving.stage import Course
 from perhop.wiring.exports import RunningExport
 from perhop.wiring.plane import Plane
+from perhop.wiring.revocation_check import Figures
 from perhop.wiring.traffic import Traffic
 
 
-def ops_app(plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], course: Course) -> Starlette:
+def ops_app(
+    plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], figures: Figures, course: Course
+) -> Starlette:
     """`/startupz`, `/livez` and its other name `/healthz`, `/readyz`, and `/metrics`."""
-    plane.metrics.registry.register(Gauges(plane, traffic, exports, course))
+    plane.metrics.registry.register(Gauges(plane, traffic, exports, figures, course))
 
     async def startupz(_: Request) -> Response:
         return _answer(startup(traffic, course), "started")
@@ -30,7 +33,7 @@ def ops_app(plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], co
         return JSONResponse({"live": True})
 
     async def readyz(_: Request) -> Response:
-        return _answer(await readiness(plane, traffic, exports, course), "ready")
+        return _answer(await readiness(plane, traffic, exports, figures, course), "ready")
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(plane.metrics.registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})

@@ -15,6 +15,7 @@ from perhop.settings import Settings
 from perhop.wiring.exports import RunningExport, exporting
 from perhop.wiring.metrics import noting_arrival
 from perhop.wiring.plane import Plane, open_plane
+from perhop.wiring.revocation_check import RevocationCheck, Rounds
 from perhop.wiring.traffic import Traffic, open_traffic
 
 LAST_WORDS_SECONDS = 1
@@ -37,6 +38,7 @@ class Serving:
     plane: Plane
     traffic: Traffic
     exports: tuple[RunningExport, ...]
+    revocation_check: RevocationCheck
 
 
 def _apps(settings: Settings, traffic: Traffic) -> dict[str, AsgiApp]:
@@ -49,9 +51,11 @@ def _apps(settings: Settings, traffic: Traffic) -> dict[str, AsgiApp]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, *, clock: Callable[[], float], control: ControlListener
+    settings: Settings, *, clock: Callable[[], float], control: ControlListener, rounds: Rounds = Rounds()
 ) -> AsyncIterator[Serving]:
     """Serve while the block runs. The traffic listener closes first, then the gates, then health, then the journal.
+
+    `rounds` says when the revocation bound is checked.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
@@ -60,7 +64,10 @@ async def serving(
         open_plane(settings, clock=clock, record_start=True) as plane,
         open_traffic(plane) as traffic,
         exporting(settings, plane.reader, origin=plane.journal_key.name) as exports,
-        listening({str(settings.listen.ops): ops_app(plane, traffic, exports, course)}, drain=OPS_SECONDS),
+        contextlib.nullcontext(RevocationCheck(plane, traffic, rounds)) as check,
+        listening(
+            {str(settings.listen.ops): ops_app(plane, traffic, exports, check.figures, course)}, drain=OPS_SECONDS
+        ),
         control(plane),
         listening(
             _apps(settings, traffic),
@@ -68,10 +75,11 @@ async def serving(
             drain=settings.drain + LAST_WORDS_SECONDS,
         ),
         traffic.working(),
+        check.working(),
     ):
         course.begin()
         try:
-            yield Serving(plane, traffic, exports)
+            yield Serving(plane, traffic, exports, check)
         finally:
             course.stop()  # readiness says it first
             # Readers of the feed wait for as long as they may, and have nothing to lose.

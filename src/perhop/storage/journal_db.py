@@ -16,17 +16,32 @@ from pathlib import Path
 from perhop.errors import JournalDamaged, JournalLocked, JournalUnavailable, NotFound, OperatorError
 from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.keys import JournalKey
-from perhop.journal.store import Row, SignedTree, Tail
+from perhop.journal.store import Cut, Row, SignedTree, Tail
 from perhop.journal.tree import Frontier
 from perhop.journal.witness import Unwatched, Witness
 from perhop.journal.writer import Journal
-from perhop.storage.journal_facets import FacetWriter, make_facets_anew
-from perhop.storage.journal_schema import TABLES, VERSION, fault, read_version
+from perhop.storage.journal_facets import FacetWriter, bring_up_to_date
+from perhop.storage.journal_schema import (
+    EMPTY_BASE,
+    FACET_INDEXES,
+    HEADER,
+    TABLES,
+    VERSION,
+    fault,
+    read_base,
+    read_version,
+)
 
 CHECKED_AT_START = 256
 """So many of the last records are read and compared with their leaves before anything is added."""
 
 BUSY_SECONDS = 5.0
+
+SWEPT_AT_ONCE = 128
+"""Records that one step of the sweep takes out: a few milliseconds' work, since whoever appends waits for it."""
+
+FREED_AT_ONCE = 256
+"""Pages that one step gives back to the file system."""
 
 _TIDY_MILLISECONDS = 200
 
@@ -58,16 +73,18 @@ def create_journal(path: Path, *, key: JournalKey) -> None:
     try:
         connection = sqlite3.connect(path, isolation_level=None)
         try:
+            # What is archived makes the file smaller; it cannot be asked for later without writing all of it anew.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
-            for statement in TABLES:
+            for statement in (*TABLES, *FACET_INDEXES, EMPTY_BASE, *HEADER):
                 connection.execute(statement)
             _store_signed(connection, SignedTree(tree, sign_checkpoint(key, tree)))
             connection.execute("COMMIT")
         finally:
             connection.close()
-        _fsync_folder(path.parent)
+        fsync_folder(path.parent)
     except _FAULTS as error:
         path.unlink()  # ours, and empty
         raise OperatorError(f"cannot make the journal `{path}`: {error}") from error
@@ -111,7 +128,7 @@ class JournalDatabase:
             ) from error
 
     def load(self) -> Tail:
-        """Open the file anew, and read its end; see JournalStore. A file without facets gets them first."""
+        """Open the file anew, and read its end; see JournalStore. An earlier version is brought up to date first."""
         self._disconnect()
         try:
             # mode=rw: a file that vanished is an error, never a fresh journal
@@ -123,7 +140,7 @@ class JournalDatabase:
             version = read_version(connection, self._path)
             connection.execute("PRAGMA synchronous = FULL")
             if version != VERSION:
-                make_facets_anew(connection)
+                bring_up_to_date(connection, version)
             self._facets = FacetWriter(connection)
             return _read_tail(connection, checkpoint_path(self._path))
         except sqlite3.Error as error:
@@ -133,7 +150,7 @@ class JournalDatabase:
         except (ValueError, TypeError) as error:
             raise JournalDamaged(f"the journal `{self._path}` cannot be read: {error}") from error
 
-    def commit(self, rows: Sequence[Row], signed: SignedTree | None) -> None:
+    def commit(self, rows: Sequence[Row], signed: SignedTree | None, cut: Cut | None = None) -> None:
         """One transaction; see JournalStore."""
         connection, facets = self._connection, self._facets
         if connection is None or facets is None:
@@ -147,11 +164,26 @@ class JournalDatabase:
             facets.add((row.seq, row.facets) for row in rows)
             if signed is not None:
                 _store_signed(connection, signed)
+            if cut is not None:
+                _store_cut(connection, cut)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             # Whether the commit reached the file is not known now: closing rolls back, `load` reads what is there.
             self._disconnect()
             raise JournalUnavailable(f"the journal cannot be written: {error}") from error
+
+    def sweep(self) -> bool:
+        """One short transaction; see JournalStore. When all rows are out, room is given back, in steps, too."""
+        connection = self._connection
+        if connection is None:
+            raise JournalUnavailable("the journal is not open")
+        try:
+            # Rows first: to give room back, SQLite moves pages from the end of the file, and few are left then.
+            is_done = _sweep(connection) and _give_back(connection)
+        except sqlite3.Error as error:
+            self._disconnect()
+            raise JournalUnavailable(f"the journal cannot be written: {error}") from error
+        return is_done
 
     def publish(self, note: str) -> None:
         """Replace the checkpoint file in one step; see JournalStore."""
@@ -192,26 +224,73 @@ def _store_signed(connection: sqlite3.Connection, signed: SignedTree) -> None:
     )
 
 
+def _store_cut(connection: sqlite3.Connection, cut: Cut) -> None:
+    tree = cut.base.frontier
+    moved = connection.execute(
+        "UPDATE base SET size = ?, hashes = ?, note = ? WHERE size = ? AND size < ?",
+        (tree.size, tree.to_bytes(), cut.base.note, cut.after, tree.size),
+    )
+    if moved.rowcount != 1:
+        raise sqlite3.IntegrityError(f"the journal does not begin after record {cut.after} any more")
+
+
+def _sweep(connection: sqlite3.Connection) -> bool:
+    """Take the first records below the base out, each with all that is beside it; True when none is left."""
+    connection.execute("BEGIN IMMEDIATE")
+    base = connection.execute("SELECT size FROM base").fetchone()[0]
+    rows = connection.execute("SELECT seq FROM record WHERE seq <= ? ORDER BY seq LIMIT ?", (base, SWEPT_AT_ONCE))
+    found = [seq for (seq,) in rows]
+    is_done = len(found) < SWEPT_AT_ONCE
+    upto = base if is_done else found[-1]
+    for statement in (
+        "DELETE FROM record WHERE seq <= ?",
+        "DELETE FROM leaf WHERE seq <= ?",
+        "DELETE FROM facet WHERE seq <= ?",
+        "DELETE FROM checkpoint WHERE size <= ?",
+    ):
+        connection.execute(statement, (upto,))
+    connection.execute("COMMIT")
+    return is_done
+
+
+def _give_back(connection: sqlite3.Connection) -> bool:
+    """Give some free pages back to the file system; True when there are none, or the file was made to keep them."""
+    # As a script: stepped by `execute`, this pragma stops after its first page.
+    connection.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")
+    kept = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    return kept == 0 or connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0
+
+
 def _read_tail(connection: sqlite3.Connection, published: Path) -> Tail:
     stored = connection.execute("SELECT size, hashes FROM frontier").fetchone()
     note = connection.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
     if stored is None or note is None:
         raise ValueError("it has no checkpoint")
-    frontier = Frontier.of_bytes(*stored)
-    size = connection.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()[0]
+    base, is_sealed = read_base(connection, VERSION)
+    if is_sealed:
+        raise ValueError("it is a sealed segment, and nothing is ever added to one")
+    frontier, archived = Frontier.of_bytes(*stored), base.frontier.size
+    size = max(archived, connection.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()[0])
     rows = connection.execute(
         "SELECT record.seq, CAST(body AS BLOB), hash FROM record LEFT JOIN leaf ON leaf.seq = record.seq"
         " WHERE record.seq > ? ORDER BY record.seq",
-        (min(frontier.size, size - CHECKED_AT_START),),
+        (max(archived, min(frontier.size, size - CHECKED_AT_START)),),
     ).fetchall()
     try:
         copy = published.read_text(encoding="utf-8")
     except FileNotFoundError:
         copy = None
-    return Tail(size=size, signed=SignedTree(frontier, note[0]), rows=rows, published=copy)
+    return Tail(
+        size=size,
+        first=connection.execute("SELECT min(seq) FROM record WHERE seq > ?", (archived,)).fetchone()[0],
+        base=base,
+        signed=SignedTree(frontier, note[0]),
+        rows=rows,
+        published=copy,
+    )
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make the name of a new file durable, too."""
     opened = os.open(folder, os.O_RDONLY)
     try:

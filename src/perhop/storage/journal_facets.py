@@ -10,7 +10,16 @@ from functools import lru_cache
 from typing import Any
 
 from perhop.journal.facets import KIND, Facets, facets_of, parse_body
-from perhop.storage.journal_schema import FACET_INDEXES, FACET_TABLES, HEADER, TERMS
+from perhop.storage.journal_schema import (
+    BASE_SINCE,
+    BASE_TABLE,
+    EMPTY_BASE,
+    FACET_INDEXES,
+    FACET_TABLES,
+    FACETS_SINCE,
+    HEADER,
+    TERMS,
+)
 
 MAX_KEPT = 64 * 1024
 """Numbers that are remembered, of terms and kinds together."""
@@ -105,9 +114,22 @@ class FacetReader:
         return None if row is None else tuple(row)
 
 
-def make_facets_anew(connection: sqlite3.Connection) -> None:
-    """Make every facet from the records, in one transaction: all of it, or nothing has changed."""
+def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
+    """Give a file of an earlier version what it lacks, in one transaction: all of it, or nothing has changed."""
     connection.execute("BEGIN IMMEDIATE")
+    if version < FACETS_SINCE:
+        _make_facets_anew(connection)
+    if version < BASE_SINCE:
+        has_base = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'base'").fetchone()
+        for statement in (EMPTY_BASE,) if has_base else (BASE_TABLE, EMPTY_BASE):
+            connection.execute(statement)
+    for statement in HEADER:
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _make_facets_anew(connection: sqlite3.Connection) -> None:
+    """Make every facet from the records, in the transaction that is open."""
     old = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'record\\_%' ESCAPE '\\'"
     )
@@ -127,9 +149,8 @@ def make_facets_anew(connection: sqlite3.Connection) -> None:
         done += len(page)
         if done % _TOLD_EVERY == 0:
             _log.info("%d of %d records done", done, size)
-    for statement in (*FACET_INDEXES, *HEADER):
+    for statement in FACET_INDEXES:
         connection.execute(statement)
-    connection.execute("COMMIT")
 
 
 def _page(connection: sqlite3.Connection, *, after: int | None) -> list[tuple[int, bytes]]:

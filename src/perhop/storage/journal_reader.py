@@ -1,5 +1,7 @@
 """Reading the journal's file: queries while it is being written, and the whole file for verification. Never writes.
 
+What was archived and waits to be swept is not seen: what is no longer verified must answer no question.
+
 Statements are put together from the column names of `Facets`; values are always bound.
 """
 # ruff: noqa: S608 - see the line above
@@ -15,20 +17,37 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from perhop.errors import NotFound
+from perhop.errors import JournalDamaged, JournalUnavailable, NotFound
 from perhop.journal.canonical import format_time
 from perhop.journal.facets import parse_microseconds
 from perhop.journal.query import Entry, Filter, PermittedToken
 from perhop.journal.record import Event
+from perhop.journal.store import SignedTree
 from perhop.journal.verify import StoredRow
 from perhop.storage.journal_facets import SELECTED, FacetReader
-from perhop.storage.journal_schema import TABLES, VERSION, check_header, fault, read_version
+from perhop.storage.journal_schema import (
+    BASE_SINCE,
+    FACETS_SINCE,
+    VERSION,
+    check_header,
+    fault,
+    read_base,
+    read_version,
+    schema_of,
+)
 
 BUSY_SECONDS = 5.0
 
 _PAGE = 500
 """Records read at a time. A reader holds no transaction between two pages: a slow one must not keep the writer's log
-from shrinking. Records are never changed or deleted, so what the first look found stays true."""
+from shrinking. Records are never changed, and go only when they are archived, which is told: what the first look found
+stays true."""
+
+_VIEWS = tuple(
+    f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE +{key} > (SELECT size FROM main.base)"
+    for table, key in (("record", "seq"), ("leaf", "seq"), ("facet", "seq"), ("checkpoint", "size"))
+)
+"""They stand in for the tables in every question. With `+`, no index is passed over for the order of `seq`."""
 
 _SELECT = "SELECT seq, CAST(body AS BLOB) FROM record"
 
@@ -81,11 +100,20 @@ class _JournalFile:
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        check_header(connection, self._path)
+        raise NotImplementedError
 
 
 class JournalQueries(_JournalFile):
     """A JournalReader over a journal, or a copy of one. May be used from several threads."""
+
+    _version = VERSION
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        self._version = check_header(connection, self._path)
+        if self._version >= BASE_SINCE:
+            connection.execute("PRAGMA temp_store = MEMORY")
+            for view in _VIEWS:
+                connection.execute(view)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -105,7 +133,18 @@ class JournalQueries(_JournalFile):
 
     def size(self) -> int:
         with self._reading() as connection:
-            return int(connection.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()[0])
+            # Past the view, which SQLite would read from its beginning.
+            newest = int(connection.execute("SELECT coalesce(max(seq), 0) FROM main.record").fetchone()[0])
+            return max(newest, _base_of(connection, self._version, self._path)[0].frontier.size)
+
+    def base(self) -> SignedTree:
+        with self._reading() as connection:
+            return _base_of(connection, self._version, self._path)[0]
+
+    def is_sealed(self) -> bool:
+        """True for an archived segment."""
+        with self._reading() as connection:
+            return _base_of(connection, self._version, self._path)[1]
 
     def find(self, wanted: Filter) -> Iterator[Entry]:
         where, values = conditions(wanted)
@@ -179,6 +218,8 @@ class JournalQueries(_JournalFile):
             with self._reading() as connection:
                 select = f"{_SELECT} WHERE seq IN ({marks(page)}) ORDER BY seq"
                 rows = connection.execute(select, page.tolist()).fetchall()
+            if len(rows) < len(page) and page[0] <= self.base().frontier.size:
+                raise JournalUnavailable("records were archived while they were read: ask again")
             yield from (_entry(*row) for row in rows)
 
 
@@ -194,13 +235,17 @@ def _schema(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
 
 
-_OUR_SCHEMA = frozenset(statement for statement in TABLES if statement.startswith("CREATE"))
+def _base_of(connection: sqlite3.Connection, version: int, path: Path) -> tuple[SignedTree, bool]:
+    try:
+        return read_base(connection, version)
+    except ValueError as error:
+        raise JournalDamaged(f"the journal `{path}` cannot be read: {error}") from error
 
 
 class JournalSnapshot(_JournalFile):
     """A StoredJournal: the whole file as it was at the first question, while the writer may go on.
 
-    Reads a file of the first version, too: that has no facets, and nothing goes by them.
+    Reads files of earlier versions, too: in one without facets, nothing goes by them.
     """
 
     _version = VERSION
@@ -220,15 +265,26 @@ class JournalSnapshot(_JournalFile):
     def _check(self, connection: sqlite3.Connection) -> None:
         self._version = read_version(connection, self._path)
 
-    def rows(self) -> Iterator[StoredRow]:
+    def base(self) -> SignedTree:
         with self._reading() as connection:
-            if self._version != VERSION:
-                for seq, body, leaf in connection.execute(f"{_ROWS} {_LEAVES} ORDER BY record.seq"):
+            return _base_of(connection, self._version, self._path)[0]
+
+    def is_sealed(self) -> bool:
+        with self._reading() as connection:
+            return _base_of(connection, self._version, self._path)[1]
+
+    def rows(self) -> Iterator[StoredRow]:
+        # A file that begins with its first record has none before it: whatever is there is looked at.
+        size = self.base().frontier.size
+        where = f"WHERE record.seq > {size} ORDER BY record.seq" if size > 0 else "ORDER BY record.seq"
+        with self._reading() as connection:
+            if self._version < FACETS_SINCE:
+                for seq, body, leaf in connection.execute(f"{_ROWS} {_LEAVES} {where}"):
                     yield StoredRow(seq, body, leaf, None)
                 return
             facets = FacetReader(connection)
             for seq, body, leaf, *noted in connection.execute(
-                f"{_ROWS}, {SELECTED} {_LEAVES} LEFT JOIN facet ON facet.seq = record.seq ORDER BY record.seq"
+                f"{_ROWS}, {SELECTED} {_LEAVES} LEFT JOIN facet ON facet.seq = record.seq {where}"
             ):
                 yield StoredRow(seq, body, leaf, facets.meant(noted))
 
@@ -243,7 +299,7 @@ class JournalSnapshot(_JournalFile):
 
     def has_facets(self) -> bool:
         with self._reading():
-            return self._version == VERSION
+            return self._version >= FACETS_SINCE
 
     def stray_facets(self) -> Sequence[int]:
         with self._reading() as connection:
@@ -252,7 +308,7 @@ class JournalSnapshot(_JournalFile):
 
     def structure_faults(self) -> Iterator[tuple[int | None, str]]:
         with self._reading() as connection:
-            if _schema(connection) != _OUR_SCHEMA:
+            if _schema(connection) != schema_of(self._version):
                 yield None, "its tables and indexes are not those of this version"
             for table in ("facet", "kind", "term"):
                 for (said,) in connection.execute(f"PRAGMA integrity_check({table})"):

@@ -1,8 +1,9 @@
 """The tables of `journal.db`, its header, the indexes that keep an investigation fast at a million records, and what
 SQLite's errors mean for it.
 
-`record(seq, body)` is the journal; everything else can be made from it, and from the key, again. An index over an
-expression would parse every body anew, and SQLite cannot answer from it alone: hence columns, in the table `facet`.
+`record(seq, body)`, from the base on, is the journal; everything else can be made from it, and from the key, again. An
+index over an expression would parse every body anew, and SQLite cannot answer from it alone: hence columns, in the
+table `facet`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from pathlib import Path
 
 from perhop.errors import JournalDamaged, JournalUnavailable, OperatorError
 from perhop.journal.facets import KIND
+from perhop.journal.store import WHOLE, SignedTree
+from perhop.journal.tree import Frontier
 
 APPLICATION_ID = 0x50484A31
 """Says in the file's header that this is a journal of Perhop ("PHJ1")."""
 
-VERSION = 2
+VERSION = 3
 
-FIRST_VERSION = 1
-"""A file of this version has the records and no facets; the writer makes them when it opens it."""
+FACETS_SINCE = 2
+"""A file of an earlier version has the records and no facets; the writer makes them when it opens it."""
+
+BASE_SINCE = 3
+"""A file of an earlier version begins with its first record, and is not sealed."""
 
 TERMS = ("person", "network", "user_agent")
 """Facets whose texts stand once in `term`, and by number in `facet`."""
@@ -55,9 +61,30 @@ RECORD_TABLES = (
     "CREATE TABLE frontier (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, hashes BLOB NOT NULL)",
 )
 
+BASE_TABLE = (
+    "CREATE TABLE base (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, hashes BLOB NOT NULL,"
+    " note TEXT NOT NULL, sealed INTEGER NOT NULL)"
+)
+"""Where the file begins: the tree over the records before, with its checkpoint; and whether it is a sealed segment."""
+
+EMPTY_BASE = "INSERT OR IGNORE INTO base VALUES (1, 0, x'', '', 0)"
+
 HEADER = (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {VERSION}")
 
-TABLES = (*RECORD_TABLES, *FACET_TABLES, *FACET_INDEXES, *HEADER)
+TABLES = (*RECORD_TABLES, *FACET_TABLES, BASE_TABLE)
+"""All of them; their indexes are quicker made when they are full."""
+
+_SCHEMAS = {
+    1: RECORD_TABLES,
+    2: (*RECORD_TABLES, *FACET_TABLES, *FACET_INDEXES),
+    VERSION: (*TABLES, *FACET_INDEXES),
+}
+
+
+def schema_of(version: int) -> frozenset[str]:
+    """Every statement that made something in a file of this version."""
+    return frozenset(_SCHEMAS[version])
+
 
 _PASSING = frozenset(
     {
@@ -83,7 +110,7 @@ def fault(error: sqlite3.Error, path: Path) -> JournalUnavailable | JournalDamag
 
 
 def read_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of a journal of ours, this one or the first; any other file is refused.
+    """The version of a journal of ours, this one or an earlier; any other file is refused.
 
     Raises: JournalDamaged
     """
@@ -91,7 +118,7 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if application != APPLICATION_ID:
         raise JournalDamaged(f"`{path}` is not a journal of Perhop")
-    if version not in (FIRST_VERSION, VERSION):
+    if version not in _SCHEMAS:
         raise JournalDamaged(
             f"the journal `{path}` has version {version}, this Perhop reads version {VERSION}",
             advice="read it with the version of perhop that wrote it",
@@ -99,14 +126,31 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def check_header(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that is another program's, or another version's.
+def check_header(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a journal that questions can be asked of; any other file is refused.
 
     Raises: JournalDamaged, OperatorError
     """
     version = read_version(connection, path)
-    if version != VERSION:
+    if version < FACETS_SINCE:
         raise OperatorError(
-            f"the journal `{path}` has version {version}, and questions need version {VERSION}",
+            f"the journal `{path}` has version {version}, and questions need version {FACETS_SINCE}",
             advice="start `perhop serve` with it once: whoever writes a journal brings it up to date",
         )
+    return version
+
+
+def read_base(connection: sqlite3.Connection, version: int) -> tuple[SignedTree, bool]:
+    """Where a file of this version begins, and whether it is sealed. Does not look at the note's signature.
+
+    Raises: ValueError
+    """
+    if version < BASE_SINCE:
+        return WHOLE, False
+    row = connection.execute("SELECT size, hashes, CAST(note AS BLOB), sealed FROM base").fetchone()
+    if row is None:
+        raise ValueError("it does not say where it begins")
+    size, hashes, note, sealed = row
+    if type(size) is not int or type(hashes) is not bytes or type(note) is not bytes:
+        raise ValueError("it does not say where it begins")
+    return SignedTree(Frontier.of_bytes(size, hashes), note.decode("utf-8", "replace")), bool(sealed)

@@ -103,8 +103,8 @@ TOKENS = _counter(
     "resource",
     "result",
     says="tokens by `result`: `issued` or `refused`. `grant` is `hop` for a token that the gateway got for an "
-    "upstream, `operator` for `perhop token issue`, `self_test`, and `unknown` where a request was refused before that "
-    "was clear",
+    "upstream, `operator` for `perhop token issue`, `self_test` and `revocation_check` for tokens of our "
+    "own tests, and `unknown` where a request was refused before that was clear",
 )
 EXCHANGE_DURATION = _histogram(
     "perhop_token_exchange_duration_seconds",
@@ -119,8 +119,31 @@ REPORTS = _counter(
     "resource",
     says="reports of servers that the journal took, by `event`: `call.admitted`, `call.refused`, `journal.suppressed`",
 )
-REVOCATIONS = _counter("perhop_revocations_total", "kind", says="revocations, by the kind of what was revoked")
+REVOCATIONS = _counter(
+    "perhop_revocations_total",
+    "kind",
+    says="revocations, by the kind of what was revoked; `revocation_check` are those of our own check of the bound",
+)
+REVOCATION_SECONDS = _gauge(
+    "perhop_revocation_seconds",
+    "place",
+    says="from asking for a revocation until it was in force at the `token_endpoint`, the `gateway`, an open `stream` "
+    "and a `guard`, as our own check last measured it; a place that it could not measure is not there",
+)
+REVOCATION_CHECKS = _counter(
+    "perhop_revocation_checks_total",
+    "result",
+    says="checks of the revocation bound: `ok`; `late`, a place took longer than 2 s; `failed`, something was not "
+    "shown. A place that cannot be asked from this process is no failure",
+)
+REVOCATION_CHECKED = _gauge(
+    "perhop_revocation_checked_timestamp_seconds",
+    says="when the last check that was not `failed` ended, in seconds since 1970; 0 before there was one",
+)
 JOURNAL_RECORDS = _counter("perhop_journal_records_total", says="records in the journal, all that it has ever taken")
+JOURNAL_FILE_RECORDS = _gauge(
+    "perhop_journal_file_records", says="records in the journal's own file; the others are archived"
+)
 JOURNAL_FAILURES = _counter("perhop_journal_failures_total", says="records that could not be written")
 JOURNAL_APPEND = _histogram(
     "perhop_journal_append_duration_seconds", buckets=_OURS, says="until a record is on disk, waiting included"
@@ -171,7 +194,11 @@ TABLE: tuple[Metric, ...] = (
     EXCHANGE_DURATION,
     REPORTS,
     REVOCATIONS,
+    REVOCATION_SECONDS,
+    REVOCATION_CHECKS,
+    REVOCATION_CHECKED,
     JOURNAL_RECORDS,
+    JOURNAL_FILE_RECORDS,
     JOURNAL_FAILURES,
     JOURNAL_APPEND,
     JOURNAL_HEALTHY,

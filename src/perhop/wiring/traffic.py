@@ -146,6 +146,12 @@ class Traffic:
                 gate.revoked.supersede("the gateway stops")
             await _cancel(house, *self._tests)
 
+    def new_watch(self) -> RevocationWatch:
+        """A watch that is told of every revocation for as long as somebody holds it."""
+        watch = RevocationWatch(self.plane.issuer.revocations)
+        self._watches.add(watch)
+        return watch
+
     def stop_all(self) -> None:
         """What still runs has had its time: end it with a last word."""
         for watch in tuple(self._watches):
@@ -178,14 +184,12 @@ class Traffic:
         """The gate of a resource; what was learned of the same upstream before goes along."""
         assert resource.upstream is not None
         plane = self.plane
-        watch = RevocationWatch(plane.issuer.revocations)
-        self._watches.add(watch)
         same = before if before is not None and _is_same(before.resource, resource) else None
         return Gate(
             resource=resource,
             issuer=plane.issuer.url,
             verify=plane.verify_here,
-            revoked=watch,
+            revoked=self.new_watch(),
             standing=StandingNow(plane),
             policy=TimedPolicy(policy, plane.metrics),
             exchanger=TimedExchanger(self._exchanger, plane.metrics),

@@ -103,9 +103,14 @@ async def test_a_report_may_be_on_its_way(made: JournalFolder, registry: Registr
 async def test_a_report_that_nobody_sent_is_a_question(made: JournalFolder, registry: Registry) -> None:
     """The token, or the call, or both are unknown to the gateway: it came past it."""
     other_call = replace(a_report(1), call=CallFacts(id="call-9", method="tools/call"))
-    await write(made, a_permit(1), a_report(1), other_call, a_report(2), an_outcome(1))
+    other_token = replace(a_report(1), inbound=replace(a_report(9).inbound or Inbound(), aud=SERVER))
+    await write(made, a_permit(1), a_report(1), other_call, a_report(2), other_token, an_outcome(1))
     found = held(made, registry)
-    assert [(each.jti, each.call_id) for each in found.only_server] == [("out-1", "call-9"), ("out-2", "call-2")]
+    assert [(each.jti, each.call_id) for each in found.only_server] == [
+        ("out-1", "call-9"),
+        ("out-2", "call-2"),
+        ("out-9", "call-1"),
+    ]
     assert not found.ok
 
 

@@ -71,6 +71,7 @@ RECORDS = [
     Record(event=Event.CONFIG_LOADED, about={"kind": "client", "name": "agent", "change": "disabled", "why": "x"}),
     Record(event=Event.CONFIG_LOADED, about={"version": "1", "unsafe": []}),
     Record(event=Event.JOURNAL_SUPPRESSED, reason="token.expired", about={"count": 12}),
+    Record(event=Event.JOURNAL_ARCHIVED, about={"first": 1, "last": 9, "file": "journal-1-9.db", "by": "operator:ann"}),
     Record(event=Event.APPROVAL_CHANGED, about={"resource": "calendar", "change": "quarantined", "tools": {"x": "0"}}),
 ]
 

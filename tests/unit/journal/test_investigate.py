@@ -14,6 +14,7 @@ from perhop.journal.canonical import draft
 from perhop.journal.investigate import trace
 from perhop.journal.query import Entry, Filter, PermittedToken
 from perhop.journal.record import CallFacts, Event, Inbound, Outbound, Record, ResultFacts
+from perhop.journal.store import WHOLE, SignedTree
 
 NOW = 1_790_000_000.0
 
@@ -30,6 +31,9 @@ class ListedReader:
 
     def find(self, wanted: Filter) -> Iterator[Entry]:
         return (each for each in self.entries if _matches(each, wanted))
+
+    def base(self) -> SignedTree:
+        return WHOLE
 
     def size(self) -> int:
         return len(self.entries)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,52 +9,19 @@ from hypothesis import strategies as st
 from perhop.journal.tree import (
     EMPTY_ROOT,
     Frontier,
+    Leaves,
     consistency_ranges,
     inclusion_ranges,
     is_consistent,
     is_included,
     leaf_hash,
     root_of,
+    subtree_root,
 )
+from tests.support import recursive_tree
 
 SIZES = st.integers(min_value=1, max_value=70)
 LEAVES = [leaf_hash(str(number).encode()) for number in range(70)]
-
-
-def naive_root(leaves: list[bytes]) -> bytes:
-    """The definition, word for word: split at the largest power of two smaller than the size."""
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    at = 1
-    while at * 2 < len(leaves):
-        at *= 2
-    return hashlib.sha256(b"\x01" + naive_root(leaves[:at]) + naive_root(leaves[at:])).digest()
-
-
-def naive_path(index: int, leaves: list[bytes]) -> list[bytes]:
-    """PATH of RFC 9162 §2.1.3.1."""
-    if len(leaves) <= 1:
-        return []
-    at = 1
-    while at * 2 < len(leaves):
-        at *= 2
-    if index < at:
-        return [*naive_path(index, leaves[:at]), naive_root(leaves[at:])]
-    return [*naive_path(index - at, leaves[at:]), naive_root(leaves[:at])]
-
-
-def naive_proof(old: int, leaves: list[bytes], *, whole: bool = True) -> list[bytes]:
-    """SUBPROOF of RFC 9162 §2.1.4.1."""
-    if old == len(leaves):
-        return [] if whole else [naive_root(leaves)]
-    at = 1
-    while at * 2 < len(leaves):
-        at *= 2
-    if old <= at:
-        return [*naive_proof(old, leaves[:at], whole=whole), naive_root(leaves[at:])]
-    return [*naive_proof(old - at, leaves[at:], whole=False), naive_root(leaves[:at])]
 
 
 def built(ranges: list[tuple[int, int]]) -> list[bytes]:
@@ -72,7 +37,7 @@ def test_growing_in_steps_is_the_definition(size: int, data: st.DataObject) -> N
         frontier = frontier.grown(LEAVES[at : at + step])
         frontier = Frontier.of_bytes(frontier.size, frontier.to_bytes())
         at += step
-    assert (frontier.size, frontier.root()) == (size, naive_root(LEAVES[:size]))
+    assert (frontier.size, frontier.root()) == (size, recursive_tree.root(LEAVES[:size]))
 
 
 @given(SIZES, st.data())
@@ -80,7 +45,7 @@ def test_inclusion(size: int, data: st.DataObject) -> None:
     """Every leaf has the path of the definition, which proves this leaf at this index and no other leaf."""
     index = data.draw(st.integers(min_value=0, max_value=size - 1))
     other = data.draw(st.integers(min_value=0, max_value=69))
-    path, root = naive_path(index, LEAVES[:size]), naive_root(LEAVES[:size])
+    path, root = recursive_tree.path(index, LEAVES[:size]), recursive_tree.root(LEAVES[:size])
     assert built(inclusion_ranges(index, size)) == path
     assert is_included(LEAVES[index], index, size, path, root)
     assert is_included(LEAVES[other], index, size, path, root) == (other == index)
@@ -92,10 +57,10 @@ def test_consistency(new: int, data: st.DataObject) -> None:
     """Every earlier tree has the proof of the definition, which holds for its own root only."""
     old = data.draw(st.integers(min_value=1, max_value=new))
     other = data.draw(st.integers(min_value=1, max_value=new))
-    path = naive_proof(old, LEAVES[:new])
-    new_root, other_root = naive_root(LEAVES[:new]), naive_root(LEAVES[:other])
+    path = recursive_tree.proof(old, LEAVES[:new])
+    new_root, other_root = recursive_tree.root(LEAVES[:new]), recursive_tree.root(LEAVES[:other])
     assert built(consistency_ranges(old, new)) == path
-    assert is_consistent(old, new, naive_root(LEAVES[:old]), new_root, path)
+    assert is_consistent(old, new, recursive_tree.root(LEAVES[:old]), new_root, path)
     assert is_consistent(old, new, other_root, new_root, path) == (other == old)
 
 
@@ -113,3 +78,47 @@ def test_stored_frontier_must_fit_its_size(hashes: bytes) -> None:
     """A stored frontier with too few, too many or broken hashes is refused."""
     with pytest.raises(ValueError, match=r"hashes|frontier"):
         Frontier.of_bytes(5, hashes)
+
+
+def leaves_from(base: int) -> Leaves:
+    """The leaves of a file that begins after `base` of them; whoever asks for an earlier one gets an error."""
+
+    def leaves(start: int, stop: int) -> list[bytes]:
+        assert start >= base, f"leaf {start} is archived"
+        return LEAVES[start:stop]
+
+    return leaves
+
+
+@given(SIZES, st.data())
+def test_paths_to_what_stands_right_of_a_base(size: int, data: st.DataObject) -> None:
+    """With the frontier of the archived leaves, every later leaf has the path of the definition over all of them."""
+    base = data.draw(st.integers(min_value=0, max_value=size - 1))
+    index = data.draw(st.integers(min_value=base, max_value=size - 1))
+    frontier = Frontier().grown(LEAVES[:base])
+    ranges = inclusion_ranges(index, size)
+    path = [subtree_root(frontier, start, stop, leaves_from(base)) for start, stop in ranges]
+    assert path == recursive_tree.path(index, LEAVES[:size])
+    assert is_included(LEAVES[index], index, size, path, recursive_tree.root(LEAVES[:size]))
+
+
+@given(SIZES, st.data())
+def test_consistency_from_a_base_on(new: int, data: st.DataObject) -> None:
+    """Every tree from the base on has the proof of the definition to every later one, without a leaf of before."""
+    base = data.draw(st.integers(min_value=0, max_value=new))
+    old = data.draw(st.integers(min_value=max(1, base), max_value=new))
+    frontier = Frontier().grown(LEAVES[:base])
+    ranges = consistency_ranges(old, new)
+    proof = [subtree_root(frontier, start, stop, leaves_from(base)) for start, stop in ranges]
+    assert proof == recursive_tree.proof(old, LEAVES[:new])
+
+
+@given(SIZES, st.data())
+def test_a_base_gives_its_own_hashes_and_no_other(base: int, data: st.DataObject) -> None:
+    """Of the subtrees left of a base, the hashes of its frontier can be had, and a part of one cannot."""
+    frontier = Frontier().grown(LEAVES[:base])
+    start, stop = data.draw(st.sampled_from(frontier.ranges()))
+    assert subtree_root(frontier, start, stop, leaves_from(base)) == recursive_tree.root(LEAVES[start:stop])
+    if stop - start > 1:
+        with pytest.raises(ValueError, match="does not hold the root"):
+            subtree_root(frontier, start, (start + stop) // 2, leaves_from(base))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from perhop.errors import JournalDamaged
 from perhop.journal.checkpoint import sign_checkpoint, sign_note
 from perhop.journal.keys import JournalKey
+from perhop.journal.store import WHOLE, SignedTree
 from perhop.journal.tree import Frontier, leaf_hash
 from perhop.journal.verify import PROGRESS_EVERY, StoredRow, Verification, verify_journal
 
@@ -26,6 +27,12 @@ class ListedJournal:
     stored: tuple[tuple[int, str], ...]
     leaf_hashes: tuple[bytes, ...] = field(default=())
     breaks_at: int | None = None
+
+    def base(self) -> SignedTree:
+        return WHOLE
+
+    def is_sealed(self) -> bool:
+        return False
 
     def rows(self) -> Iterator[StoredRow]:
         for seq, body in enumerate(self.bodies, start=1):

@@ -83,7 +83,7 @@ def test_grants_follow_from_what_a_client_has(tmp_path: Path) -> None:
     clients = load_example(tmp_path).registry.clients
     assert clients["trip-planner"].grants == {GrantType.CLIENT_CREDENTIALS}
     assert clients["desk-app"].grants == {GrantType.AUTHORIZATION_CODE}
-    assert clients["calendar-server"].grants == {GrantType.TOKEN_EXCHANGE}
+    assert clients["calendar-server"].grants == {GrantType.TOKEN_EXCHANGE, GrantType.CLIENT_CREDENTIALS}
     assert clients["desk-app"].expires == date(2027, 1, 31)
 
 

@@ -66,7 +66,8 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     assert asked.subject_token is not None, "the endpoint verifies the subject token of every exchange"
     wanted = resolve_target(asked.form.all("resource"), audience_values=asked.form.all("audience"))
     source, bound = _bind_to_presenter(asked.subject_token, asked.client, issuer)
-    _check_subject_token(bound, source, issuer, now=asked.now)
+    check_subject_token(bound.token, issuer)
+    _check_standing(bound, source, issuer, now=asked.now)
     hop, target = _follow_hop(source, wanted, issuer)
     parent = bound.token
     check_may_act(parent, asked.client.id, issuer.url)
@@ -101,20 +102,26 @@ def _bind_to_presenter(token: VerifiedToken, client: Client, issuer: Issuer) -> 
     return source, bind_audience(token, source.server_uri)
 
 
-def _check_subject_token(bound: BoundToken, source: Resource, issuer: Issuer, *, now: int) -> None:
-    """Sender -> task -> revocation -> standing.
+def check_subject_token(token: VerifiedToken, issuer: Issuer) -> None:
+    """Sender -> task -> revocation: what a subject token is refused for, whoever presents it and wherever it leads.
 
-    Raises: SubjectTokenRefused, OwnerMissing
+    Raises: SubjectTokenRefused
     """
-    token = bound.token
     try:
         if token.sender_bound:
             raise SenderMismatch("the subject token is bound to a key")
         if token.task is not None:
             raise TaskOutside("the subject token names a task that is not known here")
         issuer.revocations.check(token)
-        issuer.standing.check_token(token, source, issuer.registry, now=now)
     except (BearerRefused, TaskOutside) as fact:
+        raise SubjectTokenRefused(fact) from None
+
+
+def _check_standing(bound: BoundToken, source: Resource, issuer: Issuer, *, now: int) -> None:
+    """Raises: SubjectTokenRefused, OwnerMissing"""
+    try:
+        issuer.standing.check_token(bound.token, source, issuer.registry, now=now)
+    except BearerRefused as fact:
         raise SubjectTokenRefused(fact) from None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx2
 
-from perhop.client.fetch import Answer, fetch
+from perhop.client.fetch import Answer, fetch, why_unreachable
 from perhop.core.resource import Upstream
 from perhop.core.token import TokenDraft
 from perhop.errors import AnswerUnfit, IssuerUnavailable, JsonUnparsable
@@ -95,16 +95,7 @@ def skew_of(answer: Answer, now: float) -> float | None:
 
 def in_words(failure: Exception) -> str:
     """Why nothing came back, as far as the network said."""
-    cause: BaseException | None = failure
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not believed: {cause.verify_message}"
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing answers there"
-        if isinstance(cause, TimeoutError | httpx2.TimeoutException):
-            return f"it did not answer within {SECONDS:g} s"
-        cause = cause.__cause__ or cause.__context__
-    return str(failure).rpartition(": ")[2] or type(failure).__name__
+    return why_unreachable(failure, seconds=SECONDS)
 
 
 _META = {VERSION_KEY: MODERN_REVISIONS[0], CAPABILITIES_KEY: {}, "io.modelcontextprotocol/clientInfo": _CLIENT}

@@ -8,12 +8,9 @@ from ipaddress import IPv4Network, IPv6Network
 from perhop.control.doctor.finding import Seen, failed, ok, some, warning
 from perhop.control.doctor.patient import Patient
 from perhop.errors import TargetInvalid
-from perhop.rules.lifetime import ACCESS_LIFETIME
 from perhop.rules.resource_uri import parse_resource_uri
 
 SOON = timedelta(days=30)
-REVOCATION_SECONDS = 2
-FEED_SECONDS = 10
 WIDE_V4, WIDE_V6 = 16, 48
 """A public network of proxies that is wider than this is somebody else's as well."""
 
@@ -93,11 +90,3 @@ def _is_wide(network: IPv4Network | IPv6Network) -> bool:
 async def console(patient: Patient) -> list[Seen]:
     """What is configured and not there."""
     return [ok(f"this version has none: nothing of ours listens on {patient.settings.listen.console}")]
-
-
-async def revocation(_: Patient) -> list[Seen]:
-    """How long a revoked token may still be taken."""
-    seen = (
-        f"gateway and guards whose feed is up: {REVOCATION_SECONDS} s; a guard cut off: {FEED_SECONDS} s for high risk"
-    )
-    return [ok(f"{seen}, else until a token's expiry ({ACCESS_LIFETIME} s)")]

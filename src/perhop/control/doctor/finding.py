@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One answer of a check: what was seen, and what to do. `part` names the resource that it is about, if one."""
+    """One answer of a check: what was seen, and what to do. `part` names the resource or place it is about, if one."""
 
     status: Status
     seen: str
@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """The check, and the resource that it is about, if one."""
+        """The check, and the resource or place that it is about, if one."""
         return f"{self.check} {self.answer.part}".rstrip()
 
     @property

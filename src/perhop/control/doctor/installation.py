@@ -8,6 +8,7 @@ import shlex
 import stat
 from pathlib import Path
 
+from perhop.control.archiving import archive_folder_of
 from perhop.control.doctor.finding import Seen, failed, ok, some, warning
 from perhop.control.doctor.patient import Patient
 from perhop.control.policy_versions import policy_versions, version_in_folder
@@ -46,6 +47,7 @@ async def modes(patient: Patient) -> list[Seen]:
     settings = patient.settings
     folder = settings.keys_dir
     secret = [*folder.glob("*.pem"), *folder.glob("*.secret"), settings.database_path, settings.journal_path]
+    secret += archive_folder_of(settings).glob("journal-*.db")
     if read_by_others := sorted(str(each) for each in secret if each.is_file() and _is_open(each)):
         fix = f"run `chmod 600 {shlex.join(read_by_others)}`, and replace the keys that others may have read"
         return [failed(f"others may read {some(read_by_others)}", fix)]
@@ -104,7 +106,10 @@ async def journal(patient: Patient) -> list[Seen]:
         found = await asyncio.to_thread(verify_journal, snapshot, key, checkpoints=kept)
     if not found.ok:
         return [failed(found.problem, "keep the files as they are, and see docs/incident.md")]
-    return [ok(f"records: {found.records}, verified")]
+    if found.is_sealed:
+        return [failed("a sealed segment is in the place of the journal", "put the live journal back")]
+    archived = f"; those before {found.first} are archived, and not looked at" if found.first > 1 else ""
+    return [ok(f"records: {found.records}, verified{archived}")]
 
 
 async def unfinished(patient: Patient) -> list[Seen]:
@@ -149,12 +154,18 @@ async def exports(patient: Patient) -> list[Seen]:
     """How far the exports of the journal have got, and whether a running server says that one does not go on."""
     told = (patient.readiness or {}).get("exports", {})
     with JournalQueries(patient.settings.journal_path) as reader:
-        size = reader.size()
+        size, base = reader.size(), reader.base().frontier.size
     seen = []
     for export in patient.settings.exports:
-        waiting = size - CursorFile(patient.settings.cursor_path(export.name)).load()
+        taken = CursorFile(patient.settings.cursor_path(export.name)).load()
+        waiting = size - (taken or base)
         problem = told.get(export.name, {}).get("problem", "")
-        if problem or waiting < 0:
+        if 0 < taken < base:
+            fix = "export them by `perhop journal export --journal SEGMENT` with its cursor, then restart"
+            seen.append(
+                failed(f"records {taken + 1} to {base} are archived, and were not exported", fix, part=export.name)
+            )
+        elif problem or waiting < 0:
             why = problem or "its cursor is ahead of the journal"
             seen.append(failed(why, "make room, or mend `to`; nothing is lost meanwhile", part=export.name))
         else:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from perhop.control.doctor import configuration, gates, installation, issuer, upstreams
+from perhop.control.doctor import configuration, gates, installation, issuer, revocation, upstreams
 from perhop.control.doctor.answers import SECONDS, Answers, ask_upstream
 from perhop.control.doctor.finding import Finding, Seen, failed
 from perhop.control.doctor.patient import Patient
@@ -55,7 +55,7 @@ CHECKS: Sequence[Check] = (
         configuration.proxies,
     ),
     Check("console", "what is configured and not there may be relied on", configuration.console),
-    Check("revocation bound", "so long a revoked token may still be taken", configuration.revocation),
+    Check("revocation bound", "so long a revoked token may still be taken", revocation.bound),
     Check("issuer", "clients and servers find the authorization server by this URL alone", issuer.issuer),
     Check("published keys", "servers verify tokens with the keys that are published", issuer.jwks),
     Check("address", "clients call this address, and ask for tokens for it", upstreams.addresses),

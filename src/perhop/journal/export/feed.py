@@ -48,7 +48,14 @@ class Feed:
 
         Raises: ExportFailed, JournalDamaged, JournalUnavailable
         """
-        done, size = self.cursor.load(), self.reader.size()
+        done, size, base = self.cursor.load(), self.reader.size(), self.reader.base().frontier.size
+        if 0 < done < base:
+            raise ExportFailed(
+                f"records {done + 1} to {base} are archived, and were not exported",
+                advice="export them by `perhop journal export --journal SEGMENT` with the same cursor; then it goes on",
+            )
+        # An export that has taken nothing yet begins with what the file holds.
+        done = max(done, base)
         if done > size:
             raise ExportFailed(
                 f"record {done} was exported, and the journal has {size}: it was cut, or is an older copy",

@@ -185,7 +185,8 @@ def _entity(entry: Entry) -> dict[str, Any]:
     is_revocation = event == Event.REVOCATION
     change = about.get("change") or about.get("state")
     name = next(
-        (about[key] for key in ("value", "name", "kid", "account", "resource", "version") if about.get(key)), event
+        (about[key] for key in ("value", "name", "kid", "account", "resource", "version", "file") if about.get(key)),
+        event,
     )
     return {
         "class_uid": ENTITY_MANAGEMENT,
