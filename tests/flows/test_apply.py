@@ -66,8 +66,10 @@ async def test_a_policy_is_in_force_at_once_and_its_change_is_recorded(scene: Sc
     result = await apply(scene)
     assert result["changes"] == [{"kind": "policy", "name": "test.no-listing", "change": "added", "members": []}]
     assert await try_list(scene, token) == Seen("403 -31403", "policy.denied")
-    (changed,) = scene.reader.find(Filter(event="policy.changed"))
-    assert changed.part("about")["version"] == result["policy_version"]
+    began, changed = (each.part("about") for each in scene.reader.find(Filter(event="policy.changed")))
+    assert (changed["change"], changed["policies"]) == ("in force", ["test.no-listing"])
+    assert (changed["old"], changed["version"]) == (began["version"], result["policy_version"])
+    assert changed["digest"].startswith(changed["version"])
     refused = list(scene.reader.find(Filter(event="call.refused", reason="policy.denied")))
     assert refused[-1].part("decision")["policy_version"] == result["policy_version"]
 
@@ -95,13 +97,18 @@ async def test_a_dry_run_tells_and_changes_nothing(scene: Scene) -> None:
     ],
 )
 async def test_what_is_wrong_is_refused_whole_and_the_old_stays(scene: Scene, file: str, text: str, said: str) -> None:
-    """A half-written policy or file changes nothing: not the part of it that was good, either."""
+    """A half-written policy or file changes nothing, also not what was good in it; of policies the journal says why."""
     rewrite(scene, lambda document: document["clients"].pop("trip-planner"))
     (scene.folder / file).write_text(text, encoding="utf-8")
     with pytest.raises(RemoteFailure, match=said):
         await apply(scene)
     assert await try_list(scene) == GOOD
-    assert list(scene.reader.find(Filter(event="policy.changed"))) == []
+    _, *after = (each.part("about") for each in scene.reader.find(Filter(event="policy.changed")))
+    if file == "perhop.yaml":
+        assert after == []
+    else:
+        (refused,) = after
+        assert (refused["change"], said in refused["why"], "version" in refused) == ("refused", True, False)
 
 
 async def test_what_a_process_hangs_on_needs_a_restart(scene: Scene) -> None:

@@ -20,9 +20,11 @@ COMMANDS = {
     *("apply", "init", "serve", "demo", "doctor", "revoke", "trace", "client-config", "token issue", "token inspect"),
     *("blast-radius", "incident"),
     *("account add", "account list", "account disable", "account password"),
-    *("config schema", "config check", "config show", "key list", "key rotate", "policy check", "policy explain"),
+    *("config schema", "config check", "config show", "key list", "key rotate"),
+    *(f"policy {verb}" for verb in ("check", "test", "explain", "replay", "list", "show", "diff")),
+    *(f"policy {verb}" for verb in ("propose", "approve", "rollback")),
     *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),
-    *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove", "export")),
+    *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove", "export", "reconcile", "archive")),
     "resource tools",
 }
 

@@ -1,188 +1,59 @@
-"""`perhop policy`: check the policies, and explain a decision."""
+"""`perhop policy`: the group, and checking the files."""
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from perhop.cli.carry_out import load_settings
 from perhop.cli.options import AsJson, ConfigFile, command_group
-from perhop.cli.output import emit_json, emit_text, say
+from perhop.cli.output import emit_json, emit_table, emit_text
+from perhop.cli.policy_cases import run_tests
+from perhop.cli.policy_explain import explain
+from perhop.cli.policy_folder import PolicyFolder, policy_folder
+from perhop.cli.policy_replay import replay
+from perhop.cli.policy_versions import approve, diff, list_versions, propose, rollback, show
 from perhop.control.failure import ExitCode
-from perhop.errors import NotFound
-
-if TYPE_CHECKING:
-    from perhop.core.call import Target
-    from perhop.core.decision import Question
-    from perhop.core.resource import Resource
-    from perhop.policy.explain import Explanation
-    from perhop.settings import Settings
 
 app = command_group("Cedar policies: who may call what.")
 
 
 @app.command()
-def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Find what is wrong in the policy files, and what looks wrong beside the configuration."""
+def check(
+    strict: Annotated[bool, typer.Option("--strict", help="Let a warning fail the check, too.")] = False,
+    policies: PolicyFolder = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Find what is wrong in the policy files, what looks wrong, and rules without effect."""
     from perhop.policy.check import check as check_policies
     from perhop.policy.finding import Severity
     from perhop.policy.policy_set import load_sources
 
     settings = load_settings(config)
-    findings = check_policies(load_sources(settings.policies_dir), settings.registry)
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    findings = check_policies(load_sources(policy_folder(policies, settings)), settings.registry)
+    failing = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    is_ok = not any(finding.severity in failing for finding in findings)
     if as_json:
-        emit_json({"ok": not errors, "findings": [asdict(finding) for finding in findings]})
+        emit_json({"ok": is_ok, "findings": [asdict(finding) for finding in findings]})
     else:
-        for finding in findings:
-            emit_text(f"{finding.severity.value}: {finding}" + (f"; {finding.advice}" if finding.advice else ""))
-        if not errors:
+        if findings:
+            rows = ((each.severity.value, each.where, each.message, each.advice) for each in findings)
+            emit_table(("GRADE", "PLACE", "WHAT", "ADVICE"), rows)
+        if is_ok:
             emit_text("ok")
-    if errors:
+    if not is_ok:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-@app.command()
-def explain(
-    agent: Annotated[str, typer.Option("--agent", metavar="CLIENT", help="Who calls.")],
-    resource: Annotated[str, typer.Option("--resource", metavar="NAME", help="The resource.")],
-    tool: Annotated[str | None, typer.Option("--tool", metavar="TOOL", help="The tool that is called.")] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", metavar="PROMPT", help="The prompt that is got.")] = None,
-    read: Annotated[str | None, typer.Option("--read", metavar="URI", help="The MCP resource that is read.")] = None,
-    action: Annotated[
-        str | None, typer.Option("--action", metavar="NAME", help="list, issue or exchange instead.")
-    ] = None,
-    arguments: Annotated[str, typer.Option("--arguments", metavar="JSON", help="The tool's arguments.")] = "{}",
-    subject: Annotated[
-        str | None, typer.Option("--subject", metavar="SUB", help="The person, as user:... (default: none).")
-    ] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option("--scope", metavar="S", help="A scope of the token (default: all).")
-    ] = None,
-    as_json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
-    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs."""
-    from perhop.policy.engine import PolicyEngine
-    from perhop.policy.explain import explain as explain_question
-    from perhop.policy.policy_set import load_policies
-
-    settings = load_settings(config)
-    for kind, name, defined in (
-        ("resource", resource, settings.registry.resources),
-        ("client", agent, settings.registry.clients),
-    ):
-        if name not in defined:
-            raise NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
-    engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-    question = _question(
-        settings,
-        target=_target(tool, prompt, read, action),
-        agent=agent,
-        resource=resource,
-        arguments=_arguments(arguments),
-        subject=subject,
-        scopes=scope,
-    )
-    explanation = explain_question(engine, question)
-    beyond = _beyond_scope(settings.registry.resources[resource], question)
-    if beyond:
-        explanation = replace(explanation, allowed=False, summary=beyond, fired=(), errors=(), near=())
-    if as_json:
-        emit_json(asdict(explanation))
-    else:
-        _print_explanation(explanation)
-    if not explanation.allowed:
-        raise typer.Exit(ExitCode.DENIED)
-
-
-def _beyond_scope(resource: Resource, question: Question) -> str:
-    """Why the call is refused before policy is asked; empty if it is not."""
-    from perhop.core.call import Action
-    from perhop.rules.scope import is_tool_in_scope
-
-    tool = question.target.name
-    if question.target.action is not Action.CALL_TOOL or is_tool_in_scope(question.scopes, resource, tool):
-        return ""
-    needed = resource.scope_for(tool)
-    if needed is None:
-        return f"refused before policy is asked: no scope of `{resource.name}` lists the tool `{tool}`"
-    return f"refused before policy is asked: the tool `{tool}` needs the scope `{needed}`"
-
-
-def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:
-    from perhop.core.call import Action, Target
-
-    named = {
-        Action.CALL_TOOL: tool,
-        Action.GET_PROMPT: prompt,
-        Action.READ_RESOURCE: read,
-    }
-    chosen = [Target(each, name) for each, name in named.items() if name is not None]
-    if action is not None:
-        if action not in (Action.LIST, Action.ISSUE, Action.EXCHANGE):
-            raise typer.BadParameter(f"`{action}` is not list, issue or exchange", param_hint="--action")
-        chosen.append(Target(Action(action)))
-    if len(chosen) != 1:
-        raise typer.BadParameter("name one of --tool, --prompt, --read, --action")
-    return chosen[0]
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        problem = """not a JSON object: write it as '{"day": "monday"}'"""
-        raise typer.BadParameter(problem, param_hint="--arguments")
-    unread = [name for name, each in value.items() if not isinstance(each, str | int | bool)]
-    if unread:
-        say(f"not read by policy, which sees text, whole numbers and booleans: {', '.join(unread)}")
-    return {name: each for name, each in value.items() if name not in unread}
-
-
-def _question(
-    settings: Settings,
-    *,
-    target: Target,
-    agent: str,
-    resource: str,
-    arguments: dict[str, Any],
-    subject: str | None,
-    scopes: list[str] | None,
-) -> Question:
-    from perhop.core.decision import Question
-
-    described = settings.registry.resources[resource]
-    return Question(
-        target=target,
-        agent=agent,
-        server=resource,
-        subject=subject,
-        client_id=agent,
-        actors=(),
-        scopes=frozenset(scopes if scopes is not None else described.scopes),
-        hop=1,
-        now=int(time.time()),
-        arguments=arguments,
-        tenant=described.tenant,
-    )
-
-
-def _print_explanation(explanation: Explanation) -> None:
-    emit_text(explanation.summary)
-    for fired in explanation.fired:
-        emit_text(
-            f"  {fired.effect} `{fired.id}` at {fired.file}:{fired.line}"
-            + (f": {fired.reason}" if fired.reason else "")
-        )
-    for error in explanation.errors:
-        emit_text(f"  error: {error}")
-    for near in explanation.near:
-        needs = "; ".join(near.needs) or "nothing more"
-        emit_text(f"  nearest permit `{near.id}` at {near.file}:{near.line} would need: {needs}")
+app.command(name="test")(run_tests)
+app.command()(explain)
+app.command()(replay)
+app.command(name="list")(list_versions)
+app.command()(show)
+app.command()(diff)
+app.command()(propose)
+app.command()(approve)
+app.command()(rollback)

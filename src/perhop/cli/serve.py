@@ -66,7 +66,7 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
             task.add_done_callback(reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
-        _announce(settings)
+        _announce(settings, running.plane)
         if as_json:
             _announce_to_programs(settings)
         await stop.wait()
@@ -86,7 +86,7 @@ async def _reload(plane: Plane) -> None:
         say(f"in force: configuration {result['version']}, policies {result['policy_version']}")
 
 
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, plane: Plane) -> None:
     from perhop.control.data_planes import ADVICE, needing_bodies
 
     say(f"perhop serves {settings.issuer}")
@@ -96,8 +96,10 @@ def _announce(settings: Settings) -> None:
     say(f"  health: http://{settings.listen.ops}/readyz")
     if settings.listen.authz is not None:
         say(f"  other proxies ask at {settings.listen.authz}")
-    for name, why in needing_bodies(settings).items():
+    for name, why in needing_bodies(settings, plane.policy).items():
         say(f"  {name} is closed to a proxy that sends no body: {why}; {ADVICE}")
+    if plane.policies_refused:
+        say(f"  policies: {plane.policies_refused}; version {plane.policy.version}, approved last, is in force")
     for weakening in settings.unsafe():
         say(f"  UNSAFE: {weakening}")
 

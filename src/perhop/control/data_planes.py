@@ -11,14 +11,17 @@ from perhop.settings import Settings
 ADVICE = "let the proxy send the body, take `data_plane: gateway`, or change what needs the body"
 
 
-def needing_bodies(settings: Settings) -> dict[str, str]:
+def needing_bodies(settings: Settings, policy: PolicyEngine | None = None) -> dict[str, str]:
     """Name of a resource -> why `/authz` answers 503 for it unless the body of the call comes along.
+
+    Goes by the policies of the folder, unless those in force are given.
 
     Raises: PolicyError
     """
     carried = [each for each in settings.registry.resources.values() if each.data_plane is DataPlane.FORWARD_AUTH]
     if not carried:
         return {}
-    policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
+    if policy is None:
+        policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
     whys = ((resource.name, what_needs_the_body(resource, policy)) for resource in carried)
     return {name: why for name, why in whys if why}

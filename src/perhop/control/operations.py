@@ -19,6 +19,7 @@ from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.control.archiving import cut_journal
 from perhop.control.operator import by_operator as _by
+from perhop.control.policy_versions import approve, propose, rollback
 from perhop.control.tools import approve_tools, show_tools
 from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
@@ -233,6 +234,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "key.rotate": key_rotate,
     "tools.show": show_tools,
     "tools.approve": approve_tools,
+    "policy.propose": propose,
+    "policy.approve": approve,
+    "policy.rollback": rollback,
     "journal.cut": cut_journal,
 }
 

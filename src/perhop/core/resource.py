@@ -113,7 +113,8 @@ class Resource:
     """A registered MCP server. `uri` is the audience of inbound tokens.
 
     Scopes keep the order of the configuration file. Without `upstream` no gateway stands in front: the server
-    itself is at `uri`. With `data_plane: forward_auth` another proxy is there.
+    itself is at `uri`. With `data_plane: forward_auth` another proxy is there. The journal holds the values of the
+    arguments in `record_arguments`, and of no others.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Resource:
     risk: Risk = Risk.MEDIUM
     upstream: Upstream | None = None
     data_plane: DataPlane = DataPlane.GATEWAY
+    record_arguments: tuple[str, ...] = ()
 
     @property
     def server_uri(self) -> ResourceUri:

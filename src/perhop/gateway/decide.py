@@ -12,11 +12,19 @@ from typing import Any, assert_never
 from perhop.core.call import Action, Call, Target
 from perhop.core.decision import Allow, Deny, Permit, Question
 from perhop.core.token import BoundToken
-from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient, TaskOutside, ToolQuarantined
+from perhop.errors import (
+    ParamsMalformed,
+    PolicyDenied,
+    PolicyUndecidable,
+    ScopeInsufficient,
+    TaskOutside,
+    ToolQuarantined,
+)
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
 from perhop.policy.arguments import type_arguments
+from perhop.policy.recorded import written_arguments
 from perhop.rules.scope import check_tool_scope
 
 PERSON_PREFIX = "user:"
@@ -65,6 +73,26 @@ def question_about(target: Target, request: Request, bound: BoundToken, call: Ca
     given = call.arguments if target.arguments is None else target.arguments
     arguments = type_arguments(schema, given or {})
     return _question(target, arguments, request, bound, call, gate)
+
+
+def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:
+    """What the journal may hold of a call's arguments: those that the resource lists, as policy sees them.
+
+    One that contradicts the tool's schema is left out: the call is refused before policy sees it.
+    """
+    if call.arguments is None or not call.targets:
+        return None
+    target = call.targets[0]
+    schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
+    names: list[str] = []
+    seen: dict[str, Any] = {}
+    for name in gate.resource.record_arguments:
+        try:
+            seen |= type_arguments(schema, {key: value for key, value in call.arguments.items() if key == name})
+        except ParamsMalformed:
+            continue
+        names.append(name)
+    return written_arguments(names, seen)
 
 
 def _question(

@@ -15,6 +15,7 @@ from perhop.core.decision import Permit
 from perhop.core.resource import DataPlane, Resource
 from perhop.core.token import HopToken, NoCredential, Onward, TokenDraft, VerifiedToken
 from perhop.errors import PerhopError, PolicyRefused, Refused, SessionMismatch, TokenExpired, Unavailable
+from perhop.gateway.decide import recorded_arguments
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
@@ -49,6 +50,7 @@ class Trail:
     caller: VerifiedToken | None = None
     call: Call | None = None
     arguments_mac: str | None = None
+    arguments: Mapping[str, Any] | None = None
     permit: Permit | None = None
     draft: TokenDraft | None = None
 
@@ -70,10 +72,12 @@ class Trail:
         return replace(self, caller=caller)
 
     def asking(self, call: Call, gate: Gate) -> Trail:
-        """The message is understood. Of its arguments only a MAC is kept."""
+        """The message is understood. Of its arguments a MAC is kept, and what the resource's owner has recorded."""
         mac = gate.journal.mac(call.arguments) if call.arguments is not None else None
+        arguments = recorded_arguments(call, gate) if gate.resource.record_arguments else None
         session = session_fingerprint(call.session) if call.session is not None else None
-        return replace(self, call=call, arguments_mac=mac, request=replace(self.request, session=session))
+        request = replace(self.request, session=session)
+        return replace(self, call=call, arguments_mac=mac, arguments=arguments, request=request)
 
     def permitted(self, permit: Permit, onward: Onward) -> Trail:
         """The call may go on, with this."""
@@ -133,7 +137,7 @@ class Trail:
             return Inbound(jti=fact.jti)  # its signature held
         return Inbound(unverified=self.unverified) if self.unverified is not None else None
 
-    def _call_facts(self) -> CallFacts:
+    def _call_facts(self, *, with_arguments: bool) -> CallFacts:
         is_ours = self.resource.data_plane is DataPlane.GATEWAY
         data_plane = None if is_ours else self.resource.data_plane.value
         if self.call is None:
@@ -143,6 +147,7 @@ class Trail:
             method=self.call.method,
             name=self.call.name,
             arguments_mac=self.arguments_mac,
+            arguments=self.arguments if with_arguments else None,
             revision=self.call.revision,
             data_plane=data_plane,
         )
@@ -155,7 +160,7 @@ class Trail:
             lineage = {"txn": self.caller.txn, "hop": self.caller.hop}
         return Record(
             event=event,
-            call=self._call_facts(),
+            call=self._call_facts(with_arguments=facts.get("decision") is not None),
             request=self.request,
             owner=self.resource.owner,
             tenant=self.resource.tenant,

@@ -67,8 +67,8 @@ def draft(record: Record, *, time: float) -> Draft:
 
 
 def _written(fields: Mapping[str, Any]) -> str:
-    # Only `about` may hold what the quick way spells differently: floats, and names that are not ASCII.
-    if "about" not in fields:
+    # Only these may hold what the quick way spells differently: floats, and names that are not ASCII.
+    if "about" not in fields and "arguments" not in fields.get("call", ()):
         text = _QUICK.encode(fields)
         if text.isascii() or text.encode("utf-8", "replace").decode() == text:
             return text

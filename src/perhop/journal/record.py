@@ -1,6 +1,7 @@
 """The record: one event of the journal, as a value.
 
-Never holds a token, a secret or an argument value. `seq` and `time` are given by the writer.
+Never holds a token, a secret or an argument value, but those of the arguments that a resource lists in
+`record_arguments`. `seq` and `time` are given by the writer.
 """
 
 from __future__ import annotations
@@ -100,13 +101,16 @@ class Outbound:
 class CallFacts:
     """The call: `id` is ours, `arguments_mac` an HMAC-SHA-256 of the arguments under a key of the journal.
 
-    `data_plane` is set where another proxy carries the call: then we see no outcome of it, and record none.
+    `arguments` holds what policy saw of the arguments that the resource lists: a value, None for one that was not
+    there, an empty object for one that policy cannot read. `data_plane` is set where another proxy carries the call:
+    then we see no outcome of it, and record none.
     """
 
     id: str
     method: str
     name: str | None = None
     arguments_mac: str | None = None
+    arguments: Mapping[str, Any] | None = None
     revision: str | None = None
     data_plane: str | None = None
 
@@ -156,7 +160,7 @@ class Record:
 
     `txn`, `hop` and `parent_jti` are those of `outbound`; without one, those of `inbound`. `call.id` joins a permit
     and its outcome, and what the server reports of the same call.
-    `detail` is for operators: no token, secret or argument value. `about` names the object of a change.
+    `detail` is for operators: no token, secret or argument value, ever. `about` names the object of a change.
     """
 
     event: Event

@@ -1,16 +1,22 @@
 """Find what is wrong in policy files, all of it at once, and what looks wrong beside the registry.
 
-An error keeps the set from loading. A warning does not: a policy may come before the server that it speaks of.
+An error keeps the set from loading. A warning does not: a policy may come before the server that it speaks of. What is
+said of a rule that never decides is certain; such a rule may be there and not be found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from cedarpy import pst
 
 from perhop.core.registry import Registry
+from perhop.core.resource import Resource
+from perhop.policy.covering import covering_forbid, same_but_for_the_id
 from perhop.policy.finding import Finding, Severity
+from perhop.policy.never import why_never
 from perhop.policy.policy_set import Policy, examine
 from perhop.policy.vocabulary import NEEDS_PERMIT
 
@@ -24,6 +30,7 @@ def check(sources: Mapping[str, str], registry: Registry | None = None) -> list[
     """
     policies, errors = examine(sources)
     findings = [*errors, *(finding for policy in policies for finding in _warnings(policy, registry))]
+    findings += [*_about_each_other(policies, registry), *_without_owner(policies)]
     if not errors and not any(_can_permit(policy) for policy in policies):
         findings.append(_nothing_permitted(sources))
     return sorted(findings, key=lambda finding: (finding.file, finding.line))
@@ -36,10 +43,18 @@ def _warnings(policy: Policy, registry: Registry | None) -> Iterator[Finding]:
             "this permit has no effect: list, issue and exchange need none",
             "write a `forbid` to narrow them; `reaches`, consent and `hops` permit them",
         )
+    if why := why_never(policy.tree):
+        yield _warning(
+            policy, f"this {policy.effect} can never be satisfied: {why}", "mend the condition, or take it out"
+        )
     if registry is None:
         return
     if policy.owner and policy.owner not in registry.owners:
-        yield _warning(policy, f"`@owner` `{policy.owner}` is not an owner of the configuration", "")
+        yield _warning(
+            policy,
+            f"`@owner` `{policy.owner}` is not an owner of the configuration",
+            _did_you_mean("Owner", set(registry.owners)),
+        )
     for uid in sorted(pst.entity_uids(policy.tree), key=str):
         yield from _naming_warnings(policy, uid, registry)
 
@@ -62,6 +77,57 @@ def _naming_warnings(policy: Policy, uid: pst.EntityUid, registry: Registry) -> 
             yield _warning(
                 policy, f"`{uid}`: no server `{server}` in the configuration", _did_you_mean("Server", known["Server"])
             )
+        elif kind == "Tool" and _is_out_of_scope(registry.resources[server], name):
+            yield _warning(
+                policy,
+                f"`{uid}`: no scope of `{server}` lists this tool, so no call of it comes to the policies",
+                _did_you_mean("tool in its scopes", _listed(registry.resources[server])),
+            )
+    yield from _owning_nothing(policy, uid, registry)
+
+
+def _owning_nothing(policy: Policy, uid: pst.EntityUid, registry: Registry) -> Iterator[Finding]:
+    """An owner that a head asks for, and that has no client, or no resource, of its own."""
+    if uid.type.basename != "Owner" or uid.id not in registry.owners:
+        return
+    owning: dict[str, tuple[Any, Iterable[str]]] = {
+        "client": (policy.tree.principal, (each.owner for each in registry.clients.values())),
+        "resource": (policy.tree.resource, (each.owner for each in registry.resources.values())),
+    }
+    for noun, (constraint, owners) in owning.items():
+        if getattr(constraint, "entity", None) == uid and uid.id not in owners:
+            yield _warning(policy, f"no {noun} belongs to `{uid}`: this {policy.effect} can never be satisfied", "")
+
+
+def _about_each_other(policies: Sequence[Policy], registry: Registry | None) -> Iterator[Finding]:
+    for policy, earlier in same_but_for_the_id(policies):
+        place = f"{earlier.file}:{earlier.line}"
+        yield _warning(policy, f"it says what `{earlier.id}` at {place} says", "take one of them out")
+    for permit in policies:
+        if permit.effect == "permit" and (forbid := covering_forbid(permit, policies, registry)) is not None:
+            yield _warning(
+                permit,
+                f"this permit has no effect: `{forbid.id}` at {forbid.file}:{forbid.line} forbids all that it permits",
+                "take one of them out, or narrow the forbid",
+            )
+
+
+def _without_owner(policies: Sequence[Policy]) -> Iterator[Finding]:
+    """Permits that nobody answers for, in a set in which somebody answers for others."""
+    if not any(policy.owner for policy in policies):
+        return
+    for policy in policies:
+        if policy.effect == "permit" and not policy.owner:
+            message, advice = "nobody answers for this permit", "others of this set have an `@owner`: name one"
+            yield replace(_warning(policy, message, advice), severity=Severity.HINT)
+
+
+def _is_out_of_scope(resource: Resource, tool: str) -> bool:
+    return resource.lists_tools and resource.scope_for(tool) is None
+
+
+def _listed(resource: Resource) -> set[str]:
+    return {tool for scope in resource.scopes.values() for tool in scope.tools}
 
 
 def _did_you_mean(kind: str, known: set[str]) -> str:

@@ -12,10 +12,11 @@ from cedarpy import pst
 from perhop.core.decision import Allow, Question
 from perhop.policy.engine import Case, PolicyEngine, evaluate
 from perhop.policy.policy_set import Policy
-from perhop.policy.reads import conjuncts
-from perhop.policy.rendering import condition_alone, render_condition
-from perhop.policy.slices import fits_call, fits_principal, handle_of
-from perhop.policy.vocabulary import context
+from perhop.policy.reads import conjuncts, mentions
+from perhop.policy.rendering import condition_alone, render_condition, render_constraint
+from perhop.policy.satisfied import Satisfied
+from perhop.policy.slices import fits_action, fits_principal, fits_resource, handle_of
+from perhop.policy.vocabulary import NEEDS_PERMIT, context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Fired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearMiss:
-    """A permit for this action on this thing that is not satisfied, and the conditions that do not hold."""
+    """A permit that is not satisfied, and what it lacks: parts of its head, and conditions that do not hold."""
 
     id: str
     file: str
@@ -42,7 +43,11 @@ class NearMiss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision with its grounds. `near` is filled for a denial by default only, the nearest first."""
+    """A decision with its grounds.
+
+    `overridden` are the satisfied permits of a call that is forbidden all the same. `near` is filled where no permit
+    is satisfied, the nearest first: those whose head lacks at most one of principal, action and resource.
+    """
 
     allowed: bool
     failed: bool
@@ -50,24 +55,28 @@ class Explanation:
     policy_version: str
     fired: tuple[Fired, ...]
     errors: tuple[str, ...]
-    near: tuple[NearMiss, ...]
+    overridden: tuple[Fired, ...] = ()
+    near: tuple[NearMiss, ...] = ()
 
 
 def explain(engine: PolicyEngine, question: Question) -> Explanation:
     """Decide, and say why."""
     decision = engine.decide(question)
+    allowed = isinstance(decision, Allow)
     failed = not isinstance(decision, Allow) and decision.failed
     policies = {policy.id: policy for policy in engine.policy_set.policies}
     fired = tuple(_fired(policies[each]) for each in decision.policies)
-    by_default = not isinstance(decision, Allow) and not failed and not fired
+    wants_permit = not allowed and not failed and question.target.action in NEEDS_PERMIT
+    permits = [each for each in Satisfied(engine).by(question) if each.effect == "permit"] if wants_permit else []
     return Explanation(
-        allowed=isinstance(decision, Allow),
+        allowed=allowed,
         failed=failed,
-        summary=_summary(fired, allowed=isinstance(decision, Allow), failed=failed),
+        summary=_summary(fired, allowed=allowed, failed=failed),
         policy_version=decision.policy_version,
         fired=fired,
         errors=_errors(engine, question) if failed else (),
-        near=_near_misses(engine, question) if by_default else (),
+        overridden=tuple(_fired(each) for each in permits),
+        near=_near_misses(engine, question) if wants_permit and not permits else (),
     )
 
 
@@ -110,36 +119,36 @@ def _errors(engine: PolicyEngine, question: Question) -> tuple[str, ...]:
 
 def _near_misses(engine: PolicyEngine, question: Question) -> tuple[NearMiss, ...]:
     case = engine.case(question)
+    permits = [policy for policy in engine.policy_set.policies if policy.effect == "permit"]
+    heads = [(policy, _head_needed(case, policy.tree)) for policy in permits]
     misses = [
-        NearMiss(id=policy.id, file=policy.file, line=policy.line, needs=_needs(case, policy, question))
-        for policy in engine.policy_set.policies
-        if policy.effect == "permit" and fits_call(policy.tree, case.scene)
+        NearMiss(id=policy.id, file=policy.file, line=policy.line, needs=_needs(case, policy, head, question))
+        for policy, head in heads
+        if len(head) <= 1
     ]
     return tuple(sorted(misses, key=lambda miss: len(miss.needs)))
 
 
-def _needs(case: Case, policy: Policy, question: Question) -> tuple[str, ...]:
-    principal = () if fits_principal(policy.tree, case.scene) else (_principal_needed(policy.tree.principal),)
+def _head_needed(case: Case, tree: pst.Template) -> dict[str, str]:
+    """What the head of a policy asks for and does not get, by its part."""
+    parts: dict[str, tuple[bool, object]] = {
+        "principal": (fits_principal(tree, case.scene), tree.principal),
+        "action": (fits_action(tree, case.scene), tree.action),
+        "resource": (fits_resource(tree, case.scene), tree.resource),
+    }
+    return {name: render_constraint(name, constraint) for name, (fits, constraint) in parts.items() if not fits}
+
+
+def _needs(case: Case, policy: Policy, head: dict[str, str], question: Question) -> tuple[str, ...]:
     asked = {name: question.arguments[name] for name in policy.arguments if name in question.arguments}
     unjudged = sorted(name for name, value in asked.items() if not policy.can_decide_on(name, value))
     if unjudged:
-        return (*principal, *(f"a value of `{name}` that policy can judge" for name in unjudged))
+        return (*head.values(), *(f"a value of `{name}` that policy can judge" for name in unjudged))
     seen = context(question, asked)
-    conditions = tuple(render_condition(part) for part in conjuncts(policy.tree) if not _holds(case, part, seen))
-    return (*principal, *conditions)
+    # What a condition says of a principal or a resource, another one may fulfil.
+    parts = [part for part in conjuncts(policy.tree) if not any(mentions(part, name) for name in head)]
+    return (*head.values(), *(render_condition(part) for part in parts if not _holds(case, part, seen)))
 
 
 def _holds(case: Case, part: pst.Expr, seen: dict[str, object]) -> bool:
     return evaluate(case, handle_of([condition_alone(part)]), seen).allowed
-
-
-def _principal_needed(constraint: pst.PrincipalOrResourceConstraint) -> str:
-    match constraint:
-        case pst.ScopeEq(entity=entity):
-            return f"principal == {entity}"
-        case pst.ScopeIn(entity=entity):
-            return f"principal in {entity}"
-        case pst.ScopeIsIn(entity_type=entity_type, entity=entity):
-            return f"principal is {entity_type} in {entity}"
-        case _:
-            return "another principal"

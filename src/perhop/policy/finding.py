@@ -7,10 +7,11 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """An error keeps the whole policy set from loading; a warning is for people."""
+    """An error keeps the whole policy set from loading; a warning looks like a mistake; a hint is a matter of taste."""
 
     ERROR = "error"
     WARNING = "warning"
+    HINT = "hint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

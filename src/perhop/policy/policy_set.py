@@ -108,7 +108,7 @@ def parse_policies(sources: Mapping[str, str]) -> PolicySet:
         first, more = findings[0], len(findings) - 1
         rest = f" (and {more} more: `perhop policy check` lists them)" if more else ""
         raise PolicyError(f"{first}{rest}", advice=first.advice)
-    return PolicySet(policies, _version(sources))
+    return PolicySet(policies, digest_of(sources)[:16])
 
 
 def examine(sources: Mapping[str, str]) -> tuple[tuple[Policy, ...], tuple[Finding, ...]]:
@@ -126,8 +126,9 @@ def examine(sources: Mapping[str, str]) -> tuple[tuple[Policy, ...], tuple[Findi
     return tuple(policies.values()), tuple(findings)
 
 
-def _version(sources: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(sources.items())).encode()).hexdigest()[:16]
+def digest_of(sources: Mapping[str, str]) -> str:
+    """The SHA-256 of a set's files, names and texts; its first 16 letters are the version."""
+    return hashlib.sha256(json.dumps(sorted(sources.items())).encode()).hexdigest()
 
 
 def _read_file(file: str, source: str) -> Iterator[Policy | Finding]:

@@ -62,8 +62,19 @@ def context_reads(node: pst.PstNode) -> Reads:
             case pst.Var(name="context"):
                 whole = True
             case _:
-                stack.extend(_children(each))
+                stack.extend(children(each))
     return Reads(frozenset(attributes), frozenset(asked | values), frozenset(values), whole, whole_arguments)
+
+
+def mentions(node: pst.PstNode, variable: str) -> bool:
+    """True if `principal`, `action`, `resource` or `context` stands anywhere in it."""
+    stack: list[Any] = [node]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, pst.Var) and each.name == variable:
+            return True
+        stack.extend(children(each))
+    return False
 
 
 def argument_types(policy: pst.Template) -> dict[str, str | None]:
@@ -82,7 +93,7 @@ def _hints(policy: pst.Template) -> Iterator[tuple[str, str]]:
         for operand, type_name in _operands(node):
             if isinstance(operand, pst.GetAttr) and operand.base == ARGUMENTS and type_name is not None:
                 yield operand.attr, type_name
-        stack.extend(_children(node))
+        stack.extend(children(node))
 
 
 def _operands(node: Any) -> tuple[tuple[Any, str | None], ...]:
@@ -136,7 +147,8 @@ def _split_negated(expr: pst.Expr) -> Iterator[pst.Expr]:
         yield pst.UnaryOp("not", expr)
 
 
-def _children(node: Any) -> Iterator[Any]:
+def children(node: Any) -> Iterator[Any]:
+    """The nodes directly below one of a syntax tree."""
     if isinstance(node, (tuple, frozenset)):
         yield from node
     elif isinstance(node, dict):

@@ -20,6 +20,23 @@ def render_condition(expr: pst.Expr) -> str:
     return _without_needless_parentheses(body["body"] if body else printed)
 
 
+def render_constraint(name: str, constraint: object) -> str:
+    """One part of a policy's head: `principal`, `action` or `resource`, and what it must be."""
+    match constraint:
+        case pst.ScopeEq(entity=entity) | pst.ActionEq(entity=entity):
+            return f"{name} == {entity}"
+        case pst.ScopeIn(entity=entity):
+            return f"{name} in {entity}"
+        case pst.ScopeIs(entity_type=entity_type):
+            return f"{name} is {entity_type}"
+        case pst.ScopeIsIn(entity_type=entity_type, entity=entity):
+            return f"{name} is {entity_type} in {entity}"
+        case pst.ActionIn(entities=entities):
+            return f"{name} in [{', '.join(str(each) for each in entities)}]"
+        case _:
+            return f"another {name}"
+
+
 def condition_alone(expr: pst.Expr) -> pst.Template:
     """A permit for everybody to do anything, under this condition alone."""
     return pst.Template(

@@ -63,7 +63,7 @@ def handle_of(trees: Iterable[pst.Template]) -> cedarpy.PolicySet:
 
 def fits(tree: pst.Template, scene: Scene) -> bool:
     """True if the head of a policy admits the principal, the action and the resource."""
-    return fits_principal(tree, scene) and fits_call(tree, scene)
+    return fits_principal(tree, scene) and fits_action(tree, scene) and fits_resource(tree, scene)
 
 
 def fits_principal(tree: pst.Template, scene: Scene) -> bool:
@@ -71,9 +71,14 @@ def fits_principal(tree: pst.Template, scene: Scene) -> bool:
     return _admits(tree.principal, scene.principal, scene.principal_line)
 
 
-def fits_call(tree: pst.Template, scene: Scene) -> bool:
-    """True if the head admits the action and the resource."""
-    return _admits_action(tree.action, scene.action) and _admits(tree.resource, scene.resource, scene.resource_line)
+def fits_action(tree: pst.Template, scene: Scene) -> bool:
+    """True if the head admits the action."""
+    return _admits_action(tree.action, scene.action)
+
+
+def fits_resource(tree: pst.Template, scene: Scene) -> bool:
+    """True if the head admits the resource."""
+    return _admits(tree.resource, scene.resource, scene.resource_line)
 
 
 def _admits_action(constraint: pst.ActionConstraint, action: pst.EntityUid) -> bool:

@@ -6,7 +6,7 @@ Whether names agree with each other is looked at in `perhop.settings.agreement`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from perhop.core.owner import Owner
@@ -68,7 +68,15 @@ def _build_resource(name: str, section: ResourceSection, folder: Path, findings:
         risk=section.risk,
         upstream=upstream,
         data_plane=section.data_plane,
+        record_arguments=_build_recorded((*path, "record_arguments"), section.record_arguments, findings),
     )
+
+
+def _build_recorded(path: tuple[Key, ...], names: Sequence[str], findings: Findings) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            findings.add((*path, index), f"`{name}` stands twice in `{dotted(path)}`")
+    return tuple(names)
 
 
 def _build_scopes(path: tuple[Key, ...], sections: Mapping[str, ScopeSection], findings: Findings) -> dict[str, Scope]:

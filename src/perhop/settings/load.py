@@ -116,6 +116,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         listen=replace(listen, authz=authz),
         database_path=database_path,
         policies_dir=folder / file.policies,
+        policy_review_required=file.policy_review == "required",
         max_call=file.max_call,
         drain=file.drain,
         forwarded_from=networks,

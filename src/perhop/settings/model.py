@@ -196,6 +196,13 @@ class ResourceSection(Section):
         description="what is at `uri` and forwards to `upstream`: `gateway`, Perhop itself; `forward_auth`, another "
         "proxy, which asks at `listen.authz` about each call",
     )
+    record_arguments: list[Text] = Field(
+        default=[],
+        max_length=16,
+        description="names of arguments whose values the journal holds, so that `perhop policy replay` can decide by "
+        "them: texts of up to 256 characters, whole numbers, `true` and `false`; of every other argument it holds a "
+        "MAC. What is recorded stays recorded: list none that may be secret or about a person",
+    )
 
 
 class AuthenticationSection(Section):
@@ -275,6 +282,11 @@ class File(Section):
         default="sqlite:///perhop.db", description="the database; the journal lies beside it in `journal.db`"
     )
     policies: Text = Field(default="policies/", description="the folder of the Cedar policies, `*.cedar`")
+    policy_review: Literal["none", "required"] = Field(
+        default="none",
+        description="`required`: policies are put in force only once somebody else than their author has approved "
+        "them, with `perhop policy approve`; until then those go on that were approved last",
+    )
     max_call: int = Field(default=600, ge=1, le=86400, description="seconds after which an unfinished answer is cut")
     drain: int = Field(
         default=8,

@@ -35,7 +35,12 @@ def schema() -> dict[str, Any]:
 
 def describe() -> list[Setting]:
     """Every key that can be set, in the order of the file."""
-    return list(_describe(File, ""))
+    return describe_section(File)
+
+
+def describe_section(root: type[Section]) -> list[Setting]:
+    """Every key of a file whose whole is this section, in its order."""
+    return list(_describe(root, ""))
 
 
 def _describe(section: type[Section], prefix: str) -> Iterator[Setting]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -29,13 +29,21 @@ _OWNERSHIP = frozenset({"owner", "purpose", "expires"})
 """Without these nothing is issued; their absence has a code of its own."""
 
 
+_Root = TypeVar("_Root", bound=Section)
+
+
 def parse_shape(findings: Findings) -> File | None:
-    """The sections of the source; None if their shape is wrong, and then every problem is in the findings."""
+    """The sections of `perhop.yaml`; None if their shape is wrong, and then every problem is in the findings."""
+    return parse_sections(File, findings)
+
+
+def parse_sections(root: type[_Root], findings: Findings) -> _Root | None:
+    """The same of a file whose whole is this section."""
     try:
-        return File.model_validate(findings.source.values)
+        return root.model_validate(findings.source.values)
     except ValidationError as error:
         for each in error.errors(include_url=False, include_context=True):
-            _add(findings, each)
+            _add(root, findings, each)
         return None
 
 
@@ -53,9 +61,9 @@ def bare(annotation: Any) -> Any:
     return annotation
 
 
-def section_at(path: Sequence[Key]) -> type[Section] | None:
-    """The section that stands at this path, if a section does."""
-    annotation: Any = File
+def section_at(root: type[Section], path: Sequence[Key]) -> type[Section] | None:
+    """The section that stands at this path of a file, if a section does."""
+    annotation: Any = root
     for key in path:
         annotation = bare(annotation)
         if is_section(annotation):
@@ -73,12 +81,12 @@ def is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
-def _add(findings: Findings, error: ErrorDetails) -> None:
+def _add(root: type[Section], findings: Findings, error: ErrorDetails) -> None:
     path = tuple(key for key in error["loc"] if key != "[key]")
     parent = dotted(path[:-1])
     match error["type"]:
         case "extra_forbidden":
-            section = section_at(path[:-1])
+            section = section_at(root, path[:-1])
             keys = keys_of(section) if section is not None else {}
             where = f" in `{parent}`" if parent else ""
             findings.add(path, f"unknown key `{path[-1]}`{where}", did_you_mean(str(path[-1]), keys))
@@ -86,7 +94,7 @@ def _add(findings: Findings, error: ErrorDetails) -> None:
             where = f"`{parent}` has" if parent else "the file has"
             findings.add(path, f"{where} no `{path[-1]}`{_code(path)}")
         case "literal_error" | "enum":
-            known = tuple(_choices(path))
+            known = tuple(_choices(root, path))
             value = error["input"]
             said = f"unknown value `{value}`" if isinstance(value, str) else "a wrong value"
             findings.add(path, f"{said} in `{dotted(path)}`", f"one of {', '.join(f'`{each}`' for each in known)}")
@@ -103,11 +111,12 @@ def _code(path: Sequence[Key]) -> str:
     return " (owner.missing)" if owned else ""
 
 
-def _choices(path: Sequence[Key]) -> Iterator[str]:
+def _choices(root: type[Section], path: Sequence[Key]) -> Iterator[str]:
     """The words that may stand at this path."""
-    keys = [key for key in path if isinstance(key, str)]
-    section = section_at(keys[:-1])
-    annotation = bare(keys_of(section)[keys[-1]]) if section is not None else None
+    # The choice may be one of a list: its key is the last that is a name.
+    end = max(at for at, key in enumerate(path) if isinstance(key, str))
+    section = section_at(root, path[:end])
+    annotation = bare(keys_of(section)[str(path[end])]) if section is not None else None
     if get_origin(annotation) is list:
         annotation = bare(get_args(annotation)[0])
     if get_origin(annotation) is Literal:

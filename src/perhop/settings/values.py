@@ -78,6 +78,7 @@ class Settings:
     listen: Listen
     database_path: Path
     policies_dir: Path
+    policy_review_required: bool
     max_call: int
     drain: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]

@@ -157,3 +157,33 @@ tool_quarantine = Table(
     Column("noticed_at", Integer, nullable=False),
     PrimaryKeyConstraint("resource", "tool"),
 )
+
+# Every policy set that was proposed or in force, whole: `sources` is a JSON object of file names and texts.
+policy_version = Table(
+    "policy_version",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("sources", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("kept_at", Integer, nullable=False),
+)
+
+policy_approval = Table(
+    "policy_approval",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("reviewer", Text, nullable=False),
+    Column("entered_by", Text, nullable=False),
+    Column("approved_at", Integer, nullable=False),
+)
+
+# A row for each time that another set was put in force; the last one is in force.
+policy_in_force = Table(
+    "policy_in_force",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("digest", Text, nullable=False),
+    Column("put_by", Text, nullable=False),
+    Column("since", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)

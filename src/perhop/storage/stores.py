@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from perhop.authorization_server import issuer
 from perhop.authorization_server.store import KeyStates, Standings
 from perhop.gateway.tool_pins import ToolPinRows
+from perhop.policy.versions import PolicyVersionRows
 from perhop.storage.accounts import SqlAccounts
 from perhop.storage.assertions import SqlAssertions
 from perhop.storage.authorization_codes import SqlAuthorizationCodes
@@ -14,6 +15,7 @@ from perhop.storage.consents import SqlConsents
 from perhop.storage.engine import Database
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
+from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.revocations import SqlRevocationRows
 from perhop.storage.sign_ins import SqlSignIns
 from perhop.storage.standings import SqlStandings
@@ -28,6 +30,7 @@ class Stores(issuer.Stores):
     standings: Standings
     key_states: KeyStates
     tool_pins: ToolPinRows
+    policy_versions: PolicyVersionRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
@@ -44,4 +47,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         standings=SqlStandings(database),
         key_states=SqlKeyStates(database),
         tool_pins=SqlToolPins(database),
+        policy_versions=SqlPolicyVersions(database),
     )

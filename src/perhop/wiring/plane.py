@@ -33,19 +33,20 @@ from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
 from perhop.journal.writer import Journal
 from perhop.policy.engine import PolicyEngine
-from perhop.policy.policy_set import load_policies
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.rules.revocation import Revocations
 from perhop.settings import Settings
 from perhop.storage.engine import Database, open_database
 from perhop.storage.journal_db import open_journal
 from perhop.storage.journal_reader import JournalQueries
+from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.metrics import Metrics
+from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
 
 Clock = Callable[[], float]
 
@@ -66,6 +67,7 @@ class Plane:
     """What one installation consists of while it is open. `issuer` is replaced whole when a key changes, and
     `settings`, `policy` and `issuer` together when another configuration is put in force: see `wiring.reload`.
 
+    `policies_refused` says why it began with other policies than those of the folder; empty if it did not.
     `open_upstreams` are the ways that the gates take, by the name of the resource; empty while nothing serves.
     """
 
@@ -83,6 +85,7 @@ class Plane:
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True
+    policies_refused: str = ""
     open_upstreams: dict[str, Upstream] = field(default_factory=dict)
 
     @property
@@ -142,7 +145,6 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
     """
     async with contextlib.AsyncExitStack() as stack:
         journal_key = load_journal_key(settings.keys_dir)
-        policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
         metrics = Metrics()
         journal = open_journal(settings.journal_path, key=journal_key, clock=clock, witness=metrics)
         stack.push_async_callback(journal.close)
@@ -150,9 +152,14 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         stack.callback(reader.close)
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
+        rows = SqlPolicyVersions(database)
+        started = await policies_to_start(settings, rows, serves=record_start)
+        policy = PolicyEngine(started.files.policy_set, settings.registry)
         plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
         stack.push_async_callback(plane.tool_pins.close)
         await _reconcile(plane, record_start=record_start)
+        if record_start:
+            await _note_policies(plane, started)
         yield plane
 
 
@@ -223,6 +230,18 @@ async def _reconcile(plane: Plane, *, record_start: bool) -> None:
     removed = await disable_removed(plane)
     if record_start or removed:
         await plane.journal.append(config_loaded(plane.settings, plane.policy, removed=removed))
+
+
+async def _note_policies(plane: Plane, started: Started) -> None:
+    """Leave a record of the policies that a start goes by, if they are others than before, and keep them."""
+    rows = plane.stores.policy_versions
+    if started.refused:
+        plane.policies_refused, plane.last_reload_was_good = started.refused, False
+        await plane.journal.append(refused_record(started.refused, by="perhop"))
+    changed = await in_force_record(started.files, rows, by="perhop")
+    if changed is not None:
+        await plane.journal.append(changed)
+    await keep_in_force(started.files, rows, by="perhop", now=plane.issuer.now())
 
 
 async def disable_removed(plane: Plane) -> Sequence[str]:

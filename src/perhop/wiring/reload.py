@@ -8,16 +8,17 @@ stands in the database is never lifted here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from perhop.authorization_server.revocation import RevokedObject
-from perhop.errors import SettingsError
-from perhop.journal.record import Event, Record
+from perhop.errors import PolicyError, SettingsError
+from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
-from perhop.policy.policy_set import load_policies
 from perhop.settings import Settings
 from perhop.wiring.changes import Change, changed_policies, changes_between, narrowed_clients
 from perhop.wiring.plane import Plane, config_loaded, disable_removed
+from perhop.wiring.policies import PolicyFiles, in_force_record, keep_in_force, policies_to_apply, refused_record
 
 NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports", "drain")
 """What sockets, files and tokens of this process hang on."""
@@ -40,35 +41,61 @@ async def preview(plane: Plane, settings: Settings) -> Applied:
     Raises: OperatorError
     """
     _check_restart(plane.settings, settings)
-    return _applied(plane, settings, PolicyEngine(load_policies(settings.policies_dir), settings.registry))
+    files = await policies_to_apply(settings, plane.stores.policy_versions)
+    return _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
 
 
-async def put_in_force(plane: Plane, settings: Settings, *, by: str) -> Applied:
+async def put_in_force(
+    plane: Plane, settings: Settings, *, by: str, writing: AbstractContextManager[None] | None = None
+) -> Applied:
     """Go by this configuration and its policies from now on. If this raises before the change, all is as it was.
+
+    `writing` puts the policies into their folder first, and takes them out again if they are not put in force.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     async with plane.changing:
         plane.last_reload_was_good = False
         _check_restart(plane.settings, settings)
-        policy = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
-        over = [await follower.prepare(settings, policy) for follower in plane.followers]
-        applied = _applied(plane, settings, policy)
-        # Recorded first: what gives power is never in force without a record.
-        for record in _records(applied, settings, policy, by=by):
-            await plane.journal.append(record)
         old = plane.registry
-        # INVARIANT: no await between these: every request begins with the one configuration or with the other.
-        plane.take(settings, policy)
-        for change_over in over:
-            change_over()
-        plane.last_reload_was_good = True
+        with writing or nullcontext():
+            applied = await _change_over(plane, settings, by=by)
         await disable_removed(plane)
         revoked = 0
         for client in narrowed_clients(old, settings.registry):
             why = f"client `{client}` may ask for less than before"
             revoked += (await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by)).live
         return replace(applied, revoked=revoked)
+
+
+async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
+    rows = plane.stores.policy_versions
+    files = await _policies(plane, settings, by=by)
+    policy = PolicyEngine(files.policy_set, settings.registry)
+    over = [await follower.prepare(settings, policy) for follower in plane.followers]
+    applied = _applied(plane, settings, policy)
+    # Recorded first: what gives power is never in force without a record.
+    for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
+        await plane.journal.append(record)
+    await keep_in_force(files, rows, by=by, now=plane.issuer.now())
+    # INVARIANT: no await between these: every request begins with the one configuration or with the other.
+    plane.take(settings, policy)
+    for change_over in over:
+        change_over()
+    plane.last_reload_was_good, plane.policies_refused = True, ""
+    return applied
+
+
+async def _policies(plane: Plane, settings: Settings, *, by: str) -> PolicyFiles:
+    """What the folder holds, if it may be put in force; if not, the journal says why.
+
+    Raises: PolicyError, StorageUnavailable, JournalUnavailable
+    """
+    try:
+        return await policies_to_apply(settings, plane.stores.policy_versions)
+    except PolicyError as error:
+        await plane.journal.append(refused_record(error.problem, by=by))
+        raise
 
 
 def _check_restart(old: Settings, new: Settings) -> None:
@@ -93,9 +120,10 @@ def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
     )
 
 
-def _records(applied: Applied, settings: Settings, policy: PolicyEngine, *, by: str) -> Iterator[Record]:
+def _records(
+    applied: Applied, settings: Settings, policy: PolicyEngine, policies: Record | None, *, by: str
+) -> Iterator[Record]:
     told = [f"{each.change} {each.kind} {each.name}" for each in applied.changes]
     yield config_loaded(settings, policy, changes=told, by=by)
-    policies = [each.name for each in applied.changes if each.kind == "policy"]
-    if policies:
-        yield Record(event=Event.POLICY_CHANGED, about={"version": policy.version, "policies": policies, "by": by})
+    if policies is not None:
+        yield policies

@@ -56,7 +56,7 @@ def test_known_names_give_no_finding() -> None:
         ' when { context has subject && context.subject == MCP::User::"user:1"'
         ' && resource in MCP::Tenant::"globex" && principal in MCP::Owner::"finance" };'
     )
-    assert check({"a.cedar": PERMIT_ALL + text}, REGISTRY) == []
+    assert check({"a.cedar": f'@owner("finance") {PERMIT_ALL}{text}'}, REGISTRY) == []
 
 
 def test_an_unknown_owner_is_a_warning() -> None:

@@ -87,3 +87,27 @@ def test_what_needs_no_permit_is_explained_so() -> None:
     explanation = explain(an_engine(PERMIT_ALL), a_question(Action.LIST))
     assert (explanation.allowed, explanation.fired) == (True, ())
     assert "needs no permit" in explanation.summary
+
+
+def test_a_permit_that_lacks_one_part_of_its_head_is_near() -> None:
+    """Another tool or another action is told as what is needed, and not what its conditions say of the other tool."""
+    reads = (
+        '@id("reads") permit (principal == MCP::Agent::"trip-planner", action == MCP::Action::"call_tool",'
+        ' resource == MCP::Tool::"calendar/get_event")'
+        ' when { resource.name like "get_*" && context.token.hop == 2 };'
+    )
+    (near,) = explain(an_engine(reads), a_question(name="get_events")).near
+    assert near.needs == ('resource == MCP::Tool::"calendar/get_event"', "context.token.hop == 2")
+    prompts = '@id("p") permit (principal, action == MCP::Action::"get_prompt", resource in MCP::Server::"calendar");'
+    (near,) = explain(an_engine(prompts), a_question()).near
+    assert near.needs == ('action == MCP::Action::"get_prompt"',)
+
+
+def test_what_would_be_permitted_but_for_a_forbid_is_told() -> None:
+    """The permits that a forbid overrules are named; where there is none, the nearest are, too."""
+    never = '@id("no") forbid (principal, action, resource);'
+    explanation = explain(an_engine(PERMIT_ALL, never), a_question())
+    assert ([each.id for each in explanation.overridden], explanation.near) == (["all"], ())
+    explanation = explain(an_engine(PAY, never), a_question(name="pay", server="bank", arguments={"amount": 5}))
+    assert explanation.overridden == ()
+    assert explanation.near[0].needs == ('principal == MCP::Agent::"clerk"',)

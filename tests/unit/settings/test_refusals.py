@@ -47,6 +47,9 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         ("expires: 2027-01-31", "expires: 2027-02-30", 0, "is not a day of the calendar"),
         ("expires: 2027-01-31", "expires: 20270131", 0, "must be a day"),
         ("tenant: acme", "tenant: a/b", 0, "must be a name"),
+        ("    risk: medium", "    record_arguments: [a, b, a]", 0, "`a` stands twice in `resources.calendar"),
+        ("    risk: medium", "    record_arguments: ['']", 0, "must not be empty"),
+        ("policies:", "policy_review: reqired\npolicies:", 0, "unknown value `reqired` in `policy_review`"),
         # ownership
         ("    owner: travel-team\n    tenant", "    tenant", -2, "`resources.calendar` has no `owner` (owner.miss"),
         ("    owner: travel-team\n    purpose", "    purpose", -1, "`clients.trip-planner` has no `owner` (owner.miss"),

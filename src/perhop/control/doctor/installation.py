@@ -11,11 +11,13 @@ from pathlib import Path
 from perhop.control.archiving import archive_folder_of
 from perhop.control.doctor.finding import Seen, failed, ok, some, warning
 from perhop.control.doctor.patient import Patient
+from perhop.control.policy_versions import policy_versions, version_in_folder
 from perhop.journal.keys import VKEY_FILE, load_journal_key, load_vkey
 from perhop.journal.verify import verify_journal
 from perhop.policy.check import check as check_policies
 from perhop.policy.finding import Severity
 from perhop.policy.policy_set import load_policies, load_sources
+from perhop.settings import Settings
 from perhop.storage.engine import open_database
 from perhop.storage.export_files import CursorFile
 from perhop.storage.journal_db import checkpoint_path
@@ -134,9 +136,18 @@ async def policies(patient: Patient) -> list[Seen]:
         return [failed("; ".join(errors[:3]), "run `perhop policy check`")]
     loaded = load_policies(settings.policies_dir)
     seen = f"policies: {len(loaded.policies)}, version {loaded.version}"
-    if findings:
-        return [warning(f"{seen}; {findings[0]}", "run `perhop policy check`")]
+    if settings.policy_review_required and not await _is_approved(settings):
+        advice = "run `perhop policy propose`, then `perhop policy approve`"
+        return [warning(f"{seen}, which nobody has approved", advice)]
+    if doubts := [each for each in findings if each.severity is Severity.WARNING]:
+        return [warning(f"{seen}; {doubts[0]}", "run `perhop policy check`")]
     return [ok(seen)]
+
+
+async def _is_approved(settings: Settings) -> bool:
+    versions, _ = await policy_versions(settings)
+    there = version_in_folder(settings)
+    return any(each.digest == there and each.approval is not None for each in versions)
 
 
 async def exports(patient: Patient) -> list[Seen]:

@@ -1,0 +1,30 @@
+"""docs/reference/policy-cases.md: every key of a file of test cases for policies, from the model that reads it."""
+
+from __future__ import annotations
+
+from perhop.settings.policy_cases import describe_cases
+
+_HEAD = """# Test cases of policies
+
+<!-- written by `make docs` from perhop.settings.policy_cases -->
+
+`perhop policy test` reads files of cases: YAML, as strict as `perhop.yaml`. A key that is not in this table is refused,
+with its line and what you may have meant, and so is an agent, resource, scope, tool or policy that there is not. How
+they are used is in [Tools for policies](../policy-tools.md#test).
+
+| Key | Type | Default | Meaning |
+| --- | --- | --- | --- |
+"""
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", "\\|").replace("\n", " ")
+
+
+def render() -> str:
+    """The page."""
+    rows = [
+        f"| `{setting.key}` | {_cell(setting.type)} | {_cell(setting.default)} | {_cell(setting.meaning)} |"
+        for setting in describe_cases()
+    ]
+    return _HEAD + "\n".join(rows) + "\n"

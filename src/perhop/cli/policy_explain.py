@@ -1,0 +1,136 @@
+"""`perhop policy explain`: one question, what is decided, and why."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from perhop.cli.carry_out import load_settings
+from perhop.cli.options import AsJson, ConfigFile, parse_moment
+from perhop.cli.output import emit_json, emit_text, say
+from perhop.cli.policy_folder import PolicyFolder, emit_explanation, load_engine, policy_folder
+from perhop.control.failure import ExitCode
+from perhop.errors import NotFound
+
+if TYPE_CHECKING:
+    from perhop.core.call import Target
+
+_MOST_NEAR = 5
+
+
+def explain(
+    agent: Annotated[str, typer.Option("--agent", metavar="CLIENT", help="Who calls.")],
+    resource: Annotated[str, typer.Option("--resource", metavar="NAME", help="The resource.")],
+    tool: Annotated[str | None, typer.Option("--tool", metavar="TOOL", help="The tool that is called.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="PROMPT", help="The prompt that is got.")] = None,
+    read: Annotated[str | None, typer.Option("--read", metavar="URI", help="The MCP resource that is read.")] = None,
+    action: Annotated[
+        str | None, typer.Option("--action", metavar="NAME", help="list, issue or exchange instead.")
+    ] = None,
+    arguments: Annotated[str, typer.Option("--arguments", metavar="JSON", help="The tool's arguments.")] = "{}",
+    subject: Annotated[
+        str | None, typer.Option("--subject", metavar="SUB", help="The person, as user:... (default: none).")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", metavar="S", help="A scope of the token (default: all).")
+    ] = None,
+    actor: Annotated[
+        list[str] | None, typer.Option("--actor", metavar="CLIENT", help="An actor, the outermost first.")
+    ] = None,
+    client: Annotated[
+        str | None, typer.Option("--client", metavar="CLIENT", help="Who presents (default: the outermost actor).")
+    ] = None,
+    hop: Annotated[
+        int | None, typer.Option("--hop", min=1, help="Which token of the chain (default: one more than actors).")
+    ] = None,
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="When (default: now).")] = None,
+    ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="The caller's address (default: none).")] = "",
+    policies: PolicyFolder = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs."""
+    from perhop.core.decision import Question
+    from perhop.policy.arguments import type_arguments
+    from perhop.policy.cases import beyond_scope
+    from perhop.policy.explain import explain as explain_question
+
+    settings = load_settings(config)
+    for kind, name, defined in (
+        ("resource", resource, settings.registry.resources),
+        ("client", agent, settings.registry.clients),
+    ):
+        if name not in defined:
+            raise NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
+    described = settings.registry.resources[resource]
+    actors = tuple(actor or ())
+    question = Question(
+        target=_target(tool, prompt, read, action),
+        agent=agent,
+        server=resource,
+        subject=subject,
+        client_id=client or (actors[0] if actors else agent),
+        actors=actors,
+        scopes=frozenset(scope if scope is not None else described.scopes),
+        hop=hop or 1 + len(actors),
+        now=_seconds(at),
+        arguments=type_arguments(None, _arguments(arguments)),
+        tenant=described.tenant,
+        ip=ip,
+    )
+    explanation = explain_question(load_engine(policy_folder(policies, settings), settings), question)
+    beyond = beyond_scope(described, question)
+    if beyond:
+        explanation = replace(explanation, allowed=False, summary=beyond, fired=(), errors=(), overridden=(), near=())
+    if as_json:
+        emit_json(asdict(explanation))
+    else:
+        emit_text(explanation.summary)
+        emit_explanation(explanation, most_near=_MOST_NEAR)
+    if not explanation.allowed:
+        raise typer.Exit(ExitCode.DENIED)
+
+
+def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:
+    from perhop.core.call import Action, Target
+
+    named = {
+        Action.CALL_TOOL: tool,
+        Action.GET_PROMPT: prompt,
+        Action.READ_RESOURCE: read,
+    }
+    chosen = [Target(each, name) for each, name in named.items() if name is not None]
+    if action is not None:
+        if action not in (Action.LIST, Action.ISSUE, Action.EXCHANGE):
+            raise typer.BadParameter(f"`{action}` is not list, issue or exchange", param_hint="--action")
+        chosen.append(Target(Action(action)))
+    if len(chosen) != 1:
+        raise typer.BadParameter("name one of --tool, --prompt, --read, --action")
+    return chosen[0]
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    from perhop.policy.arguments import is_visible
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        problem = """not a JSON object: write it as '{"day": "monday"}'"""
+        raise typer.BadParameter(problem, param_hint="--arguments")
+    unread = [name for name, each in value.items() if each is not None and not is_visible(each)]
+    if unread:
+        say(f"not read by policy, which sees text, whole numbers and booleans: {', '.join(unread)}")
+    return value
+
+
+def _seconds(text: str | None) -> int:
+    from datetime import datetime
+
+    moment = parse_moment(text, "--at")
+    return int(time.time()) if moment is None else int(datetime.fromisoformat(moment).timestamp())

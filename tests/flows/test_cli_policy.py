@@ -1,0 +1,148 @@
+"""`perhop policy test` and `explain`: what authors ask of their policies, and what they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import make_installation, perhop
+
+CASES = """\
+cases:
+  - name: the planner reads
+    agent: planner
+    resource: calendar
+    tool: list_events
+    expect: permit
+    by: [start-what-scopes-list]
+  - name: the planner never writes
+    agent: planner
+    resource: calendar
+    tool: create_event
+    expect: deny
+"""
+NEVER = (
+    '@id("never") @reason("read only") forbid (principal, action, resource == MCP::Tool::"calendar/create_event");\n'
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An installation with one file of cases, the second of which fails."""
+    folder = tmp_path / "here"
+    make_installation(folder)
+    (folder / "policies/tests").mkdir()
+    (folder / "policies/tests/calendar.yaml").write_text(CASES, encoding="utf-8")
+    return folder
+
+
+def test_a_failed_case_is_told_with_place_and_grounds(folder: Path) -> None:
+    """Exit code 7; what was expected, what it is, and which policy did it."""
+    ran = perhop("policy", "test", folder=folder)
+    assert ran.code == 7
+    assert ran.out.splitlines() == [
+        f"failed: {folder / 'policies/tests/calendar.yaml'}:8: the planner never writes",
+        "  expected deny, and it is permit by `start-what-scopes-list`",
+        "  permitted by `start-what-scopes-list`",
+        "  permit `start-what-scopes-list` at start.cedar:6: the token's scopes list it",
+        "1 of 2 cases passed",
+        "every policy of 1 decides in a case",
+    ]
+    found = perhop("policy", "test", "--json", folder=folder)
+    assert (found.code, found.json["ok"]) == (7, False)
+    assert [each["passed"] for each in found.json["cases"]] == [True, False]
+    assert found.json["cases"][1]["observed"] == {"outcome": "permit", "by": ["start-what-scopes-list"]}
+
+
+def test_cases_that_pass_and_policies_that_none_has_tried(folder: Path) -> None:
+    """With `--full-coverage` a policy that no case needs is a failure, and without it is told."""
+    policies = folder / "policies"
+    (policies / "own.cedar").write_text(NEVER, encoding="utf-8")
+    assert perhop("policy", "test", "--full-coverage", folder=folder).code == 0
+    (policies / "own.cedar").write_text(NEVER + NEVER.replace("never", "never-at-all"), encoding="utf-8")
+    ran = perhop("policy", "test", folder=folder)
+    assert (ran.code, "not tried: `never-at-all` at own.cedar:2" in ran.out) == (0, True)
+    ran = perhop("policy", "test", "--full-coverage", "--json", folder=folder)
+    assert (ran.code, ran.json["coverage"]["undecisive"]) == (7, ["never", "never-at-all"])
+
+
+def test_a_draft_is_tested_beside_what_is_in_use(folder: Path) -> None:
+    """`--policies` takes another folder, with the cases there, or with those that are named."""
+    draft = folder / "draft"
+    draft.mkdir()
+    (draft / "start.cedar").write_text((folder / "policies/start.cedar").read_text("utf-8") + NEVER, encoding="utf-8")
+    cases = "policies/tests/calendar.yaml"
+    assert perhop("policy", "test", cases, folder=folder).code == 7
+    assert perhop("policy", "test", cases, "--policies", "draft", folder=folder).code == 0
+    assert perhop("policy", "test", "--policies", "draft", folder=folder).code == 6
+    (draft / "cases.yaml").write_text(CASES, encoding="utf-8")
+    assert perhop("policy", "test", "--policies", "draft", folder=folder).code == 0
+
+
+def test_mistakes_of_several_files_are_told_together(folder: Path) -> None:
+    """Exit code 2, each with its place."""
+    cases = folder / "policies/tests/calendar.yaml"
+    cases.write_text(CASES.replace("agent: planner", "agent: planer", 1), encoding="utf-8")
+    (folder / "policies/tests/more.yaml").write_text(CASES.replace("expect: deny", "expects: deny"), encoding="utf-8")
+    ran = perhop("policy", "test", folder=folder)
+    assert ran.code == 2
+    assert "calendar.yaml:3: unknown agent `planer` in `cases.0.agent`; did you mean `planner`?" in ran.err
+    assert "more.yaml:12: unknown key `expects` in `cases.1`; did you mean `expect`?" in ran.err
+
+
+def test_without_cases_there_is_nothing_to_test(folder: Path) -> None:
+    """No file is found: that is not a pass."""
+    (folder / "policies/tests/calendar.yaml").unlink()
+    assert perhop("policy", "test", folder=folder).code == 6
+    assert perhop("policy", "test", "nosuch.yaml", folder=folder).code == 6
+
+
+def test_explain_takes_the_whole_situation(folder: Path) -> None:
+    """Time, address, chain and hop are part of the question; what the nearest permit needs is told of them."""
+    (folder / "policies/start.cedar").write_text(
+        '@id("office") permit (principal == MCP::Agent::"planner", action, resource in MCP::Server::"calendar")'
+        ' when { context.request has ip && context.request.ip.isInRange(ip("10.0.0.0/8")) && context.token.hop <= 2'
+        ' && context.request.hour >= 8 && context has actor && context.actor == "idler" };',
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "list_events")
+    right = ("--ip", "10.1.2.3", "--actor", "idler", "--at", "2026-01-31T12:00:00Z")
+    assert perhop(*asked, *right, folder=folder).out.startswith("permitted by `office`\n")
+    ran = perhop(*asked, "--ip", "192.0.2.1", "--actor", "idler", "--hop", "3", "--at", "2026-01-31", folder=folder)
+    assert ran.code == 3
+    assert "nearest permit `office` at start.cedar:1 would need: " in ran.out
+    for needed in ('ip("10.0.0.0/8")', "context.token.hop <= 2", "context.request.hour >= 8"):
+        assert needed in ran.out
+
+
+def test_explain_tells_of_an_argument_that_policy_cannot_read(folder: Path) -> None:
+    """A number with a fraction is not passed over: the gateway would refuse such a call, and so it is told."""
+    (folder / "policies/own.cedar").write_text(
+        '@id("few") forbid (principal, action, resource == MCP::Tool::"calendar/list_events")'
+        " when { context.arguments has days && context.arguments.days > 7 };",
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "list_events")
+    ran = perhop(*asked, "--arguments", '{"days": 7.5}', "--json", folder=folder)
+    assert (ran.code, ran.json["failed"]) == (3, True)
+    assert "cannot judge" in ran.json["errors"][0]
+
+
+def test_a_check_that_is_strict_fails_on_a_warning(folder: Path) -> None:
+    """A warning alone is told, with grade, place and advice; with `--strict` the exit code is 7. A hint never is."""
+    (folder / "policies/own.cedar").write_text(
+        '@id("odd") @owner("travel") forbid (principal, action, resource) when { context.request.hour > 23 };',
+        encoding="utf-8",
+    )
+    ran = perhop("policy", "check", folder=folder)
+    assert ran.code == 0
+    grade, place = ran.out.splitlines()[1].split()[:2]
+    assert (grade, place, "can never be satisfied" in ran.out) == ("warning", "own.cedar:1", True)
+    assert ran.out.splitlines()[-1] == "ok"
+    strict = perhop("policy", "check", "--strict", "--json", folder=folder)
+    assert (strict.code, strict.json["ok"]) == (7, False)
+    assert [each["severity"] for each in strict.json["findings"]] == ["warning", "hint"]
+    (folder / "policies/own.cedar").write_text(NEVER.replace("@reason", '@owner("travel") @reason'), encoding="utf-8")
+    strict = perhop("policy", "check", "--strict", "--json", folder=folder)
+    assert (strict.code, [each["severity"] for each in strict.json["findings"]]) == (0, ["hint"])

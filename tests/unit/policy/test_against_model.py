@@ -1,0 +1,53 @@
+"""The engine and a second opinion without Cedar agree on policies and questions that nobody has chosen.
+
+`python -m bench.differential` asks a hundred thousand questions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from perhop.core.decision import Allow, Decision
+from perhop.policy.engine import PolicyEngine
+from tests.support.policies import REGISTRY
+from tests.support.policy_model import Verdict, judge, make_question, make_set
+
+SETS = 24
+QUESTIONS = 120
+
+
+def as_verdict(decision: Decision) -> Verdict:
+    """A decision of the engine in the words of the model."""
+    failed = not isinstance(decision, Allow) and decision.failed
+    return Verdict(isinstance(decision, Allow), failed, tuple(sorted(decision.policies)))
+
+
+@pytest.mark.parametrize("seed", range(SETS))
+def test_engine_and_model_agree(seed: int) -> None:
+    """Outcome and policies are the same, and what is permitted may also be seen in a list."""
+    chance = random.Random(seed)
+    model, policies = make_set(chance, chance.randrange(1, 9))
+    engine = PolicyEngine(policies, REGISTRY)
+    for _ in range(QUESTIONS):
+        question = make_question(chance)
+        decision = engine.decide(question)
+        expected = judge(model, question)
+        assert as_verdict(decision) == expected, ("".join(each.text for each in model), question)
+        if expected.allowed:
+            assert engine.may_permit(question), ("".join(each.text for each in model), question)
+
+
+def test_every_outcome_comes_up() -> None:
+    """Permits, denials by default and by forbid, and failures are all among what is compared."""
+    seen: Counter[tuple[bool, bool, bool]] = Counter()
+    for seed in range(SETS):
+        chance = random.Random(seed)
+        model, _ = make_set(chance, chance.randrange(1, 9))
+        for _ in range(QUESTIONS):
+            verdict = judge(model, make_question(chance))
+            seen[verdict.allowed, verdict.failed, bool(verdict.policies)] += 1
+    assert {(True, False, True), (False, False, False), (False, False, True), (False, True, True)} <= seen.keys()
+    assert min(seen.values()) > 20

@@ -1,0 +1,105 @@
+"""Test cases of policies: what is asked and answered, and which policies they have tried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from perhop.core.call import Action
+from perhop.policy.cases import CaseResult, Coverage, Outcome, PolicyCase, coverage_of, run_cases
+from tests.support.policies import PERMIT_ALL, a_question, an_engine
+
+NIGHT = '@id("night") forbid (principal, action, resource) when { context.request.hour < 6 };\n'
+LARGE = (
+    '@id("large") forbid (principal, action == MCP::Action::"call_tool", resource == MCP::Tool::"bank/pay")'
+    " when { context.arguments has amount && context.arguments.amount > 500 };\n"
+)
+MIDNIGHT = 1785283200
+
+
+def a_case(expect: Outcome, by: set[str] | None = None, **changes: Any) -> PolicyCase:
+    """A case about the planner's usual question, but for what is changed."""
+    question = a_question(**changes)
+    return PolicyCase(
+        name="it is so",
+        place="cases.yaml:1",
+        question=replace(question, scopes=frozenset({f"{question.server}:all"})),
+        expect=expect,
+        by=None if by is None else frozenset(by),
+    )
+
+
+def ran(*cases: PolicyCase, policies: str) -> tuple[list[CaseResult], Coverage]:
+    """The results of these cases, and what they cover."""
+    engine = an_engine(policies)
+    results = run_cases(engine, cases)
+    return results, coverage_of(engine, results)
+
+
+@pytest.mark.parametrize(
+    ("case", "passes"),
+    [
+        (a_case(Outcome.PERMIT), True),
+        (a_case(Outcome.PERMIT, {"all"}), True),
+        (a_case(Outcome.PERMIT, set()), False),
+        (a_case(Outcome.DENY), False),
+        (a_case(Outcome.DENY, {"night"}, now=MIDNIGHT), True),
+        (a_case(Outcome.DENY, {"night", "large"}, now=MIDNIGHT), False),
+        (a_case(Outcome.ERROR, now=MIDNIGHT), False),
+        (a_case(Outcome.ERROR, {"large"}, server="bank", name="pay", arguments={"amount": "600"}), True),
+        (a_case(Outcome.DENY, server="bank", name="pay", arguments={"amount": "600"}), False),
+        (a_case(Outcome.ERROR, server="bank", name="pay", arguments={"amount": None}), True),
+        (a_case(Outcome.PERMIT, set(), action=Action.LIST), True),
+    ],
+)
+def test_a_case_passes_if_outcome_and_policies_are_those_expected(case: PolicyCase, passes: bool) -> None:
+    """The outcome is compared, and the deciding policies, all of them, where the case names any."""
+    (result,), _ = ran(case, policies=PERMIT_ALL + NIGHT + LARGE)
+    assert result.passed is passes
+
+
+def test_what_scopes_refuse_is_not_asked_of_policy() -> None:
+    """A tool that no scope of the token lists is denied by no policy, and tries none."""
+    case = a_case(Outcome.DENY, set())
+    beyond = replace(case, question=replace(case.question, scopes=frozenset()))
+    (result,), coverage = ran(beyond, policies=PERMIT_ALL)
+    assert (result.passed, "needs the scope `calendar:all`" in result.beyond_scope) == (True, True)
+    assert coverage.unsatisfied == ("all",)
+
+
+def test_a_policy_is_covered_once_a_case_needs_it() -> None:
+    """A permit alone decides, and a forbid beside a permit does; what no case satisfies is told."""
+    day, night = a_case(Outcome.PERMIT), a_case(Outcome.DENY, now=MIDNIGHT)
+    _, coverage = ran(day, policies=PERMIT_ALL + NIGHT)
+    assert (coverage.unsatisfied, coverage.undecisive, coverage.is_full) == (("night",), (), False)
+    _, coverage = ran(day, night, policies=PERMIT_ALL + NIGHT)
+    assert coverage.is_full
+
+
+@pytest.mark.parametrize(
+    ("policies", "undecisive"),
+    [
+        (PERMIT_ALL + '@id("too") permit (principal, action, resource);', ("all", "too")),
+        (PERMIT_ALL + NIGHT + '@id("too") forbid (principal, action, resource);', ("all", "night", "too")),
+        (NIGHT + '@id("other") permit (principal == MCP::Agent::"clerk", action, resource);', ("night",)),
+    ],
+)
+def test_a_policy_that_no_case_needs_is_told(policies: str, undecisive: tuple[str, ...]) -> None:
+    """Two that say the same hide each other, and so does a forbid of what nothing permits."""
+    _, coverage = ran(a_case(Outcome.DENY, now=MIDNIGHT), policies=policies)
+    assert coverage.undecisive == undecisive
+
+
+def test_a_permit_that_a_forbid_overrules_is_satisfied() -> None:
+    """It is tried, though it decided nothing."""
+    (result,), _ = ran(a_case(Outcome.DENY, now=MIDNIGHT), policies=PERMIT_ALL + NIGHT)
+    assert (result.satisfied, result.decisive) == ({"all", "night"}, {"night"})
+
+
+def test_an_error_decides_for_no_policy() -> None:
+    """A case that ends in an error covers none of the policies around it."""
+    case = a_case(Outcome.ERROR, server="bank", name="pay", arguments={"amount": "600"})
+    (result,), coverage = ran(case, policies=PERMIT_ALL + LARGE)
+    assert (result.decisive, coverage.undecisive, coverage.unsatisfied) == (frozenset(), ("all",), ("large",))
