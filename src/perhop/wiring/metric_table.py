@@ -89,8 +89,8 @@ EVALUATIONS = _counter(
     "decision",
     "reason_class",
     "resource",
-    says="questions of servers that enforce the answer themselves (AuthZEN), each evaluation of a list counted; labels as "
-    "of `perhop_decisions_total`",
+    says="questions of servers that enforce the answer themselves (AuthZEN), each evaluation of a list counted; "
+    "labels as of `perhop_decisions_total`",
 )
 SEARCHES = _counter(
     "perhop_searches_total",

@@ -15,6 +15,7 @@ from perhop.authorization_server.access.record import decision_of, search_record
 from perhop.authorization_server.access.search import search
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client
+from perhop.core.decision import Allow
 from perhop.errors import AccessRequestMalformed, ResourceNotServed, ScopeInsufficient
 from perhop.journal.record import RequestFacts
 from perhop.journal.report import UNREAD
@@ -73,8 +74,7 @@ class Answers:
         }
 
     def _decide(self, asked: Evaluation | AccessRequestMalformed) -> _Decided:
-        unread = isinstance(asked, AccessRequestMalformed)
-        verdict = Verdict(action=UNREAD, outcome=asked) if unread else self._judge.judge(asked)
+        verdict = self._judge.judge(asked) if isinstance(asked, Evaluation) else Verdict(action=UNREAD, outcome=asked)
         return _Decided(self._issuer.randomness(RECORD_ID_BYTES).hex(), verdict)
 
     async def _record(self, decided: Sequence[_Decided]) -> None:
@@ -91,9 +91,9 @@ class Answers:
         if isinstance(outcome, ResourceNotServed):
             return {"decision": False}
         told: Answer = {"policies": list(facts.policies), "policy_version": facts.policy_version, "record": decided.id}
-        if verdict.is_permit:
-            return {"decision": True, "context": told}
         match outcome:
+            case Allow():
+                return {"decision": True, "context": told}
             case ScopeInsufficient(scope=scope):
                 told = {"reason": outcome.reason, "scope": scope, **told}
             case AccessRequestMalformed(problem=problem):
