@@ -284,6 +284,9 @@ class RunningServer:
     def last_refusal(self) -> dict[str, Any]:
         return self.records("token.refused")[-1]
 
+    def last_access_refusal(self) -> dict[str, Any]:
+        return self.records("access.refused")[-1]
+
 
 def claims_of(answer: httpx2.Response) -> dict[str, Any]:
     """The claims of the token in a successful answer, unverified."""
