@@ -44,7 +44,11 @@ class Answers:
         self._judge = Judge(client, issuer)
 
     async def evaluation(self, asked: Evaluation) -> Answer:
-        """The decision on one question. Spec: AuthZEN 1.0 §6.2. Raises: JournalUnavailable."""
+        """The decision on one question.
+
+        Spec: AuthZEN 1.0 §6.2
+        Raises: JournalUnavailable
+        """
         decided = self._decide(asked)
         await self._record([decided])
         return self._render(decided)
@@ -65,7 +69,11 @@ class Answers:
         return {"evaluations": [self._render(each) for each in decided]}
 
     async def search(self, asked: Search) -> Answer:
-        """What would be permitted. Spec: AuthZEN 1.0 §8.3. Raises: AccessRequestMalformed, JournalUnavailable."""
+        """What would be permitted.
+
+        Spec: AuthZEN 1.0 §8.3
+        Raises: AccessRequestMalformed, JournalUnavailable
+        """
         found = await search(asked, self._judge, self._issuer)
         await self._issuer.journal.append(search_record(asked, found, client=self._client, request=self._request))
         return {
