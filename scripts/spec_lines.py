@@ -5,6 +5,7 @@ closing a one-line docstring):
 
     RFC 8707 §2          MCP 2026-07-28 transports          C2SP tlog-checkpoint §Note text
     JSON-RPC 2.0 §5      NIST SP 800-38D                    RFC 6749 Appendix B
+    AuthZEN 1.0 §7.1.1   COAZ-MCP draft-1 §7.2
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ SOURCE = ROOT / "src"
 
 _SECTION = r"( §[0-9A-Za-z][^,]*| Appendix [A-Z])?"
 _REFERENCE = re.compile(
-    rf"(?P<document>RFC [0-9]+|C2SP [a-z-]+|JSON-RPC 2\.0|NIST SP [0-9A-Za-z-]+|draft-[a-z0-9-]+){_SECTION}"
+    r"(?P<document>RFC [0-9]+|C2SP [a-z-]+|JSON-RPC 2\.0|AuthZEN 1\.0|COAZ-MCP draft-1|NIST SP [0-9A-Za-z-]+"
+    rf"|draft-[a-z0-9-]+){_SECTION}"
     r"|(?P<revision>MCP [0-9]{4}-[0-9]{2}-[0-9]{2}) [a-z][a-z /-]*"
 )
 _LINE = re.compile(r"Spec: (?P<references>[^\"]*?)\.?(\"\"\")?$")
+_OTHERS = {
+    "JSON-RPC 2.0": "https://www.jsonrpc.org/specification",
+    "COAZ-MCP draft-1": "https://github.com/openid/authzen/blob/main/profiles/authzen-coaz-mcp-binding-1_0.md",
+}
 _PAGES = {
     "base protocol": "basic",
     "transports": "basic/transports",
@@ -75,7 +81,10 @@ def link(reference: str) -> str:
         return f"https://c2sp.org/{document[5:]}"
     if document.startswith("draft-"):
         return f"https://datatracker.ietf.org/doc/html/{document}"
-    return {"JSON-RPC 2.0": "https://www.jsonrpc.org/specification"}.get(document, "https://csrc.nist.gov/publications")
+    if document == "AuthZEN 1.0":
+        anchor = f"#section-{section[1:]}" if re.fullmatch(r"§[0-9.]+", section) else ""
+        return f"https://openid.net/specs/authorization-api-1_0.html{anchor}"
+    return _OTHERS.get(document, "https://csrc.nist.gov/publications")
 
 
 def references_of(line: str) -> tuple[str, ...]:

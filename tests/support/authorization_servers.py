@@ -38,6 +38,7 @@ from perhop.core.owner import Owner
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Hop, Resource, Risk, Scope, Upstream
 from perhop.core.secret import Secret
+from perhop.gateway.tool_pins import ToolPins
 from perhop.journal.query import Filter
 from perhop.journal.record import Event, Inbound, Outbound, Record
 from perhop.journal.writer import Journal
@@ -53,6 +54,7 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.assertion import sign_client_assertion
 from perhop.tokens.keys import Keyring, KeyState, SigningKey
 from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.known_tools import KnownTools
 from tests.support.forge import good_claims, sign
 from tests.support.journals import make_journal
 from tests.support.leaks.scan import THE_SCAN
@@ -285,6 +287,9 @@ class RunningServer:
     def last_refusal(self) -> dict[str, Any]:
         return self.records("token.refused")[-1]
 
+    def last_access_refusal(self) -> dict[str, Any]:
+        return self.records("access.refused")[-1]
+
 
 def claims_of(answer: httpx2.Response) -> dict[str, Any]:
     """The claims of the token in a successful answer, unverified."""
@@ -360,6 +365,7 @@ async def _assemble(
             clock=clock,
         ),
         reports=Reports(journal=journal, calls=queries),
+        tools=KnownTools(ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)),
         standing=Standing(stores.standings),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),

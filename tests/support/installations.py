@@ -27,6 +27,7 @@ PERHOP = str(Path(sys.executable).with_name("perhop"))
 READY_SECONDS = 60.0
 SECRET = THE_SCAN.note("a-secret-of-a-test-that-is-long-enough-1", Kind.CLIENT_SECRET)
 
+SCOPES = '{"everything:use": {says: Use every tool, tools: ["*"]}}'
 POLICY = """\
 @id("tests-permit") permit (principal, action, resource);
 @id("tests-forbid-env") @reason("environment variables are nobody's business")
@@ -121,11 +122,15 @@ def installed(
     traffic_port: int | None = None,
     unsafe_open: bool = False,
     more_clients: str = "",
+    scopes: str = SCOPES,
+    policy: str = POLICY,
+    reaches: Sequence[str] = ("everything:use",),
     drain: int = 8,
 ) -> Iterator[Installation]:
     """Init and serve with this upstream, at a URL or as its section says; ends with the block.
 
-    `more_clients` is YAML, indented by two; `traffic_port` is for a server that was told before who its issuer will be.
+    `more_clients` is YAML, indented by two, `scopes` a mapping; `traffic_port` is for a server that was told before who
+    its issuer will be.
     """
     section = at_a_url(upstream, unsafe_open=unsafe_open) if isinstance(upstream, str) else upstream
     traffic, console, ops = (f"127.0.0.1:{port}" for port in free_ports(3))
@@ -134,7 +139,7 @@ def installed(
     issuer = f"http://{traffic}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policies").mkdir()
-    (folder / "policies" / "tests.cedar").write_text(POLICY, encoding="utf-8")
+    (folder / "policies" / "tests.cedar").write_text(policy, encoding="utf-8")
     (folder / "perhop.yaml").write_text(
         f"""\
 issuer: {issuer}
@@ -146,8 +151,7 @@ resources:
   everything:
     uri: {issuer}/mcp/everything
     owner: testers
-    scopes:
-      everything:use: {{says: Use every tool, tools: ["*"]}}
+    scopes: {scopes}
     upstream: {json.dumps(section)}
 clients:
   agent:
@@ -155,7 +159,7 @@ clients:
     purpose: calls in tests
     expires: 2099-12-31
     authentication: {{method: client_secret_basic, secret: {SECRET}}}
-    reaches: {{everything: ["everything:use"]}}
+    reaches: {{everything: {json.dumps(list(reaches))}}}
 {more_clients}""",
         encoding="utf-8",
     )

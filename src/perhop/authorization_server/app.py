@@ -11,6 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from perhop.authorization_server.endpoints.access import (
+    EVALUATION_PATH,
+    EVALUATIONS_PATH,
+    SEARCH_PATH,
+    access_metadata,
+    evaluation,
+    evaluations,
+    search_action,
+    search_resource,
+    search_subject,
+)
 from perhop.authorization_server.endpoints.authorize import authorize
 from perhop.authorization_server.endpoints.jwks import jwks
 from perhop.authorization_server.endpoints.metadata import metadata
@@ -35,11 +46,19 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/revocations", revocations, ("GET",)),
     ("/jwks", jwks, ("GET",)),
     (RECORDS_PATH, records, ("POST",)),
+    (EVALUATION_PATH, evaluation, ("POST",)),
+    (EVALUATIONS_PATH, evaluations, ("POST",)),
+    (f"{SEARCH_PATH}/subject", search_subject, ("POST",)),
+    (f"{SEARCH_PATH}/resource", search_resource, ("POST",)),
+    (f"{SEARCH_PATH}/action", search_action, ("POST",)),
 )
 """Below the issuer's own path."""
 
 WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 """Spec: RFC 8414 §3; the second name for clients that know only OpenID Connect Discovery."""
+
+ACCESS_WELL_KNOWN = "/.well-known/authzen-configuration"
+"""Spec: AuthZEN 1.0 §9.2"""
 
 _log = logging.getLogger("perhop.authorization_server")
 
@@ -56,6 +75,7 @@ def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list
     metadata_paths = dict.fromkeys((*(name + path for name in WELL_KNOWN), path + WELL_KNOWN[1]))
     return [
         *(Route(each, _at_the_edge(metadata, current), methods=["GET"]) for each in metadata_paths),
+        Route(ACCESS_WELL_KNOWN + path, _at_the_edge(access_metadata, current), methods=["GET"]),
         Route(metadata_path(records_uri(issuer_url)), _at_the_edge(records_metadata, current), methods=["GET"]),
         *(
             Route(path + each, _at_the_edge(endpoint, current), methods=list(methods))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from perhop.authorization_server.interaction.form_seal import FormSeal
@@ -37,12 +37,34 @@ SECRET_BYTES = 32
 
 
 class Policy(Protocol):
-    """What the authorization server asks of policy: only a `forbid` matters here."""
+    """What the authorization server asks of policy. For its own tokens only a `forbid` matters."""
 
     @property
     def version(self) -> str: ...
 
     def decide(self, question: Question) -> Decision: ...
+
+    def reading_arguments(self, question: Question) -> tuple[str, ...]:
+        """Ids of the policies that may be asked this question, and look at the call's arguments."""
+        ...
+
+    def asking_for_more(self, policies: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these policies that want more done than to decide."""
+        ...
+
+
+class KnownTools(Protocol):
+    """What is known of the tools of a resource: its owner's approval, else what its server lists."""
+
+    def check_approved(self, resource: str, tool: str) -> None:
+        """Raises: ToolQuarantined."""
+        ...
+
+    def schema_of(self, resource: str, tool: str) -> Mapping[str, Any] | None:
+        """The tool's input schema; None if there is none."""
+        ...
+
+    def names(self, resource: str) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +99,7 @@ class Issuer:
     revocations: Revocations
     revoker: Revoker
     reports: Reports
+    tools: KnownTools
     standing: Standing
     passwords: Passwords
     form_seal: FormSeal

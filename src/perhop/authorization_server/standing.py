@@ -103,10 +103,17 @@ class Standing:
 
         Raises: AgentDisabled, AgentExpired, TokenRevoked, OwnerMissing
         """
+        self.check_caller(token.agent, token.client_id, resource, registry, now=now)
+
+    def check_caller(self, agent: str, client_id: str, resource: Resource, registry: Registry, *, now: int) -> None:
+        """The same for a caller whose token is elsewhere.
+
+        Raises: AgentDisabled, AgentExpired, TokenRevoked, OwnerMissing
+        """
         # A gateway presents and is never the agent: its self-test's token, which is nobody's, leads no further.
-        self._check_agent(token.agent, registry, now=now)
-        if token.client_id != token.agent and not token.client_id.startswith(GATEWAY_PREFIX):
-            self._check_agent(token.client_id, registry, now=now)
+        self._check_agent(agent, registry, now=now)
+        if client_id != agent and not client_id.startswith(GATEWAY_PREFIX):
+            self._check_agent(client_id, registry, now=now)
         if self.is_disabled("resource", resource.name):
             raise TokenRevoked(f"resource `{resource.name}` is disabled")
         self.check_owner(registry, resource.owner)

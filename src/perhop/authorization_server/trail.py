@@ -28,10 +28,12 @@ def reason_of(fact: Refused | Unavailable) -> str:
 class Trail:
     """What is known so far of one request. `is_anonymous` until somebody has proved who asks.
 
-    `place` names the resource that was asked, where that is no resource of the configuration.
+    `place` names the resource that was asked, where that is no resource of the configuration. `event` is that of a
+    refusal.
     """
 
     request: RequestFacts
+    event: Event = Event.TOKEN_REFUSED
     is_anonymous: bool = True
     client: Client | None = None
     resource: Resource | None = None
@@ -75,6 +77,10 @@ class Trail:
         sent = " ".join(authorization).removeprefix("Bearer ").encode("utf-8", "replace")
         return replace(self, place=place, presented=hashlib.sha256(sent).hexdigest() if authorization else None)
 
+    def asking_about_access(self, *, place: str) -> Trail:
+        """No token is asked for here: somebody asks what would be decided."""
+        return replace(self, place=place, event=Event.ACCESS_REFUSED)
+
     def using(self, grant: GrantType) -> Trail:
         """The client may use this grant."""
         return replace(self, grant=grant)
@@ -86,7 +92,7 @@ class Trail:
         """The record of a refusal."""
         token = self.verified
         return Record(
-            event=Event.TOKEN_REFUSED,
+            event=self.event,
             reason=reason_of(fact),
             txn=token.txn if token else None,
             hop=token.hop if token else None,

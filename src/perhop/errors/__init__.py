@@ -6,7 +6,8 @@ PerhopError
 │   ├── TokenRefused           RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2
 │   ├── BearerRefused          RFC 6750 §3.1: 401, or 403 for a missing scope
 │   ├── RequestRefused         the HTTP or MCP message itself is wrong: 400, 404, 405, 413, 415
-│   └── PolicyRefused          403 with a JSON-RPC error: the token is good, the call is not allowed
+│   ├── PolicyRefused          403 with a JSON-RPC error: the token is good, the call is not allowed
+│   └── AccessRefused          AuthZEN 1.0 §10.1.2: a question about access that cannot be put
 ├── Unavailable                a part we need did not answer: 503, always closed
 └── OperatorError              a bad setting, policy or key; carries advice, never reaches a peer
 
@@ -14,6 +15,13 @@ A leaf is named after the fact and sets class attributes only. `reason` is the s
 probe, metrics and documentation share; `detail` goes to the log and the journal, never to the peer.
 """
 
+from perhop.errors.access import (
+    AccessNotAllowed,
+    AccessRefused,
+    AccessRequestMalformed,
+    QuestionUnclear,
+    ResourceNotServed,
+)
 from perhop.errors.authorize import (
     AuthorizeClientNotAllowed,
     AuthorizeRefused,
@@ -131,6 +139,9 @@ from perhop.errors.unavailable import (
 )
 
 __all__ = [
+    "AccessNotAllowed",
+    "AccessRefused",
+    "AccessRequestMalformed",
     "AgentDisabled",
     "AgentExpired",
     "AnswerTooLong",
@@ -186,12 +197,14 @@ __all__ = [
     "PolicyRefused",
     "PolicyUndecidable",
     "PresenterMismatch",
+    "QuestionUnclear",
     "RedirectRefused",
     "Refused",
     "ReplayUnavailable",
     "ReportsMalformed",
     "RequestMalformed",
     "RequestRefused",
+    "ResourceNotServed",
     "ResponseTypeUnsupported",
     "RevisionUnsupported",
     "RevocationNotAllowed",

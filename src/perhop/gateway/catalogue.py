@@ -36,6 +36,13 @@ class Catalogue:
         self._pins.check(tool)
 
     @property
+    def names(self) -> frozenset[str]:
+        """The names of the approved tools; while the owner has approved nothing, of those that were listed."""
+        if self._pins.approval is not None:
+            return frozenset(self._pins.approval.definitions)
+        return frozenset(self._schemas)
+
+    @property
     def is_pinned(self) -> bool:
         """False while the owner has approved nothing."""
         return self._pins.approval is not None

@@ -23,7 +23,12 @@ _NAMING = frozenset({"id", "reason", "owner"})
 
 def needs_body(policy: Policy) -> bool:
     """True if the policy asks for an argument, or for more than a decision."""
-    return bool(policy.arguments) or not policy.tree.annotations.keys() <= _NAMING
+    return bool(policy.arguments) or asks_for_more(policy)
+
+
+def asks_for_more(policy: Policy) -> bool:
+    """True if the policy wants more done than to decide."""
+    return not policy.tree.annotations.keys() <= _NAMING
 
 
 def speaks_of_calls_at(tree: pst.Template, server: Scene) -> bool:

@@ -17,7 +17,7 @@ import cedarpy
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Decision, Deny, Question
 from perhop.core.registry import Registry
-from perhop.policy.bodies import needs_body, speaks_of_calls_at
+from perhop.policy.bodies import asks_for_more, needs_body, speaks_of_calls_at
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, scene, uid_value
@@ -106,6 +106,14 @@ class PolicyEngine:
     def needing_body(self, server: str) -> tuple[str, ...]:
         """Ids of the policies that may be asked about a call at this server, and want more of it than its headers."""
         return self._needing_body_at(server)
+
+    def reading_arguments(self, question: Question) -> tuple[str, ...]:
+        """Ids of the policies that may be asked this question, and look at the call's arguments."""
+        return tuple(each for each, policy in self.case(question).slice.policies.items() if policy.arguments)
+
+    def asking_for_more(self, policies: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these policies that want more done than to decide."""
+        return tuple(each for each in policies if asks_for_more(self._policies[each]))
 
     def case(self, question: Question) -> Case:
         """The entities and the policies for a question."""

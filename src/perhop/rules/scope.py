@@ -80,7 +80,12 @@ def check_tool_scope(bound: BoundToken, resource: Resource, tool: str) -> None:
     Spec: RFC 6750 §3.1
     Raises: ScopeInsufficient, PolicyDenied
     """
-    if is_tool_in_scope(bound.scopes, resource, tool):
+    check_scopes_list(bound.scopes, resource, tool)
+
+
+def check_scopes_list(scopes: frozenset[str], resource: Resource, tool: str) -> None:
+    """The same for scopes that are not a bound token's. Raises: ScopeInsufficient, PolicyDenied."""
+    if is_tool_in_scope(scopes, resource, tool):
         return
     needed = resource.scope_for(tool)
     if needed is None:

@@ -89,6 +89,33 @@ def parse_claims(payload: _Object) -> Claims:
     return claims
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerClaims:
+    """Who calls, as somebody who holds a token passes its claims on; `scopes` is None where none are said."""
+
+    client_id: str | None
+    agent: str | None
+    scopes: frozenset[str] | None
+    actor: Actor | None
+    hop: int
+    task: str | None
+
+
+def parse_caller(payload: _Object) -> CallerClaims:
+    """Read the claims that say who calls and through whom; each may be absent, and is strict where it is there.
+
+    Raises: TokenMalformed
+    """
+    return CallerClaims(
+        client_id=_parse_optional_name(payload, "client_id"),
+        agent=_parse_optional_name(payload, "agent"),
+        scopes=_parse_scopes(payload) if "scope" in payload else None,
+        actor=_parse_actor(payload["act"]) if "act" in payload else None,
+        hop=_parse_hop(payload),
+        task=_parse_details(payload)[0],
+    )
+
+
 def parse_audience(payload: _Object) -> str:
     """The one audience, as received.
 

@@ -84,6 +84,20 @@ DECISIONS = _counter(
 DECISION_DURATION = _histogram(
     "perhop_decision_duration_seconds", buckets=_OURS, says="what policy takes for one question about a call"
 )
+EVALUATIONS = _counter(
+    "perhop_evaluations_total",
+    "decision",
+    "reason_class",
+    "resource",
+    says="questions of servers that enforce the answer themselves (AuthZEN), each evaluation of a list counted; "
+    "labels as of `perhop_decisions_total`",
+)
+SEARCHES = _counter(
+    "perhop_searches_total",
+    "sought",
+    "resource",
+    says="searches of such servers, by what was sought: `subject`, `resource` or `action`",
+)
 REFUSALS = _counter(
     "perhop_refusals_total",
     "reason",
@@ -188,6 +202,8 @@ TABLE: tuple[Metric, ...] = (
     OVERHEAD,
     DECISIONS,
     DECISION_DURATION,
+    EVALUATIONS,
+    SEARCHES,
     REFUSALS,
     AUDIENCE_REJECTIONS,
     TOKENS,

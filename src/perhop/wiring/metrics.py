@@ -81,6 +81,8 @@ class Metrics:
         self._overhead = self._histogram(table.OVERHEAD)
         self._decisions = self._counter(table.DECISIONS)
         self.decision_duration = self._histogram(table.DECISION_DURATION)
+        self._evaluations = self._counter(table.EVALUATIONS)
+        self._searches = self._counter(table.SEARCHES)
         self._refusals = self._counter(table.REFUSALS)
         self._audience_rejections = self._counter(table.AUDIENCE_REJECTIONS)
         self._tokens = self._counter(table.TOKENS)
@@ -129,6 +131,12 @@ class Metrics:
             case Event.TOKEN_REFUSED:
                 self._tokens.labels(_grant(record), _resource(record), "refused").inc()
                 self._refuse(record.reason, record)
+            case Event.ACCESS_EVALUATED if is_written:
+                self._take_evaluation(record)
+            case Event.ACCESS_SEARCHED if is_written:
+                self._searches.labels(str((record.about or {}).get("sought")), _resource(record)).inc()
+            case Event.ACCESS_REFUSED:
+                self._refuse(record.reason, record)
             case Event.REVOCATION if is_written:
                 self._revocations.labels(_revoked(record)).inc()
             case _:
@@ -175,6 +183,11 @@ class Metrics:
         self._tokens.labels(grant, _resource(record), "issued").inc()
         if grant == _label_of(GrantType.TOKEN_EXCHANGE) and took is not None:
             self._exchange_duration.labels("token_endpoint").observe(took)
+
+    def _take_evaluation(self, record: Record) -> None:
+        """A decision that somebody else acts on is no call, and a no of that kind no refusal of ours."""
+        decision = "permit" if record.reason is None else "deny"
+        self._evaluations.labels(decision, _class_of(record.reason) or "none", _resource(record)).inc()
 
     def _refuse(self, reason: str | None, record: Record) -> None:
         if reason not in _REASONS:

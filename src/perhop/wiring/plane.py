@@ -45,6 +45,7 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
+from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
 
@@ -81,6 +82,7 @@ class Plane:
     policy: PolicyEngine
     issuer: Issuer
     tool_pins: ToolPins
+    known_tools: KnownTools
     metrics: Metrics
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -192,6 +194,7 @@ async def _assemble(
     await revoker.load()
     tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
     await tool_pins.load()
+    known_tools = KnownTools(tool_pins)
     issuer = Issuer(
         url=settings.issuer,
         registry=settings.registry,
@@ -203,6 +206,7 @@ async def _assemble(
         revocations=revocations,
         revoker=revoker,
         reports=Reports(journal=journal, calls=reader),
+        tools=known_tools,
         standing=Standing(stores.standings),
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
@@ -221,6 +225,7 @@ async def _assemble(
         policy=policy,
         issuer=issuer,
         tool_pins=tool_pins,
+        known_tools=known_tools,
         metrics=metrics,
     )
     return plane

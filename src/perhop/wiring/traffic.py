@@ -121,6 +121,7 @@ class Traffic:
             self.gates = gates
             self.plane.open_upstreams.clear()
             self.plane.open_upstreams.update({gate.resource.name: gate.upstream for gate in gates})
+            self.plane.known_tools.take({gate.resource.name: gate.catalogue for gate in gates})
             self._gateway.take(gates_by_path(gates))
             if self.authz is not None:
                 self.authz.take(gate for gate in gates if gate.resource.data_plane is DataPlane.FORWARD_AUTH)

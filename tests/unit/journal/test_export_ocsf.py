@@ -16,7 +16,7 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 from perhop.journal.canonical import draft
 from perhop.journal.export.ocsf import DETECTED, VERSION, ocsf_event, render_ocsf
 from perhop.journal.query import Entry
-from perhop.journal.record import CallFacts, Event, Outbound, Record, ReportFacts
+from perhop.journal.record import CallFacts, DecisionFacts, Event, Inbound, Outbound, Record, ReportFacts
 from tests.support.journals import ORIGIN, a_permit, a_refusal, an_outcome
 
 CLASSES = {
@@ -65,6 +65,20 @@ RECORDS = [
         call=CallFacts(id="0" * 16, method="tools/call", name="list_events"),
         report=ReportFacts(by="calendar-server", id="0" * 32, time="2026-11-26T08:00:00.000000Z"),
     ),
+    *(
+        Record(
+            event=Event.ACCESS_EVALUATED,
+            reason=None if effect == "permit" else "token.revoked",
+            inbound=Inbound(sub="user:ann", agent="agent", client_id="agent", act={"sub": "agent"}, scope="x y"),
+            call=CallFacts(id="0" * 16, method="tools/call", name="list_events"),
+            decision=DecisionFacts(effect=effect, policies=("p",), policy_version="1"),
+            client="calendar-server",
+            resource="calendar",
+        )
+        for effect in ("permit", "deny")
+    ),
+    Record(event=Event.ACCESS_SEARCHED, client="calendar-server", about={"sought": "subject", "results": 2}),
+    Record(event=Event.ACCESS_REFUSED, reason="client.authentication", resource="perhop:access"),
     Record(event=Event.SESSION_REFUSED, reason="session.mismatch"),
     Record(event=Event.REVOCATION, about={"kind": "agent", "value": "agent", "why": "", "by": "operator:ann"}),
     Record(event=Event.KEY_CHANGED, about={"kid": "k", "state": "revoked", "by": "operator:ann"}),
@@ -94,6 +108,14 @@ def test_a_refused_replay_is_a_finding_and_the_token_is_not_in_it() -> None:
     assert (event["class_uid"], event["type_uid"], event["is_alert"]) == (2004, 200401, True)
     assert event["evidences"][0]["src_endpoint"] == {"ip": "192.0.2.7"}
     assert (event["metadata"]["sequence"], event["metadata"]["uid"]) == (7, f"{ORIGIN}/7")
+
+
+def test_a_question_is_no_finding_and_names_who_asked() -> None:
+    """A server asked about a resource that is disabled: nobody's token was shown. Who would have called is told."""
+    (denied,) = (each for each in RECORDS if each.event is Event.ACCESS_EVALUATED and each.reason is not None)
+    event = event_of(entry_of(denied))
+    assert (event["class_uid"], event["action_id"], event["actor"]["user"]["uid"]) == (6003, 2, "calendar-server")
+    assert event["resources"][0]["data"]["caller"]["agent"] == "agent"
 
 
 def test_a_call_names_who_what_and_where() -> None:

@@ -65,8 +65,9 @@ def render_ocsf(entry: Entry, *, origin: str, product_version: str) -> str:
 def ocsf_event(entry: Entry, *, origin: str, product_version: str) -> dict[str, Any]:
     """One record as an OCSF event; a record that is no JSON any more becomes an `Other` event that says so."""
     make = _CLASSES.get(entry.text("event") or "", _entity)
-    # A canary that a server refused is the gateway's own test, and no finding.
-    if entry.text("reason") in DETECTED and "self_test" not in entry.part("about"):
+    # A canary that a server refused is the gateway's own test, and no finding; nor is a question.
+    is_question = entry.text("event") == Event.ACCESS_EVALUATED
+    if entry.text("reason") in DETECTED and "self_test" not in entry.part("about") and not is_question:
         make = _finding
     made = make(entry)
     class_uid, activity = made.pop("class_uid"), made.pop("activity_id")
@@ -143,6 +144,38 @@ def _call(entry: Entry) -> dict[str, Any]:
     return made
 
 
+def _access(entry: Entry) -> dict[str, Any]:
+    """A server asked what would be decided, or what would be permitted; it acts on the answer itself."""
+    call, about = entry.part("call"), entry.part("about")
+    effect = entry.part("decision").get("effect")
+    is_refused = entry.text("event") == Event.ACCESS_REFUSED
+    operation = "search" if about else "request" if is_refused else "evaluation"
+    made: dict[str, Any] = {
+        "class_uid": API_ACTIVITY,
+        "activity_id": _OTHER_ACTIVITY,
+        "activity_name": f"access {operation}",
+        "severity_id": _LOW if is_refused else _INFORMATIONAL,
+        **(_failure(entry) if is_refused else {"status_id": _SUCCESS, "status": str(effect or "answered")}),
+        "actor": {"user": _user(entry.text("client"))},
+        "api": {
+            "operation": f"access {operation}",
+            "service": {"name": entry.text("resource") or "unknown"},
+            "request": {"uid": _text(call.get("id"))},
+        },
+        "src_endpoint": _endpoint(entry),
+        **_agent(entry),
+    }
+    if effect == "deny" or is_refused:
+        made |= _denied(entry)
+    elif effect == "permit":
+        made |= {"action_id": _ALLOWED, "disposition_id": _ALLOWED}
+    if call:
+        asked = {"method": call.get("method"), "caller": entry.part("in")}
+        name = call.get("name") or entry.text("resource")
+        made["resources"] = [{"name": _text(name), "type": "MCP tool, prompt, resource or server", "data": asked}]
+    return made
+
+
 def _finding(entry: Entry) -> dict[str, Any]:
     """A refusal that speaks for a credential in the wrong hands."""
     reason = entry.text("reason") or ""
@@ -207,6 +240,9 @@ _CLASSES: Mapping[str, Callable[[Entry], dict[str, Any]]] = {
     Event.CALL_REFUSED: _call,
     Event.CALL_ADMITTED: _call,
     Event.SESSION_REFUSED: _call,
+    Event.ACCESS_EVALUATED: _access,
+    Event.ACCESS_SEARCHED: _access,
+    Event.ACCESS_REFUSED: _access,
     Event.JOURNAL_SUPPRESSED: _suppressed,
 }
 
