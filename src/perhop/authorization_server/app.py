@@ -19,6 +19,7 @@ from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
+from perhop.authorization_server.endpoints.tasks import TASKS_PATH, tasks
 from perhop.authorization_server.endpoints.token import token
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH, records_uri
@@ -35,6 +36,7 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/revocations", revocations, ("GET",)),
     ("/jwks", jwks, ("GET",)),
     (RECORDS_PATH, records, ("POST",)),
+    (TASKS_PATH, tasks, ("POST",)),
 )
 """Below the issuer's own path."""
 

@@ -34,7 +34,7 @@ MIN_PASSWORD = 12
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
-    """Revoke by token, agent, subject, resource or tenant; descendants along. What is not known is revoked as well.
+    """Revoke by token, agent, subject, resource, tenant or task; descendants along. What is not known is revoked, too.
 
     With `dry_run` nothing happens and nothing is recorded. `calls` are those on their way that are cut, `streams` those
     of them that have no end of their own; zero where no server answers this.
@@ -84,6 +84,8 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
             return value in registry.resources or value in uris
         case RevokedObject.TENANT:
             return any(each.tenant == value for each in registry.resources.values())
+        case RevokedObject.TASK:
+            return plane.issuer.tasks.find(value) is not None
         case _:
             assert_never(kind)
 

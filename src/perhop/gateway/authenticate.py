@@ -6,6 +6,7 @@ Spec: MCP 2026-07-28 authorization
 
 from __future__ import annotations
 
+from perhop.core.decision import InForce
 from perhop.core.token import BoundToken, VerifiedToken
 from perhop.errors import CallMismatch, SenderMismatch
 from perhop.gateway.gate import Gate
@@ -25,14 +26,19 @@ def authenticate(request: Request, gate: Gate) -> VerifiedToken:
     return gate.verify(parse_bearer(request.headers))
 
 
-def check_standing(bound: BoundToken, gate: Gate) -> None:
+def check_standing(bound: BoundToken, gate: Gate) -> InForce:
     """Refuse a token that is not good any more, or not good as a mere bearer token. Looked at on every request.
 
-    Raises: SenderMismatch, CallMismatch, TokenRevoked, AgentDisabled, AgentExpired, OwnerMissing
+    The task comes before revocations: the tokens of one that is over are revoked, and the reason is the task.
+
+    Raises: SenderMismatch, CallMismatch, TaskOutside, TaskSuperseded, TaskExpired, TokenRevoked, AgentDisabled,
+        AgentExpired, OwnerMissing
     """
     if bound.token.sender_bound:
         raise SenderMismatch("bound to a key, and no proof of it is taken here")
     if bound.token.call is not None:
         raise CallMismatch("bound to one call, and this is not shown to be it")
+    task = gate.tasks.check_token(bound.token)
     gate.revoked.check(bound)
     gate.standing.check(bound, gate.resource)
+    return InForce(bound, task)

@@ -1,8 +1,8 @@
 """Streams: when an answer must stop although it has not ended, and what its last words are.
 
 A standing stream ends with the token that opened it, or when the gateway stops; an answer ends with its token's
-revocation, or when it has taken too long, but not because its token expired meanwhile. When the gateway stops, an
-answer gets some time to end.
+revocation, with its task if that is superseded or ended, or when it has taken too long, but not because its token
+expired meanwhile. When the gateway stops, an answer gets some time to end.
 
 Spec: MCP 2026-07-28 transports
 """
@@ -42,7 +42,7 @@ class Ending:
     async def before(self, step: Awaitable[T]) -> T:
         """Await a step; if the end comes first, drop the step and raise why.
 
-        Raises: TokenExpired, TokenRevoked, AnswerTooLong, and what the step raises
+        Raises: TokenExpired, TokenRevoked, TaskSuperseded, TaskExpired, AnswerTooLong, and what the step raises
         """
         running = asyncio.ensure_future(step)
         try:
@@ -93,9 +93,10 @@ def last_words(call: Call) -> Callable[[Refused | Unavailable], Piece]:
 async def _wait_for_end(permit: Permit, gate: Gate) -> Refused | Unavailable:
     """Return the fact that ends the call, when it comes true."""
     standing = is_standing(permit.call)
-    until = permit.bound.expires_at if standing else gate.clock() + gate.limits.max_call_seconds
+    until = _end_of(permit) if standing else gate.clock() + gate.limits.max_call_seconds
     while True:
         try:
+            _check_task(permit, gate, standing=standing)
             gate.revoked.check(permit.bound)
             gate.revoked.check_stop(standing=standing)
         except (Refused, Unavailable) as fact:
@@ -108,6 +109,22 @@ async def _wait_for_end(permit: Permit, gate: Gate) -> Refused | Unavailable:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(remaining):
                 await gate.revoked.changed()
+
+
+def _end_of(permit: Permit) -> int:
+    """A stream without an end of its own ends with its token, or with its task if that is over sooner."""
+    ends = permit.bound.expires_at
+    return ends if permit.task is None else min(ends, permit.task.expires_at)
+
+
+def _check_task(permit: Permit, gate: Gate, *, standing: bool) -> None:
+    """Refuse to go on for a task that was superseded or ended; an answer may outlast a task whose time is over.
+
+    Raises: TaskOutside, TaskSuperseded, TaskExpired
+    """
+    task = permit.task
+    if task is not None and (standing or gate.clock() < task.expires_at):
+        gate.tasks.check_token(permit.bound.token)
 
 
 async def _drop(task: asyncio.Future[T]) -> None:

@@ -81,6 +81,7 @@ class PermittedToken:
     expires_at: int
     tenant: str | None
     parent_audience: str | None = None
+    task: str | None = None
 
     @classmethod
     def of(cls, permit: Entry) -> PermittedToken | None:
@@ -102,6 +103,7 @@ class PermittedToken:
                 expires_at=outbound["exp"],
                 tenant=permit.text("tenant"),
                 parent_audience=inbound.get("aud"),
+                task=permit.part("task").get("id"),
             )
         except (KeyError, ValueError, TypeError):
             return None

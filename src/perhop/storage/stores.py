@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.authorization_server import issuer
-from perhop.authorization_server.store import KeyStates, Standings
+from perhop.authorization_server.store import KeyStates, Standings, TaskRows
 from perhop.gateway.tool_pins import ToolPinRows
 from perhop.storage.accounts import SqlAccounts
 from perhop.storage.assertions import SqlAssertions
@@ -17,6 +17,7 @@ from perhop.storage.lineage import Permits, SqlLineage
 from perhop.storage.revocations import SqlRevocationRows
 from perhop.storage.sign_ins import SqlSignIns
 from perhop.storage.standings import SqlStandings
+from perhop.storage.tasks import SqlTaskRows
 from perhop.storage.token_records import SqlTokenRecords
 from perhop.storage.tool_pins import SqlToolPins
 
@@ -28,6 +29,7 @@ class Stores(issuer.Stores):
     standings: Standings
     key_states: KeyStates
     tool_pins: ToolPinRows
+    task_rows: TaskRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
@@ -44,4 +46,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         standings=SqlStandings(database),
         key_states=SqlKeyStates(database),
         tool_pins=SqlToolPins(database),
+        task_rows=SqlTaskRows(database),
     )
