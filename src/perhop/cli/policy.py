@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perhop.core.call import Target
     from perhop.core.decision import Question
     from perhop.core.resource import Resource
+    from perhop.core.task import Task
     from perhop.policy.explain import Explanation
     from perhop.settings import Settings
 
@@ -63,6 +64,10 @@ def explain(
     scope: Annotated[
         list[str] | None, typer.Option("--scope", metavar="S", help="A scope of the token (default: all).")
     ] = None,
+    purpose: Annotated[
+        str | None, typer.Option("--purpose", metavar="TEXT", help="What the token's task is for (default: no task).")
+    ] = None,
+    approved: Annotated[bool, typer.Option("--approved", help="A person has approved the task.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
@@ -87,6 +92,7 @@ def explain(
         arguments=_arguments(arguments),
         subject=subject,
         scopes=scope,
+        task=_task(agent, purpose, subject=subject, approved=approved),
     )
     explanation = explain_question(engine, question)
     beyond = _beyond_scope(settings.registry.resources[resource], question)
@@ -155,6 +161,7 @@ def _question(
     arguments: dict[str, Any],
     subject: str | None,
     scopes: list[str] | None,
+    task: Task | None,
 ) -> Question:
     from perhop.core.decision import Question
 
@@ -171,6 +178,29 @@ def _question(
         now=int(time.time()),
         arguments=arguments,
         tenant=described.tenant,
+        task=task,
+    )
+
+
+def _task(agent: str, purpose: str | None, *, subject: str | None, approved: bool) -> Task | None:
+    """A task of this purpose: what it covers is no matter here."""
+    from perhop.core.task import Task, TaskLimits
+
+    if purpose is None:
+        if approved:
+            raise typer.BadParameter("there is no task: say what it is for with --purpose", param_hint="--approved")
+        return None
+    now = int(time.time())
+    return Task(
+        id="example",
+        client=agent,
+        purpose=purpose,
+        tools=(),
+        limits=TaskLimits(),
+        created_at=now,
+        expires_at=now + 1,
+        subject=subject,
+        approved_at=now if approved else None,
     )
 
 

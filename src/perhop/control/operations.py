@@ -18,6 +18,7 @@ from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.control.operator import by_operator as _by
+from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
 from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
@@ -230,6 +231,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.add": account_add,
     "account.password": account_password,
     "account.disable": account_disable,
+    "task.end": end_task,
     "token.issue": token_issue,
     "key.rotate": key_rotate,
     "tools.show": show_tools,
