@@ -226,6 +226,25 @@ class RunningServer:
         usual = {"grant_type": "client_credentials", "resource": CALENDAR, **self.proof("trip-planner")}
         return await self.ask(**(usual | changes))
 
+    async def begin_task(self, *, by: str = "trip-planner", **changes: Any) -> httpx2.Response:
+        """A client says what it is about to do; None leaves a member out."""
+        proof = self.proof(by) if by in ("trip-planner", "calendar-server", "rooms-server") else {"client_id": by}
+        usual: dict[str, Any] = {
+            "purpose": "plan the trip to Oslo",
+            "tools": ["calendar/list_*", "rooms/*"],
+            "limits": {"calls": 50, "writes": 5},
+            "expires_in": 600,
+            **proof,
+        }
+        members = {name: value for name, value in (usual | changes).items() if value is not None}
+        return await self.http.post("/tasks", json=members)
+
+    async def task_id(self, **changes: Any) -> str:
+        """The id of a task that was just begun."""
+        answer = await self.begin_task(**changes)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
     async def exchange(self, subject_token: str, /, *, by: str = "calendar-server", **changes: str) -> httpx2.Response:
         """A server calls on, with a token that it was called with."""
         usual = {
@@ -281,6 +300,11 @@ class RunningServer:
 
     def last_refusal(self) -> dict[str, Any]:
         return self.records("token.refused")[-1]
+
+
+def naming(task: str) -> dict[str, str]:
+    """The parameter that names a task."""
+    return {"authorization_details": json.dumps([{"type": "agent_task", "id": task}])}
 
 
 def claims_of(answer: httpx2.Response) -> dict[str, Any]:
