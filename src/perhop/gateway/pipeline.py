@@ -33,7 +33,7 @@ async def handle(request: Request, gate: Gate) -> Reply:
         caller = authenticate(request, gate)
         trail = trail.by(caller, gate)
         bound = bind_audience(caller, gate.resource.uri)
-        in_force = check_standing(bound, gate)
+        in_force = await check_standing(request, bound, gate)
         call = await interpret(request, bound, trail.call_id, gate)  # the body is read for a bound caller only
         trail = trail.asking(call, gate)
         covered = cover(in_force, call, gate)

@@ -9,7 +9,7 @@ Spec: RFC 9207 §2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -150,7 +150,7 @@ async def _answer(
 
 
 def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: Trail, issuer: Issuer) -> None:
-    """Ask policy before the person is asked; it is asked again when the code is redeemed.
+    """Ask policy before the person is asked, as if the answer were yes; it is asked again when the code is redeemed.
 
     Raises: TargetForbidden, TargetUndecidable
     """
@@ -163,7 +163,8 @@ def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: 
         now=issuer.now(),
         task=asked.task,
     )
-    question = question_of(draft, asked.resource, Action.ISSUE, task=asked.task, ip=trail.request.ip or "")
+    task = asked.task and replace(asked.task, subject=signed_in.subject, approved_at=issuer.now())
+    question = question_of(draft, asked.resource, Action.ISSUE, task=task, ip=trail.request.ip or "")
     check_policy(issuer.policy, question)
 
 

@@ -62,7 +62,7 @@ async def check(held: Held, gate: Gate) -> Reply:
         caller = authenticate(request, gate)
         trail = trail.by(caller, gate)
         bound = bind_audience(caller, gate.resource.uri)
-        in_force = check_standing(bound, gate)
+        in_force = await check_standing(request, bound, gate)
         call = await interpret_held(held, bound, trail.call_id, gate)
         trail = trail.asking(call, gate)
         covered = cover(in_force, call, gate)
