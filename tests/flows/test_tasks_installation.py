@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from perhop.client import TokenSource
 from perhop.errors import TokenNotGranted
+from tests.support.commands import perhop
 from tests.support.installations import PERHOP, SECRET, Installation, installed
 from tests.support.processes import started
 from tests.support.upstreams import modern, recording_upstream, sdk_upstream
@@ -123,7 +124,9 @@ async def test_operators_see_and_end_tasks(tmp_path: Path) -> None:
             assert await _many(installation.url, held, 2) == {200: 2}
 
             async def run(*words: str, code: int = 0) -> str:
-                return await asyncio.to_thread(installation.run, *words, code=code)
+                ran = await asyncio.to_thread(perhop, *words, folder=installation.folder)
+                assert ran.code == code, ran.err
+                return ran.out
 
             (listed,) = json.loads(await run("task", "list", "--json"))
             assert (listed["id"], listed["client"], listed["state"]) == (task.id, "agent", "in force")
@@ -154,6 +157,6 @@ async def test_operators_see_and_end_tasks(tmp_path: Path) -> None:
         changes = await asyncio.to_thread(installation.records, "--event", "task.changed")
     assert [each["about"]["change"] for each in changes] == ["begun", "ended"]
     assert changes[1]["about"]["why"] == "enough"
-    # Without a server, the same commands work on the files.
-    assert json.loads(await asyncio.to_thread(installation.run, "task", "show", task.id, "--json"))["state"] == "ended"
-    assert "was over already" in await asyncio.to_thread(installation.run, "task", "end", task.id)
+    # Without a server, the same command works on the files.
+    ran = await asyncio.to_thread(perhop, "task", "end", task.id, folder=installation.folder)
+    assert "was over already" in ran.out
