@@ -79,7 +79,7 @@ async def test_a_secret_goes_by_header(server: RunningServer) -> None:
 
 
 async def test_what_the_server_refuses_is_told(tokens: TokenSource) -> None:
-    """A resource out of reach, a purpose that is none, a resource that the task does not name: the server's own error."""
+    """A resource out of reach, a purpose that is none, a resource that the task does not name: it says so itself."""
     for changes, error in (({"tools": ["unknown/*"]}, "invalid_target"), ({"purpose": ""}, "invalid_request")):
         with pytest.raises(TokenNotGranted) as refused:
             await tokens.task(**{"purpose": "p", "tools": ["calendar/*"], **changes})  # type: ignore[arg-type]  # its own
