@@ -11,6 +11,7 @@ from types import ModuleType
 
 from tests.attacks.row import Row
 from tests.attacks.rows import (
+    agent_tasks,
     audiences,
     authorizations,
     call_tokens,
@@ -46,6 +47,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     tools,
     sessions,
     tasks,
+    agent_tasks,
     token_endpoint,
     exchanges,
     authorizations,

@@ -5,6 +5,7 @@ Spec: MCP 2026-07-28 transports
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from perhop.gateway.readiness import Verdict
 from perhop.rules.revocation import RevocationKind
 from perhop.tokens.verify import Leeway, verify
 from tests.support.gateways import PERMIT_ALL, World, gateway, serving
+from tests.support.tasks import begin, token
 from tests.support.upstreams import legacy, modern
 
 SECRET = "the-secret-of-the-proxy-in-these-tests-1"
@@ -190,6 +192,24 @@ async def test_scope_policy_revocation_and_standing_apply(proxy: Asker) -> None:
     assert (await proxy.ask(call(), token=proxy.world.token(jti="revoked-1"))).status_code == 401
     proxy.world.standing.disabled.add("trip-planner")
     assert (await proxy.ask(call())).status_code == 401
+
+
+@pytest.mark.parametrize("with_body", [False, True])
+async def test_a_call_is_held_to_its_task_and_counted(proxy: Asker, with_body: bool) -> None:
+    """The same task, limits and end as at the gateway, whether the proxy brings the body or not."""
+    task = await begin(proxy.world, "calendar/list_*", calls=2)
+    held = token(proxy.world, task)
+    answers = await asyncio.gather(*(proxy.ask(call(), token=held, with_body=with_body) for _ in range(5)))
+    assert sorted(error_of(each) if each.status_code != 200 else (200, None, None) for each in answers) == [
+        *[(200, None, None)] * 2,
+        *[(429, -31429, "limit.exceeded")] * 3,
+    ]
+    outside = await proxy.ask(call("create_event"), token=held, with_body=with_body)
+    assert error_of(outside) == (403, -31403, "task.outside")
+    await begin(proxy.world, supersedes=task.id)
+    over = await proxy.ask(call(), token=held, with_body=with_body)
+    assert error_of(over) == (403, -31403, "task.superseded")
+    assert json.loads(over.headers["x-perhop-refusal"])["id"] == (1 if with_body else None)
 
 
 UNTOLD: list[tuple[dict[str, str | None], tuple[int, int | None, str | None]]] = [

@@ -116,6 +116,21 @@ def test_policy_explain_says_who_decides(folder: Path) -> None:
     assert (denied.code, "forbid `never` at own.cedar:1" in denied.out) == (3, True)
 
 
+def test_policy_explain_takes_a_task(folder: Path) -> None:
+    """A purpose alone permits nothing; approved by a person it does, and without one `--approved` is a usage error."""
+    (folder / "policies/start.cedar").write_text(
+        '@id("trips") permit (principal, action, resource)'
+        ' when { context has task && context.task has purpose && context.task.purpose like "*trip*" };',
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "list_events")
+    assert perhop(*asked, folder=folder).code == 3
+    assert perhop(*asked, "--purpose", "plan a trip", folder=folder).code == 3
+    assert perhop(*asked, "--purpose", "plan a trip", "--approved", folder=folder).code == 0
+    assert perhop(*asked, "--purpose", "read mail", "--approved", folder=folder).code == 3
+    assert perhop(*asked, "--approved", folder=folder).code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 
 
 def test_two_servers_and_what_comes_after(tmp_path: Path) -> None:
-    """The examples run: an agent over two hops, then a person, a leak and the day-to-day work in the same folder."""
+    """The examples run: an agent over two hops, then tasks, a person, a leak and day-to-day work in the same folder."""
     folder = tmp_path / "travel"
     shutil.copytree(ROOT / "examples", folder)
     settings = folder / "perhop.yaml"
@@ -22,5 +22,5 @@ def test_two_servers_and_what_comes_after(tmp_path: Path) -> None:
     settings.write_text(re.sub(r"(?<=expires: )\S+", f"{not_yet:%Y-%m-%d}", settings.read_text()))
     with walking(folder) as walk:
         move_ports(walk, [*folder.glob("*.py"), settings])
-        for page in ("second-hop.md", "tool-pins.md", "people.md", "../incident.md", "operate.md"):
+        for page in ("second-hop.md", "tool-pins.md", "tasks.md", "people.md", "../incident.md", "operate.md"):
             walk.follow(DOCS / "guide" / page)

@@ -117,6 +117,35 @@ def _signals(found: dict[str, Any]) -> dict[tuple[str, str], tuple[str, str]]:
                 ("overbroad", "standing-credential"): ("weak", "for"),
             },
         ),
+        (
+            "off_task",
+            "theft",
+            {
+                ("theft", "after-task"): ("strong", "for"),
+                ("theft", "outside-task"): ("strong", "for"),
+                ("theft", "strange-network"): ("strong", "for"),
+                ("theft", "strange-user-agent"): ("weak", "for"),
+                ("theft", "usual-hours"): ("weak", "against"),
+                ("overbroad", "unused-scopes"): ("weak", "against"),
+                ("overbroad", "reach-beyond-use"): ("weak", "for"),
+                ("overbroad", "standing-credential"): ("weak", "for"),
+                ("overbroad", "held-at-the-edge"): ("weak", "against"),
+            },
+        ),
+        (
+            "strayed",
+            "neither",
+            {
+                ("theft", "after-task"): ("weak", "for"),
+                ("theft", "outside-task"): ("weak", "for"),
+                ("theft", "same-place"): ("strong", "against"),
+                ("theft", "usual-hours"): ("weak", "against"),
+                ("overbroad", "unused-scopes"): ("weak", "against"),
+                ("overbroad", "reach-beyond-use"): ("weak", "for"),
+                ("overbroad", "standing-credential"): ("weak", "for"),
+                ("overbroad", "held-at-the-edge"): ("weak", "against"),
+            },
+        ),
     ],
 )
 def test_incidents_are_told_apart(

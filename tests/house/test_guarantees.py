@@ -15,7 +15,10 @@ MADE_IN = {
     "BoundToken": "rules/audience.py",
     "MintedToken": "tokens/mint.py",
     "HopToken": "authorization_server/hop.py",
-    "Permit": "gateway/decide.py",
+    "InForce": "gateway/authenticate.py",
+    "Covered": "gateway/cover.py",
+    "Allowed": "gateway/decide.py",
+    "Permit": "gateway/count.py",
 }
 
 

@@ -13,9 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -31,6 +29,7 @@ from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.store import Account
+from perhop.authorization_server.tasks import Tasks
 from perhop.core.call import Call, CallKind
 from perhop.core.client import Authentication, Client, ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
 from perhop.core.decision import Allow, Permit
@@ -47,14 +46,14 @@ from perhop.policy.policy_set import parse_policies
 from perhop.rules.audience import bind_audience
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.revocation import Revocations
-from perhop.storage.engine import Database, open_database
+from perhop.storage.engine import Database
 from perhop.storage.journal_reader import JournalQueries
-from perhop.storage.migrate import migrate
 from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.assertion import sign_client_assertion
 from perhop.tokens.keys import Keyring, KeyState, SigningKey
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.known_tools import KnownTools
+from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import make_journal
 from tests.support.leaks.scan import THE_SCAN
@@ -232,6 +231,25 @@ class RunningServer:
         usual = {"grant_type": "client_credentials", "resource": CALENDAR, **self.proof("trip-planner")}
         return await self.ask(**(usual | changes))
 
+    async def begin_task(self, *, by: str = "trip-planner", **changes: Any) -> httpx2.Response:
+        """A client says what it is about to do; None leaves a member out."""
+        proof = self.proof(by) if by in ("trip-planner", "calendar-server", "rooms-server") else {"client_id": by}
+        usual: dict[str, Any] = {
+            "purpose": "plan the trip to Oslo",
+            "tools": ["calendar/list_*", "rooms/*"],
+            "limits": {"calls": 50, "writes": 5},
+            "expires_in": 600,
+            **proof,
+        }
+        members = {name: value for name, value in (usual | changes).items() if value is not None}
+        return await self.http.post("/tasks", json=members)
+
+    async def task_id(self, **changes: Any) -> str:
+        """The id of a task that was just begun."""
+        answer = await self.begin_task(**changes)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
     async def exchange(self, subject_token: str, /, *, by: str = "calendar-server", **changes: str) -> httpx2.Response:
         """A server calls on, with a token that it was called with."""
         usual = {
@@ -271,7 +289,8 @@ class RunningServer:
         keys = {self.issuer.url: self.issuer.keyring.verify_keys()}
         token = verify(raw, keys=keys, now=self.issuer.now(), leeway=Leeway.NONE)
         call = Call(id="call-1", kind=CallKind.REQUEST, revision="", method="ping", targets=(), body=b"{}", headers=())
-        return Permit(bind_audience(token, resource.uri), resource, call, Allow((), "1"))
+        task = self.issuer.tasks.check_token(token)
+        return Permit(bind_audience(token, resource.uri), task, resource, call, Allow((), "1"))
 
     def forged(self, **changes: Any) -> str:
         """A token under the issuer's own key that the issuer never made, for the calendar's server."""
@@ -289,6 +308,11 @@ class RunningServer:
 
     def last_access_refusal(self) -> dict[str, Any]:
         return self.records("access.refused")[-1]
+
+
+def naming(task: str) -> dict[str, str]:
+    """The parameter that names a task."""
+    return {"authorization_details": json.dumps([{"type": "agent_task", "id": task}])}
 
 
 def claims_of(answer: httpx2.Response) -> dict[str, Any]:
@@ -309,36 +333,22 @@ def assert_refused(answer: httpx2.Response, error: str, *, status: int = 400) ->
     assert answer.headers["cache-control"] == "no-store"
 
 
-@cache
-def _migrated() -> bytes:
-    """An empty database of this version's schema; made once."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "perhop.db"
-        migrate(path)
-        return path.read_bytes()
-
-
 @asynccontextmanager
 async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIterator[RunningServer]:
     """Run an authorization server with its files in this folder."""
     clock, keys = Clock(), Keys.generate()
-    (folder / "perhop.db").write_bytes(_migrated())
-    database = open_database(folder / "perhop.db")
     made = make_journal(folder)
-    try:
-        async with made.writing(clock) as journal:
-            queries = made.queries()
-            stores = open_stores(database, queries)
-            issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries)
-            app = build_app(issuer_url, lambda: server.issuer)
-            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=issuer_url) as http:
-                server = RunningServer(
-                    issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
-                )
-                yield server
-            queries.close()
-    finally:
-        await database.close()
+    async with a_database(folder) as database, made.writing(clock) as journal:
+        queries = made.queries()
+        stores = open_stores(database, queries)
+        issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries)
+        app = build_app(issuer_url, lambda: server.issuer)
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=issuer_url) as http:
+            server = RunningServer(
+                issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
+            )
+            yield server
+        queries.close()
 
 
 async def _assemble(
@@ -347,6 +357,14 @@ async def _assemble(
     registry = a_registry(keys)
     revocations = Revocations()
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    revoker = Revoker(
+        rows=stores.revocation_rows,
+        lineage=stores.lineage,
+        journal=journal,
+        revocations=revocations,
+        registry=lambda: registry,
+        clock=clock,
+    )
     issuer = Issuer(
         url=url,
         registry=registry,
@@ -356,17 +374,11 @@ async def _assemble(
         stores=stores,
         journal=journal,
         revocations=revocations,
-        revoker=Revoker(
-            rows=stores.revocation_rows,
-            lineage=stores.lineage,
-            journal=journal,
-            revocations=revocations,
-            registry=lambda: registry,
-            clock=clock,
-        ),
+        revoker=revoker,
         reports=Reports(journal=journal, calls=queries),
         tools=KnownTools(ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)),
         standing=Standing(stores.standings),
+        tasks=Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),
         clock=clock,

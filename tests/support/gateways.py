@@ -20,6 +20,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from perhop.authorization_server.revocation import Revoker
+from perhop.authorization_server.tasks import Tasks
 from perhop.core.call import CallBinding
 from perhop.core.decision import Permit
 from perhop.core.owner import Owner
@@ -44,10 +46,13 @@ from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import parse_policies
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.revocation import Revocation, RevocationKind, Revocations, revocation_digest
+from perhop.storage.engine import Database
+from perhop.storage.stores import open_stores
 from perhop.tokens.keys import SigningKey
 from perhop.tokens.mint import mint
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.upstreams import Upstreams
+from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import JournalFolder, make_journal
 from tests.support.upstreams import RecordingUpstream, recording_upstream
@@ -165,6 +170,7 @@ class World:
     exchanger: MintingExchanger
     standing: ListedStanding
     revocations: Revocations
+    tasks: Tasks
     key: SigningKey
     clock: TestClock
     way: OpenUpstream
@@ -255,17 +261,21 @@ async def gateway(
     async with (
         recording_upstream() as (recording_url, recording),
         journal_folder.writing(clock) as journal,
+        a_database(folder) as database,
         aclosing(Upstreams(inherited={"PATH": os.environ["PATH"]})) as upstreams,
     ):
 
         def make_app(url: str) -> Any:
             watched = WatchedJournal(journal)
+            revocations = Revocations()
+            tasks = _tasks(database, journal_folder, journal, revocations, clock)
             resource = a_resource(url, upstream_url or recording_url, kind=kind)
             resource = replace(resource, upstream=upstream or resource.upstream)
             prepared = upstreams.prepare([resource])
             prepared.take()
             way = prepared.ways[resource.name]
-            world = _world(url, resource, an_engine(resource, *policies), watched, way, clock, limits or Limits())
+            engine = an_engine(resource, *policies)
+            world = _world(url, resource, engine, watched, way, clock, limits or Limits(), revocations, tasks)
             world.gate.readiness.verdict = verdict
             world.upstream, world.journal_folder = recording, journal_folder
             worlds.append(world)
@@ -299,6 +309,26 @@ async def serving(make_app: Callable[[str], Any]) -> AsyncIterator[str]:
                 await asyncio.wait(state.tasks, timeout=2)
 
 
+def _tasks(
+    database: Database, folder: JournalFolder, journal: Journal, revocations: Revocations, clock: TestClock
+) -> Tasks:
+    """The authorization server's own tasks, over a database of their own."""
+    stores = open_stores(database, folder.queries())
+    revoker = Revoker(
+        rows=stores.revocation_rows,
+        lineage=stores.lineage,
+        journal=journal,
+        revocations=revocations,
+        registry=_no_registry,
+        clock=clock,
+    )
+    return Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock)
+
+
+def _no_registry() -> Registry:
+    return Registry(owners={}, resources={}, clients={}, hops=(), version="1")
+
+
 def _world(
     issuer: str,
     resource: Resource,
@@ -307,10 +337,12 @@ def _world(
     way: OpenUpstream,
     clock: TestClock,
     limits: Limits,
+    revocations: Revocations,
+    tasks: Tasks,
 ) -> World:
     key = SigningKey.generate()
     keys = {issuer: {key.kid: key.public()}}
-    revocations, standing, exchanger = Revocations(), ListedStanding(), MintingExchanger(key, issuer, clock)
+    standing, exchanger = ListedStanding(), MintingExchanger(key, issuer, clock)
     assert resource.upstream is not None
     gate = Gate(
         resource=resource,
@@ -318,6 +350,7 @@ def _world(
         verify=lambda raw: verify(raw, keys=keys, now=int(clock()), leeway=Leeway.NONE),
         revoked=RevocationWatch(revocations),
         standing=standing,
+        tasks=tasks,
         policy=policy,
         exchanger=exchanger,
         journal=journal,
@@ -341,6 +374,7 @@ def _world(
         exchanger=exchanger,
         standing=standing,
         revocations=revocations,
+        tasks=tasks,
         key=key,
         clock=clock,
         way=way,

@@ -169,11 +169,11 @@ def _then(story: Story, steps: Iterator[Record] | Sequence[Record], *, hour: flo
 
 
 TOKEN = Token(jti=LEAKED)
+EVERY = ("list_events", "get_event", "create_event", "delete_event", "share_calendar")
 
 
 def theft() -> Story:
     """An agent that uses all that it may; a stranger has its token, tries it here and there, and after the end."""
-    every = ("list_events", "get_event", "create_event", "delete_event", "share_calendar")
     steps = [
         issued(TOKEN),
         *called(TOKEN, 1, "list_events"),
@@ -182,7 +182,7 @@ def theft() -> Story:
         refused(TOKEN, "audience.mismatch", STRANGER, at="payroll", tool="get_salary"),
         refused(TOKEN, "token.revoked", STRANGER, tool="list_events"),
     ]
-    return _then(ordinary_weeks(every), steps)
+    return _then(ordinary_weeks(EVERY), steps)
 
 
 def overbroad() -> Story:
@@ -204,12 +204,40 @@ def mixed() -> Story:
 
 def harmless() -> Story:
     """The token was seen in a log, and nobody but the agent ever used it, for what it always does."""
-    every = ("list_events", "get_event", "create_event", "delete_event", "share_calendar")
     steps = [issued(TOKEN), *called(TOKEN, 1, "list_events"), *called(TOKEN, 2, "create_event")]
-    return _then(ordinary_weeks(every), steps)
+    return _then(ordinary_weeks(EVERY), steps)
 
 
-STORIES = {"theft": theft, "overbroad": overbroad, "mixed": mixed, "harmless": harmless}
+def off_task() -> Story:
+    """A token of a task in the hands of a stranger, who does not know what the task covers, nor that it is over."""
+    steps = [
+        issued(TOKEN),
+        *called(TOKEN, 1, "list_events"),
+        refused(TOKEN, "task.outside", STRANGER, tool="delete_event"),
+        refused(TOKEN, "task.superseded", STRANGER, tool="list_events"),
+    ]
+    return _then(ordinary_weeks(EVERY), steps)
+
+
+def strayed() -> Story:
+    """The agent itself goes beyond its task, and one of its workers does not hear that the task has changed."""
+    steps = [
+        issued(TOKEN),
+        *called(TOKEN, 1, "list_events"),
+        refused(TOKEN, "task.outside", OFFICE, tool="share_calendar"),
+        refused(TOKEN, "task.superseded", OFFICE, tool="list_events"),
+    ]
+    return _then(ordinary_weeks(EVERY), steps)
+
+
+STORIES = {
+    "theft": theft,
+    "overbroad": overbroad,
+    "mixed": mixed,
+    "harmless": harmless,
+    "off_task": off_task,
+    "strayed": strayed,
+}
 
 
 def tell(story: Story, folder: Path) -> None:

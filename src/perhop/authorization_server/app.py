@@ -30,6 +30,7 @@ from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
+from perhop.authorization_server.endpoints.tasks import TASKS_PATH, tasks
 from perhop.authorization_server.endpoints.token import token
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH, records_uri
@@ -51,6 +52,7 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     (f"{SEARCH_PATH}/subject", search_subject, ("POST",)),
     (f"{SEARCH_PATH}/resource", search_resource, ("POST",)),
     (f"{SEARCH_PATH}/action", search_action, ("POST",)),
+    (TASKS_PATH, tasks, ("POST",)),
 )
 """Below the issuer's own path."""
 

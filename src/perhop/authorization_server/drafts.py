@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.resource import Resource, ResourceUri
+from perhop.core.task import Task
 from perhop.core.token import TokenDraft, VerifiedToken
 from perhop.rules.delegation import check_chain_depth, next_actor
 from perhop.rules.lifetime import access_lifetime, child_expiry
 
 
 def draft_first(
-    issuer: Issuer, *, client_id: str, subject: str, resource: Resource, scopes: frozenset[str], now: int
+    issuer: Issuer,
+    *,
+    client_id: str,
+    subject: str,
+    resource: Resource,
+    scopes: frozenset[str],
+    now: int,
+    task: Task | None = None,
 ) -> TokenDraft:
-    """The first token of a chain, for the `uri` of a resource; a transaction begins with it."""
+    """The first token of a chain, for the `uri` of a resource; a transaction begins with it.
+
+    Does not look whether the task is in force, or names the resource.
+    """
     return TokenDraft(
         issuer=issuer.url,
         jti=issuer.new_id(),
@@ -24,6 +35,7 @@ def draft_first(
         expires_at=now + access_lifetime(resource.risk),
         txn=issuer.new_id(),
         tenant=resource.tenant,
+        task=task.id if task is not None else None,
     )
 
 
@@ -38,9 +50,9 @@ def draft_child(
     lifetime: int,
     now: int,
 ) -> TokenDraft:
-    """The token that an exchange makes of its parent: same subject, agent and transaction, one hop further.
+    """The token that an exchange makes of its parent: same subject, agent, transaction and task, one hop further.
 
-    Does not look at who may present, hops, cycles or scopes.
+    Does not look at who may present, hops, cycles, scopes or what the task covers.
 
     Spec: RFC 8693 §4.1
     Raises: ChainTooDeep, TokenExpired
@@ -62,5 +74,6 @@ def draft_child(
         agent=parent.agent,
         actor=actor,
         tenant=resource.tenant,
+        task=parent.task,
         parent_jti=parent.jti,
     )

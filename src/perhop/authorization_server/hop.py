@@ -125,7 +125,8 @@ def _upstream(resource: Resource) -> ResourceUri:
 
 
 def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource) -> None:
-    match decision := issuer.policy.decide(question_of(draft, resource, Action.EXCHANGE)):
+    question = question_of(draft, resource, Action.EXCHANGE, task=issuer.tasks.find(draft.task))
+    match decision := issuer.policy.decide(question):
         case Allow():
             return
         case Deny(failed=True):

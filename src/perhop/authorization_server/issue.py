@@ -15,9 +15,19 @@ from perhop.authorization_server.store import TokenRecord
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Deny, Question
 from perhop.core.resource import Resource
+from perhop.core.task import Task
 from perhop.core.token import MintedToken, TokenDraft, VerifiedToken
-from perhop.errors import SubjectTokenRefused, TargetForbidden, TargetUndecidable, TokenRevoked
-from perhop.journal.record import Event, Inbound, Outbound, Record, RequestFacts
+from perhop.errors import (
+    SubjectTokenRefused,
+    TargetForbidden,
+    TargetUndecidable,
+    TaskExpired,
+    TaskOutside,
+    TaskRefused,
+    TaskSuperseded,
+    TokenRevoked,
+)
+from perhop.journal.record import Event, Inbound, Outbound, Record, RequestFacts, TaskFacts
 from perhop.tokens.mint import mint
 
 PERSON_PREFIX = "user:"
@@ -33,7 +43,7 @@ class Authorized:
     code_hash: str | None = None
 
 
-def question_of(draft: TokenDraft, resource: Resource, action: Action, *, ip: str = "") -> Question:
+def question_of(draft: TokenDraft, resource: Resource, action: Action, *, task: Task | None, ip: str = "") -> Question:
     """What policy is asked before this token is minted: the token as it would be, at the server it is for."""
     return Question(
         target=Target(action),
@@ -48,6 +58,7 @@ def question_of(draft: TokenDraft, resource: Resource, action: Action, *, ip: st
         arguments={},
         tenant=resource.tenant,
         ip=ip,
+        task=task,
     )
 
 
@@ -78,12 +89,13 @@ async def issue(
 
     Does not ask policy and does not look at who asks.
 
-    Raises: CodeReplayed, SubjectTokenRefused, StorageUnavailable, JournalUnavailable
+    Raises: CodeReplayed, SubjectTokenRefused, TaskRefused, StorageUnavailable, JournalUnavailable
     """
     minted = mint(authorized.draft, issuer.keyring.active)
     await _record(authorized, issuer)
     _look_again(authorized, issuer)
-    await issuer.journal.append(_issued(authorized, request=request, about=about))
+    task = issuer.tasks.facts(authorized.draft.task)
+    await issuer.journal.append(_issued(authorized, task=task, request=request, about=about))
     return minted
 
 
@@ -133,24 +145,31 @@ def _token_record(draft: TokenDraft, *, parent_audience: str | None) -> TokenRec
         expires_at=draft.expires_at,
         tenant=draft.tenant,
         parent_audience=parent_audience,
+        task=draft.task,
     )
 
 
 def _look_again(authorized: Authorized, issuer: Issuer) -> None:
-    """Refuse if the subject token was revoked while its child was being recorded.
+    """Refuse if the subject token was revoked, or the task ended, while the token was being recorded.
 
-    INVARIANT: a revocation is in force before it lists descendants, and the child is recorded before this look: so one
-    of the two sees the other.
+    INVARIANT: a revocation, or a task's end, is in force before it lists descendants, and the child is recorded before
+    this look: so one of the two sees the other.
     """
-    if authorized.subject_token is None:
-        return
+    draft = authorized.draft
     try:
-        issuer.revocations.check(authorized.subject_token)
+        if draft.task is not None:
+            issuer.tasks.check(draft.task, agent=draft.agent or draft.client_id, subject=draft.subject)
+        if authorized.subject_token is not None:
+            issuer.revocations.check(authorized.subject_token)
     except TokenRevoked as fact:
         raise SubjectTokenRefused(fact) from None
+    except (TaskOutside, TaskSuperseded, TaskExpired) as fact:
+        raise (TaskRefused(fact) if authorized.subject_token is None else SubjectTokenRefused(fact)) from None
 
 
-def _issued(authorized: Authorized, *, request: RequestFacts | None, about: Mapping[str, Any] | None) -> Record:
+def _issued(
+    authorized: Authorized, *, task: TaskFacts | None, request: RequestFacts | None, about: Mapping[str, Any] | None
+) -> Record:
     draft, resource = authorized.draft, authorized.resource
     return Record(
         event=Event.TOKEN_ISSUED,
@@ -159,6 +178,7 @@ def _issued(authorized: Authorized, *, request: RequestFacts | None, about: Mapp
         parent_jti=draft.parent_jti,
         inbound=Inbound.of(authorized.subject_token) if authorized.subject_token is not None else None,
         outbound=Outbound.of(draft),
+        task=task,
         request=request,
         owner=resource.owner,
         tenant=resource.tenant,

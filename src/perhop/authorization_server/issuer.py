@@ -24,6 +24,7 @@ from perhop.authorization_server.store import (
     SignIns,
     TokenRecords,
 )
+from perhop.authorization_server.tasks import Tasks
 from perhop.core.decision import Decision, Question
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
@@ -101,6 +102,7 @@ class Issuer:
     reports: Reports
     tools: KnownTools
     standing: Standing
+    tasks: Tasks
     passwords: Passwords
     form_seal: FormSeal
     clock: Callable[[], float]

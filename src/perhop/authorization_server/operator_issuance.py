@@ -52,6 +52,6 @@ async def _issue(issuer: Issuer, client: Client, resource: str, scopes: Sequence
     issuer.standing.check_client(client, issuer.registry, now=now)
     named = issuer.registry.resources.get(resource)
     target = named.uri if named is not None else parse_resource_uri(resource)
-    authorized = authorize_client(client, target, parse_scope(" ".join(scopes)), issuer, now=now)
-    check_policy(issuer.policy, question_of(authorized.draft, authorized.resource, Action.ISSUE))
+    authorized = authorize_client(client, target, parse_scope(" ".join(scopes)), issuer, now=now, details=None)
+    check_policy(issuer.policy, question_of(authorized.draft, authorized.resource, Action.ISSUE, task=None))
     return await issue(authorized, issuer, about=_ABOUT)

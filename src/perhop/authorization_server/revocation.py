@@ -29,6 +29,7 @@ class RevokedObject(StrEnum):
     SUBJECT = "subject"
     RESOURCE = "resource"
     TENANT = "tenant"
+    TASK = "task"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +109,8 @@ class Revoker:
     async def revoke(self, kind: RevokedObject, value: str, *, why: str, by: str) -> Revoked:
         """Revoke every token that `value` names, and all that came from them.
 
-        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, or a tenant. Does not keep new
-        tokens from being issued: that is standing. In force when it returns, even if the journal then fails.
+        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, a tenant, or a task's id. Does not
+        keep new tokens from being issued: that is standing. In force when it returns, even if the journal then fails.
 
         Raises: StorageUnavailable, JournalUnavailable
         """
@@ -122,14 +123,29 @@ class Revoker:
         ended = await self._ended(names, now=now)
         await self._enforce([_token_row(record) for record in ended.values()])
         revoked = Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)))
-        await self._journal.append(
-            Record(
-                event=Event.REVOCATION,
-                reason="token.revoked",
-                about={"kind": kind.value, "value": value, "why": why, "by": by, "tokens": list(revoked.jtis)},
-            )
-        )
+        await self._record(revoked, why=why, by=by)
         return revoked
+
+    def put_in_force(self, row: RevocationRow) -> None:
+        """Go by a revocation that was written together with what it follows from, and tell everyone."""
+        self._take([row])
+
+    async def record_task_over(self, task: str, *, why: str, by: str) -> Revoked:
+        """Record which live tokens ended with a task whose revocation is in force.
+
+        What came from them names the same task, so one row of the feed covers it all.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        revoked = await self.preview(RevokedObject.TASK, task)
+        await self._record(revoked, why=why, by=by)
+        return revoked
+
+    async def _record(self, revoked: Revoked, *, why: str, by: str) -> None:
+        about = {"kind": revoked.kind.value, "value": revoked.value, "why": why, "by": by}
+        await self._journal.append(
+            Record(event=Event.REVOCATION, reason="token.revoked", about={**about, "tokens": list(revoked.jtis)})
+        )
 
     async def preview(self, kind: RevokedObject, value: str) -> Revoked:
         """What `revoke` would end now, without doing it. Not counted: what is issued between this and the deed.
@@ -149,6 +165,8 @@ class Revoker:
                 return [(RevocationKind.SUBJECT, value)]
             case RevokedObject.TENANT:
                 return [(RevocationKind.TENANT, value)]
+            case RevokedObject.TASK:
+                return [(RevocationKind.TASK, value)]
             case RevokedObject.RESOURCE:
                 registry = self._registry()
                 resource = (
@@ -189,10 +207,16 @@ class Revoker:
         return int(self._clock())
 
 
+def for_good(now: int) -> tuple[int, int]:
+    """(not_before, expires_at) of a revocation of what can never be issued again: every `iat` is refused."""
+    last = now + MAX_LIFETIME + 2 * MAX_SKEW
+    return last, last
+
+
 def _row(kind: RevocationKind, value: str, *, now: int) -> _Row:
     """Of a token every `iat` is refused; of anything else what was issued until now."""
-    last = now + MAX_LIFETIME + 2 * MAX_SKEW
-    return _Row(kind, value, last if kind is RevocationKind.TOKEN else now, last)
+    not_before, last = for_good(now)
+    return _Row(kind, value, not_before if kind is RevocationKind.TOKEN else now, last)
 
 
 def _token_row(record: TokenRecord) -> _Row:

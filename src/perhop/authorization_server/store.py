@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perhop.core.task import Task, TaskUse
 from perhop.journal.query import Entry
 
 
@@ -33,6 +34,7 @@ class TokenRecord:
     tenant: str | None = None
     family: str | None = None
     parent_audience: str | None = None
+    task: str | None = None
 
 
 class TokenRecords(Protocol):
@@ -63,7 +65,7 @@ class Lineage(Protocol):
         ...
 
     async def live(self, kind: str, value: str, *, now: int) -> Sequence[TokenRecord]:
-        """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family) is `value`."""
+        """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family, task) is `value`."""
         ...
 
 
@@ -79,6 +81,7 @@ class AuthorizationCode:
     resource: str
     scopes: frozenset[str]
     expires_at: int
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +242,57 @@ class CallRecords(Protocol):
 
         Raises: JournalUnavailable, JournalDamaged
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task and what was counted of it."""
+
+    task: Task
+    used: TaskUse
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has just come to its end, and the revocation of its tokens that was written with it."""
+
+    task: Task
+    revocation: RevocationRow
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A task that another has just replaced. `successor` is as it was stored: it may be a person's already."""
+
+    ended: Ended
+    successor: Task
+
+
+class TaskRows(Protocol):
+    """Tasks. What changes one does so only while it is in force, in one statement that says if it did."""
+
+    async def all(self, *, since: int) -> Sequence[StoredTask]:
+        """Every task that expires after `since`, the oldest first."""
+        ...
+
+    async def add(self, task: Task) -> None: ...
+
+    async def supersede(self, old: str, task: Task, *, revoked: tuple[int, int]) -> Superseded | None:
+        """Put `task` in the place of the old one, which must be the same client's; None if that is not in force.
+
+        What was a person's stays that person's. `revoked` is (not_before, expires_at) of the old one's tokens.
+        """
+        ...
+
+    async def approve(self, task: str, *, subject: str, now: int) -> Task | None:
+        """The task, approved by this person; None if it is not in force, or another person's."""
+        ...
+
+    async def end(self, task: str, *, now: int, revoked: tuple[int, int]) -> Ended | None:
+        """End a task; None if it is not in force."""
+        ...
+
+    async def count(self, task: str, *, is_write: bool, now: int) -> TaskUse | None:
+        """Count one call more; None if the task is not in force, or may make no more. Never more than it may make."""
         ...

@@ -13,15 +13,15 @@ from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.token import VerifiedToken
-from perhop.errors import Refused, SubjectTokenRefused, TokenExpired, Unavailable
-from perhop.journal.record import Event, Inbound, Record, RequestFacts
+from perhop.errors import CodeOfTaskOver, Refused, SubjectTokenRefused, TaskRefused, TokenExpired, Unavailable
+from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFacts
 
 MAX_USER_AGENT = 256
 
 
 def reason_of(fact: Refused | Unavailable) -> str:
-    """The dotted reason: of a subject token that is not good, the reason of the fact that said so."""
-    return fact.fact.reason if isinstance(fact, SubjectTokenRefused) else fact.reason
+    """The dotted reason: of a subject token or a task that is not good, the reason of the fact that said so."""
+    return fact.fact.reason if isinstance(fact, SubjectTokenRefused | TaskRefused | CodeOfTaskOver) else fact.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ class Trail:
     presented: str | None = None
     verified: VerifiedToken | None = None
     grant: GrantType | None = None
+    task: TaskFacts | None = None
 
     @classmethod
     def of(cls, request: Request) -> Trail:
@@ -85,6 +86,10 @@ class Trail:
         """The client may use this grant."""
         return replace(self, grant=grant)
 
+    def under(self, task: TaskFacts | None) -> Trail:
+        """The request, or the token in it, names a task."""
+        return replace(self, task=task)
+
     def having_verified(self, token: VerifiedToken | None) -> Trail:
         return replace(self, verified=token)
 
@@ -97,6 +102,7 @@ class Trail:
             txn=token.txn if token else None,
             hop=token.hop if token else None,
             inbound=self._inbound(fact),
+            task=self.task,
             request=self.request,
             owner=self.resource.owner if self.resource else None,
             tenant=self.resource.tenant if self.resource else None,

@@ -18,6 +18,7 @@ from perhop.errors import NotFound
 
 if TYPE_CHECKING:
     from perhop.core.call import Target
+    from perhop.core.task import Task
 
 _MOST_NEAR = 5
 
@@ -49,6 +50,10 @@ def explain(
     ] = None,
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="When (default: now).")] = None,
     ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="The caller's address (default: none).")] = "",
+    purpose: Annotated[
+        str | None, typer.Option("--purpose", metavar="TEXT", help="What the token's task is for (default: no task).")
+    ] = None,
+    approved: Annotated[bool, typer.Option("--approved", help="A person has approved the task.")] = False,
     policies: PolicyFolder = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -81,6 +86,7 @@ def explain(
         arguments=type_arguments(None, _arguments(arguments)),
         tenant=described.tenant,
         ip=ip,
+        task=_task(agent, purpose, subject=subject, approved=approved),
     )
     explanation = explain_question(load_engine(policy_folder(policies, settings), settings), question)
     beyond = beyond_scope(described, question)
@@ -93,6 +99,28 @@ def explain(
         emit_explanation(explanation, most_near=_MOST_NEAR)
     if not explanation.allowed:
         raise typer.Exit(ExitCode.DENIED)
+
+
+def _task(agent: str, purpose: str | None, *, subject: str | None, approved: bool) -> Task | None:
+    """A task of this purpose: what it covers is no matter here."""
+    from perhop.core.task import Task, TaskLimits
+
+    if purpose is None:
+        if approved:
+            raise typer.BadParameter("there is no task: say what it is for with --purpose", param_hint="--approved")
+        return None
+    now = int(time.time())
+    return Task(
+        id="example",
+        client=agent,
+        purpose=purpose,
+        tools=(),
+        limits=TaskLimits(),
+        created_at=now,
+        expires_at=now + 1,
+        subject=subject,
+        approved_at=now if approved else None,
+    )
 
 
 def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:

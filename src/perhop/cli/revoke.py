@@ -30,6 +30,9 @@ def revoke(
     tenant: Annotated[
         str | None, typer.Option("--tenant", metavar="NAME", help="Every token for a resource of this tenant.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="ID", help="Every token of this task; see also `perhop task end`.")
+    ] = None,
     why: Why = "",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -41,10 +44,17 @@ def revoke(
     What it takes here is measured by a running server: see `perhop doctor`. With --dry-run nothing is revoked, and
     what would end is counted.
     """
-    named = {"token": token, "agent": agent, "subject": subject, "resource": resource, "tenant": tenant}
+    named = {
+        "token": token,
+        "agent": agent,
+        "subject": subject,
+        "resource": resource,
+        "tenant": tenant,
+        "task": task,
+    }
     chosen = [(kind, value) for kind, value in named.items() if value is not None]
     if len(chosen) != 1:
-        raise typer.BadParameter("name one of --token, --agent, --subject, --resource, --tenant")
+        raise typer.BadParameter("name one of --token, --agent, --subject, --resource, --tenant, --task")
     ((kind, value),) = chosen
     if kind == "token":
         value = (sys.stdin.read() if value == "-" else value).strip()

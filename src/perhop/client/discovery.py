@@ -22,6 +22,9 @@ METADATA_SECONDS = 5.0
 # Our own member of the metadata: where the signed revocation feed is. An issuer without it has no feed.
 REVOCATIONS_MEMBER = "perhop_revocations_endpoint"
 
+# Our own member: where clients begin tasks.
+TASKS_MEMBER = "perhop_tasks_endpoint"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerMetadata:
@@ -31,6 +34,7 @@ class IssuerMetadata:
     jwks_uri: str | None
     token_endpoint: str | None
     revocations_endpoint: str | None
+    tasks_endpoint: str | None = None
 
 
 def parse_issuer(text: str) -> str:
@@ -86,6 +90,7 @@ def parse_issuer_metadata(raw: bytes, *, issuer: str) -> IssuerMetadata:
         jwks_uri=_endpoint(document, "jwks_uri", issuer),
         token_endpoint=_endpoint(document, "token_endpoint", issuer),
         revocations_endpoint=_endpoint(document, REVOCATIONS_MEMBER, issuer),
+        tasks_endpoint=_endpoint(document, TASKS_MEMBER, issuer),
     )
 
 

@@ -7,6 +7,7 @@ Spec: RFC 8707 §2.2
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ DEFAULT_LIFETIME = 60
 MAX_LIFETIME = 86_400
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+AGENT_TASK = "agent_task"
 EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 _ERROR_CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,200}")
@@ -50,9 +52,10 @@ class AccessToken:
         return max(self.obtained_at + 0.8 * (self.expires_at - self.obtained_at), self.expires_at - 30)
 
 
-def client_credentials_form(resource: ResourceUri, scopes: Iterable[str] | None) -> Form:
-    """Spec: RFC 6749 §4.4.2."""
-    return (("grant_type", "client_credentials"), ("resource", resource), *_scope(scopes))
+def client_credentials_form(resource: ResourceUri, scopes: Iterable[str] | None, task: str | None) -> Form:
+    """Spec: RFC 6749 §4.4.2, RFC 9396 §6."""
+    details = () if task is None else (("authorization_details", json.dumps([{"type": AGENT_TASK, "id": task}])),)
+    return (("grant_type", "client_credentials"), ("resource", resource), *_scope(scopes), *details)
 
 
 def exchange_form(subject_token: Secret, resource: ResourceUri, scopes: Iterable[str] | None) -> Form:
@@ -90,13 +93,17 @@ async def request_token(
         headers["authorization"] = authorization
     request = http.build_request("POST", endpoint, content=urlencode(form).encode(), headers=headers)
     answer = await fetch(http, request, max_bytes=MAX_DOCUMENT_BYTES, seconds=TOKEN_SECONDS)
-    document = _parse_document(answer.body) if answer.status in (200, 400, 401, 403) else {}
+    document = parse_document(answer.body) if answer.status in (200, 400, 401, 403) else {}
     if answer.status != 200:
-        raise _refusal(answer.status, document)
+        raise refusal(answer.status, document)
     return _parse_token(document, is_exchange=form[0][1] == EXCHANGE_GRANT, resource=resource, scopes=scopes, now=now)
 
 
-def _parse_document(raw: bytes) -> dict[str, Any]:
+def parse_document(raw: bytes) -> dict[str, Any]:
+    """The JSON object that an endpoint answered with.
+
+    Raises: IssuerUnavailable
+    """
     try:
         document = parse_json(raw, max_bytes=MAX_DOCUMENT_BYTES)
     except JsonUnparsable as error:
@@ -106,7 +113,8 @@ def _parse_document(raw: bytes) -> dict[str, Any]:
     return document
 
 
-def _refusal(status: int, document: dict[str, Any]) -> TokenNotGranted | IssuerUnavailable:
+def refusal(status: int, document: dict[str, Any]) -> TokenNotGranted | IssuerUnavailable:
+    """What an answer that is no success says. Spec: RFC 6749 §5.2."""
     error, description = document.get("error"), document.get("error_description")
     if not isinstance(error, str) or not _ERROR_CODE.fullmatch(error):
         return IssuerUnavailable(f"token endpoint: HTTP {status}")

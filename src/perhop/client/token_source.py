@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 import httpx2
 
+from perhop.client.agent_task import AgentTask
 from perhop.client.auth import TokenAuth
 from perhop.client.connections import Connections
 from perhop.client.credentials import Credential, KeyCredential, SecretCredential, authenticate
 from perhop.client.discovery import IssuerMetadata, discover, parse_issuer
 from perhop.client.kept_token import KeptToken
 from perhop.client.single_flight import SingleFlight
+from perhop.client.task_request import begin_task, task_members
 from perhop.client.token_request import AccessToken, Form, client_credentials_form, exchange_form, request_token
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
@@ -55,7 +57,7 @@ class TokenSource:
         self._credential = _credential(private_key, client_secret)
         self._connections = Connections(http)
         self._clock = clock
-        self._kept: dict[tuple[ResourceUri, frozenset[str] | None], KeptToken] = {}
+        self._kept: dict[tuple[ResourceUri, frozenset[str] | None, str | None], KeptToken] = {}
         self._metadata: tuple[IssuerMetadata, float] | None = None
         self._discovering = SingleFlight(self._discover)
 
@@ -65,15 +67,49 @@ class TokenSource:
         Spec: RFC 6749 §4.4
         Raises: TokenNotGranted, IssuerUnavailable, SettingsError
         """
-        return await self._keep(_resource(resource), _scopes(scopes)).get()
+        return await self._keep(_resource(resource), _scopes(scopes), None).get()
 
     def auth_for(self, resource: str, scopes: Iterable[str] | None = None) -> TokenAuth:
         """An httpx2 `Auth` with the client's own tokens for one resource.
 
         Raises: SettingsError
         """
-        uri = _resource(resource)
-        return TokenAuth(uri, self._keep(uri, _scopes(scopes)).get)
+        return self._auth_for(resource, scopes, None)
+
+    async def task(
+        self,
+        *,
+        purpose: str,
+        tools: Iterable[str],
+        limits: Mapping[str, int] | None = None,
+        expires_in: int = 3600,
+        supersedes: str | None = None,
+    ) -> AgentTask:
+        """Say what is to be done, and get the means to do that and nothing else.
+
+        `tools` are patterns, `RESOURCE/GLOB` by the names of the configuration; `limits` are `calls` and `writes`.
+        `supersedes` is the id of a task of this client that ends with it.
+
+        Spec: RFC 9396 §2
+        Raises: TokenNotGranted, IssuerUnavailable, SettingsError
+        """
+        members = task_members(purpose, tools, limits=limits, expires_in=expires_in, supersedes=supersedes)
+        endpoint = (await self._issuer_metadata()).tasks_endpoint
+        if endpoint is None:
+            raise IssuerUnavailable(f"metadata of `{self.issuer}` names no endpoint for tasks")
+        now = self._clock()
+        authorization, identity = self._identity(now)
+        begun = await begin_task(
+            self._connections.http(), endpoint, members, authorization=authorization, identity=identity, now=now
+        )
+        if supersedes is not None:
+            self._kept = {key: kept for key, kept in self._kept.items() if key[2] != supersedes}
+        return AgentTask(
+            begun,
+            token_for=lambda resource, scopes: self._keep(_resource(resource), _scopes(scopes), begun.id).get(),
+            auth_for=lambda resource, scopes: self._auth_for(resource, scopes, begun.id),
+            supersede=self.task,
+        )
 
     async def exchange(
         self, subject_token: str | Secret, *, resource: str, scopes: Iterable[str] | None = None
@@ -111,22 +147,29 @@ class TokenSource:
     ) -> None:
         await self.aclose()
 
-    def _keep(self, resource: ResourceUri, scopes: frozenset[str] | None) -> KeptToken:
-        kept = self._kept.get((resource, scopes))
+    def _auth_for(self, resource: str, scopes: Iterable[str] | None, task: str | None) -> TokenAuth:
+        uri = _resource(resource)
+        return TokenAuth(uri, self._keep(uri, _scopes(scopes), task).get)
+
+    def _keep(self, resource: ResourceUri, scopes: frozenset[str] | None, task: str | None) -> KeptToken:
+        kept = self._kept.get((resource, scopes, task))
         if kept is None:
-            form = client_credentials_form(resource, scopes)
+            form = client_credentials_form(resource, scopes, task)
             kept = KeptToken(lambda: self._request(form, resource, scopes), clock=self._clock)
-            self._kept[(resource, scopes)] = kept
+            self._kept[(resource, scopes, task)] = kept
         return kept
+
+    def _identity(self, now: float) -> tuple[str | None, Form]:
+        """The header, if any, and the parameters that say who asks: fresh ones for each request."""
+        jti = secrets.token_urlsafe(16)
+        return authenticate(self._credential, client_id=self.client_id, issuer=self.issuer, jti=jti, now=int(now))
 
     async def _request(self, form: Form, resource: ResourceUri, scopes: frozenset[str] | None) -> AccessToken:
         endpoint = (await self._issuer_metadata()).token_endpoint
         if endpoint is None:
             raise IssuerUnavailable(f"metadata of `{self.issuer}` names no token endpoint")
         now = self._clock()
-        authorization, identity = authenticate(
-            self._credential, client_id=self.client_id, issuer=self.issuer, jti=secrets.token_urlsafe(16), now=int(now)
-        )
+        authorization, identity = self._identity(now)
         return await request_token(
             self._connections.http(),
             endpoint,

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perhop.errors import NotFound
+from perhop.core.task import Task
+from perhop.errors import NotFound, TaskExpired, TaskSuperseded
 from perhop.journal.query import Filter
 from perhop.journal.record import Event
+from perhop.rules.task import check_in_force
 from perhop.settings import Settings
 from perhop.storage.engine import open_database
 from perhop.storage.journal_reader import JournalQueries
@@ -101,13 +103,51 @@ async def _accounts(files: _Files) -> Rows:
     ]
 
 
+async def _tasks(files: _Files) -> Rows:
+    now = int(time.time())
+    return [
+        {
+            "id": task.id,
+            "client": task.client,
+            "subject": task.subject,
+            "purpose": task.purpose,
+            "tools": [str(pattern) for pattern in task.tools],
+            "limits": {"calls": task.limits.calls, "writes": task.limits.writes},
+            "calls": stored.used.calls,
+            "writes": stored.used.writes,
+            "state": _state_of(task, now=now),
+            "superseded_by": task.superseded_by,
+            "approved": _utc(task.approved_at),
+            "ended": _utc(task.ended_at),
+            "begun": _utc(task.created_at),
+            "expires": _utc(task.expires_at),
+        }
+        for stored in await files.stores.task_rows.all(since=0)
+        for task in [stored.task]
+    ]
+
+
+def _state_of(task: Task, *, now: int) -> str:
+    try:
+        check_in_force(task, now=now)
+    except TaskSuperseded:
+        return "superseded"
+    except TaskExpired:
+        return "expired" if task.ended_at is None else "ended"
+    return "in force"
+
+
+def _utc(seconds: int | None) -> str | None:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds is not None else None
+
+
 async def _keys(files: _Files) -> Rows:
     states = await files.stores.key_states.all()
     rows = []
     for file in sorted(files.settings.keys_dir.glob("signing-*.pem")):
         key = load_signing_key(file)
         state, since = states.get(key.kid, ("unknown", 0))
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since)) if since else None
+        at = _utc(since or None)
         rows.append({"kid": key.kid, "alg": key.algorithm.value, "state": state, "since": at})
     return rows
 
@@ -117,6 +157,7 @@ LOOKUPS: Mapping[str, Callable[[_Files], Awaitable[Rows]]] = {
     "resources": _resources,
     "owners": _owners,
     "accounts": _accounts,
+    "tasks": _tasks,
     "keys": _keys,
 }
 

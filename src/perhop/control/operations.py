@@ -20,6 +20,7 @@ from perhop.authorization_server.store import Account
 from perhop.control.archiving import cut_journal
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
+from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
 from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
@@ -36,7 +37,7 @@ MIN_PASSWORD = 12
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
-    """Revoke by token, agent, subject, resource or tenant; descendants along. What is not known is revoked as well.
+    """Revoke by token, agent, subject, resource, tenant or task; descendants along. What is not known is revoked, too.
 
     With `dry_run` nothing happens and nothing is recorded. `calls` are those on their way that are cut, `streams` those
     of them that have no end of their own; zero where no server answers this.
@@ -86,6 +87,8 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
             return value in registry.resources or value in uris
         case RevokedObject.TENANT:
             return any(each.tenant == value for each in registry.resources.values())
+        case RevokedObject.TASK:
+            return plane.issuer.tasks.find(value) is not None
         case _:
             assert_never(kind)
 
@@ -230,6 +233,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.add": account_add,
     "account.password": account_password,
     "account.disable": account_disable,
+    "task.end": end_task,
     "token.issue": token_issue,
     "key.rotate": key_rotate,
     "tools.show": show_tools,

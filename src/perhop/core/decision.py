@@ -8,6 +8,7 @@ from typing import Any
 
 from perhop.core.call import Call, Target
 from perhop.core.resource import Resource
+from perhop.core.task import Task
 from perhop.core.token import BoundToken
 
 
@@ -17,7 +18,8 @@ class Question:
 
     `arguments` holds top-level strings, 64-bit integers and booleans; None stands for any other value that is there,
     and a policy that reads it cannot be evaluated. `actors` is the `act` chain, outermost first. `scopes` are the
-    token's; `now` is seconds since the epoch; `ip` is the caller's address or empty.
+    token's; `now` is seconds since the epoch; `ip` is the caller's address or empty. `task` is the one that the token
+    names.
     """
 
     target: Target
@@ -34,6 +36,7 @@ class Question:
     ip: str = ""
     revision: str = ""
     session: str = ""
+    task: Task | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,48 @@ Decision = Allow | Deny
 
 
 @dataclass(frozen=True, slots=True)
-class Permit:
-    """Proof that this bound token may make this call on this resource. Made by `perhop.gateway.decide` only."""
+class InForce:
+    """A bound token that is good now, and the task that it names, if it names one: in force, too.
+
+    Made by `perhop.gateway.authenticate` only.
+    """
 
     bound: BoundToken
+    task: Task | None
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A call that is within the task of its token, or whose token names none. Made by `perhop.gateway.cover` only."""
+
+    bound: BoundToken
+    task: Task | None
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A covered call that scope, owner and policy allow, and that is not counted yet.
+
+    Made by `perhop.gateway.decide` only.
+    """
+
+    bound: BoundToken
+    task: Task | None
+    resource: Resource
+    call: Call
+    allow: Allow
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Proof that this bound token may make this call on this resource, and that the call is counted.
+
+    Made by `perhop.gateway.count` only.
+    """
+
+    bound: BoundToken
+    task: Task | None
     resource: Resource
     call: Call
     allow: Allow

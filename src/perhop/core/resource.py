@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import NewType
 
 from perhop.core.secret import Secret
+from perhop.core.task import is_matched
 
 ResourceUri = NewType("ResourceUri", str)
 """A canonical resource URI; only `perhop.rules.resource_uri` makes one."""
@@ -61,7 +61,7 @@ class Scope:
 
     def lists(self, tool: str) -> bool:
         """True if one of the patterns matches the whole tool name; `*` is the only wildcard."""
-        return any(fnmatchcase(tool, pattern.replace("[", "[[]").replace("?", "[?]")) for pattern in self.tools)
+        return any(is_matched(tool, pattern) for pattern in self.tools)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

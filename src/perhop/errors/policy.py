@@ -35,6 +35,28 @@ class TaskOutside(PolicyRefused):
     reason = "task.outside"
 
 
+class TaskSuperseded(PolicyRefused):
+    """Another task has taken the place of the one that the token names."""
+
+    description = "the task is over"
+    reason = "task.superseded"
+
+
+class TaskExpired(PolicyRefused):
+    """The time of the task is over, or an operator has ended it."""
+
+    description = "the task is over"
+    reason = "task.expired"
+
+
+class LimitExceeded(PolicyRefused):
+    """The task that the token names has made all the calls, or all the writes, that it may make."""
+
+    status = 429
+    description = "the task may make no more calls"
+    reason = "limit.exceeded"
+
+
 class ToolQuarantined(PolicyRefused):
     """The tool is not among those that the resource's owner approved, or is not as it was approved."""
 

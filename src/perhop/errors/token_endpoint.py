@@ -63,6 +63,14 @@ class CodeReplayed(CodeInvalid):
     reason = "code.replayed"
 
 
+class CodeOfTaskOver(CodeInvalid):
+    """The task that the code was given for is over; carries the reason."""
+
+    def __init__(self, fact: Refused) -> None:
+        super().__init__(fact.detail)
+        self.fact = fact
+
+
 class TargetInvalid(TokenRefused):
     """The resource is missing, unknown, or given twice. Spec: RFC 8707 §2."""
 
@@ -107,6 +115,43 @@ class SubjectTokenRefused(TokenRefused):
     def __init__(self, fact: Refused) -> None:
         super().__init__(fact.detail)
         self.fact = fact
+
+
+class TaskRequestMalformed(TokenRefused):
+    """What is said of a new task cannot be read, or is beyond a bound."""
+
+
+class TooManyTasks(TokenRefused):
+    """A client that proves nothing has begun more tasks lately than anybody has approved."""
+
+    status = 429
+    error = "temporarily_unavailable"
+    description = "too many tasks were begun"
+    reason = "limit.exceeded"
+
+
+class DetailsMalformed(TokenRefused):
+    """`authorization_details` is not exactly one task, named by its id. Spec: RFC 9396 §5."""
+
+    error = "invalid_authorization_details"
+    description = "the authorization details are not valid"
+
+
+class TaskRefused(TokenRefused):
+    """The task that a request names is not one to get a token under; carries the reason. Spec: RFC 9396 §5."""
+
+    error = "invalid_authorization_details"
+    description = "the authorization details are not valid"
+
+    def __init__(self, fact: Refused) -> None:
+        super().__init__(fact.detail)
+        self.fact = fact
+
+
+class TargetOutsideTask(TargetInvalid):
+    """The task that the request names does not name the resource."""
+
+    reason = "task.outside"
 
 
 class PresenterMismatch(TokenRefused):

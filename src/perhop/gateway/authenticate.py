@@ -6,8 +6,10 @@ Spec: MCP 2026-07-28 authorization
 
 from __future__ import annotations
 
+from perhop.core.decision import InForce
+from perhop.core.task import Task
 from perhop.core.token import BoundToken, VerifiedToken
-from perhop.errors import CallMismatch, SenderMismatch
+from perhop.errors import CallMismatch, PolicyRefused, SenderMismatch
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.rules.bearer import parse_bearer
@@ -25,14 +27,32 @@ def authenticate(request: Request, gate: Gate) -> VerifiedToken:
     return gate.verify(parse_bearer(request.headers))
 
 
-def check_standing(bound: BoundToken, gate: Gate) -> None:
+async def check_standing(request: Request, bound: BoundToken, gate: Gate) -> InForce:
     """Refuse a token that is not good any more, or not good as a mere bearer token. Looked at on every request.
 
-    Raises: SenderMismatch, CallMismatch, TokenRevoked, AgentDisabled, AgentExpired, OwnerMissing
+    The task comes before revocations: the tokens of one that is over are revoked, and the reason is the task.
+
+    Raises: SenderMismatch, CallMismatch, TaskOutside, TaskSuperseded, TaskExpired, TokenRevoked, AgentDisabled,
+        AgentExpired, OwnerMissing, BodyTooLarge, BodyTooSlow
     """
     if bound.token.sender_bound:
         raise SenderMismatch("bound to a key, and no proof of it is taken here")
     if bound.token.call is not None:
         raise CallMismatch("bound to one call, and this is not shown to be it")
+    task = await _check_task(request, bound, gate)
     gate.revoked.check(bound)
     gate.standing.check(bound, gate.resource)
+    return InForce(bound, task)
+
+
+async def _check_task(request: Request, bound: BoundToken, gate: Gate) -> Task | None:
+    """The task that the token names. Whoever sends a message under one that is over hears it as that message's answer.
+
+    Raises: TaskOutside, TaskSuperseded, TaskExpired, BodyTooLarge, BodyTooSlow
+    """
+    try:
+        return gate.tasks.check_token(bound.token)
+    except PolicyRefused:
+        if not request.body.is_settled:
+            await request.body.read()  # the caller is bound: its message may be read, and has an id to answer to
+        raise

@@ -27,6 +27,11 @@ class RequestBody:
         """What has been read, whole; empty before."""
         return self._octets
 
+    @property
+    def is_settled(self) -> bool:
+        """True if it has been read, or there is none to be read."""
+        return self._is_settled.is_set()
+
     async def read(self) -> bytes:
         """Read the whole body.
 

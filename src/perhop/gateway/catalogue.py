@@ -35,6 +35,11 @@ class Catalogue:
         """
         self._pins.check(tool)
 
+    def is_read_only(self, tool: str) -> bool:
+        """True if the definition that the owner approved says so."""
+        approved = self._pins.approved(tool)
+        return approved is not None and approved.is_read_only
+
     @property
     def names(self) -> frozenset[str]:
         """The names of the approved tools; while the owner has approved nothing, of those that were listed."""

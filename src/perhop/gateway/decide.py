@@ -1,4 +1,4 @@
-"""Decide: scope, then the owner's approval of the tool, then policy. The only place where a Permit is made.
+"""Decide: scope, then the owner's approval of the tool, then policy. The only place where a call is allowed.
 
 Spec: RFC 6750 §3.1
 Spec: MCP 2026-07-28 authorization
@@ -10,59 +10,53 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from perhop.core.call import Action, Call, Target
-from perhop.core.decision import Allow, Deny, Permit, Question
-from perhop.core.token import BoundToken
-from perhop.errors import (
-    ParamsMalformed,
-    PolicyDenied,
-    PolicyUndecidable,
-    ScopeInsufficient,
-    TaskOutside,
-    ToolQuarantined,
-)
+from perhop.core.decision import Allow, Allowed, Covered, Deny, Permit, Question
+from perhop.errors import ParamsMalformed, PolicyDenied, PolicyUndecidable, ScopeInsufficient, ToolQuarantined
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
 from perhop.policy.arguments import type_arguments
 from perhop.policy.recorded import written_arguments
 from perhop.rules.scope import check_tool_scope
+from perhop.rules.task import is_covered
 
 PERSON_PREFIX = "user:"
 
 
-def decide(request: Request, bound: BoundToken, call: Call, gate: Gate) -> Permit:
-    """Permit a call whose every target is in scope, as approved by the resource's owner, and permitted by policy.
+def decide(request: Request, covered: Covered, gate: Gate) -> Allowed:
+    """Allow a call whose every target is in scope, as approved by the resource's owner, and permitted by policy.
 
-    What touches nothing (a handshake, a ping, a notification) needs no more than the bound token.
+    What touches nothing (a handshake, a ping, a notification) needs no more than the bound token. Counts nothing.
 
-    Raises: TaskOutside, ScopeInsufficient, ToolQuarantined, ParamsMalformed, PolicyDenied, PolicyUndecidable
+    Raises: ScopeInsufficient, ToolQuarantined, ParamsMalformed, PolicyDenied, PolicyUndecidable
     """
-    if bound.task is not None:
-        raise TaskOutside("the token names a task, and no task covers anything here")
+    bound, call = covered.bound, covered.call
     for target in call.targets:
         if target.action is Action.CALL_TOOL:
             check_tool_scope(bound, gate.resource, target.name)
             gate.catalogue.check_approved(target.name)
-    allowed = [_ask(question_about(target, request, bound, call, gate), gate) for target in call.targets]
+    allowed = [_ask(question_about(target, request, covered, gate), gate) for target in call.targets]
     policies = tuple(dict.fromkeys(each for allow in allowed for each in allow.policies))
-    return Permit(bound, gate.resource, call, Allow(policies, gate.policy.version))
+    return Allowed(bound, covered.task, gate.resource, call, Allow(policies, gate.policy.version))
 
 
 def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> bool:
     """True for an item of a list that some arguments could make permitted, under a scope that the token has.
 
-    False for a tool that is quarantined.
+    False for what the task of the token does not cover, and for a tool that is quarantined.
     """
+    if permit.task is not None and not is_covered(permit.task, permit.resource.name, target):
+        return False
     if target.action is Action.CALL_TOOL:
         try:
             check_tool_scope(permit.bound, permit.resource, target.name)
             gate.catalogue.check_approved(target.name)
         except (ScopeInsufficient, PolicyDenied, ToolQuarantined):
             return False
-    return gate.policy.may_permit(_question(target, {}, request, permit.bound, permit.call, gate))
+    return gate.policy.may_permit(_question(target, {}, request, permit, gate))
 
 
-def question_about(target: Target, request: Request, bound: BoundToken, call: Call, gate: Gate) -> Question:
+def question_about(target: Target, request: Request, covered: Covered, gate: Gate) -> Question:
     """The question to policy for one target of a call, its arguments typed by the tool's own schema.
 
     A target that stands for an earlier call brings the arguments of that call.
@@ -70,9 +64,9 @@ def question_about(target: Target, request: Request, bound: BoundToken, call: Ca
     Raises: ParamsMalformed
     """
     schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
-    given = call.arguments if target.arguments is None else target.arguments
+    given = covered.call.arguments if target.arguments is None else target.arguments
     arguments = type_arguments(schema, given or {})
-    return _question(target, arguments, request, bound, call, gate)
+    return _question(target, arguments, request, covered, gate)
 
 
 def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:
@@ -96,8 +90,9 @@ def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:
 
 
 def _question(
-    target: Target, arguments: Mapping[str, Any], request: Request, bound: BoundToken, call: Call, gate: Gate
+    target: Target, arguments: Mapping[str, Any], request: Request, asked: Covered | Permit, gate: Gate
 ) -> Question:
+    bound, call = asked.bound, asked.call
     return Question(
         target=target,
         agent=bound.agent,
@@ -113,6 +108,7 @@ def _question(
         ip=request.address or "",
         revision=call.revision,
         session=session_fingerprint(call.session) if call.session is not None else "",
+        task=asked.task,
     )
 
 

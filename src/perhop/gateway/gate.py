@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from perhop.core.decision import Decision, Permit, Question
 from perhop.core.resource import Resource
+from perhop.core.task import Task, TaskUse
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.open_requests import OpenRequests
@@ -17,7 +18,7 @@ from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.interface import Upstream
-from perhop.journal.record import Record
+from perhop.journal.record import Record, TaskFacts
 
 
 class Standing(Protocol):
@@ -25,6 +26,26 @@ class Standing(Protocol):
         """Refuse a token whose agent or resource lost its standing since it was issued.
 
         Raises: AgentDisabled, AgentExpired, OwnerMissing, TokenRevoked
+        """
+        ...
+
+
+class Tasks(Protocol):
+    def check_token(self, token: VerifiedToken) -> Task | None:
+        """The task that a token names, in force and the token's own; None if it names none.
+
+        Raises: TaskOutside, TaskSuperseded, TaskExpired
+        """
+        ...
+
+    def facts(self, task: str | None) -> TaskFacts | None:
+        """What a record says of the task with this id, in force or not."""
+        ...
+
+    async def count(self, task: Task, *, is_write: bool) -> TaskUse:
+        """Count one call, exactly, and for good.
+
+        Raises: LimitExceeded, TaskSuperseded, TaskExpired, StorageUnavailable
         """
         ...
 
@@ -81,6 +102,7 @@ class Gate:
     verify: Callable[[str], VerifiedToken]
     revoked: RevocationWatch
     standing: Standing
+    tasks: Tasks
     policy: Policy
     exchanger: Exchanger
     journal: Journal

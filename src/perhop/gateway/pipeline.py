@@ -1,7 +1,8 @@
 """One request through the gateway, from its first header to its record. Each verb is a file of its own beside this one.
 
-An order that is wrong does not type-check: policy is asked about a BoundToken, the exchange wants a Permit, and what
-is forwarded wants a token that only the exchange can make.
+An order that is wrong does not type-check: policy is asked about a call that was held against its task, counting what
+policy allows makes the Permit, the exchange wants a Permit, and what is forwarded wants a token that only the exchange
+can make.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from perhop.core.call import Reply
 from perhop.errors import Refused, Unavailable
 from perhop.gateway.authenticate import authenticate, check_standing
+from perhop.gateway.count import count
+from perhop.gateway.cover import cover
 from perhop.gateway.decide import decide
 from perhop.gateway.door import check_door
 from perhop.gateway.exchange import exchange
@@ -23,17 +26,19 @@ from perhop.rules.audience import bind_audience
 
 
 async def handle(request: Request, gate: Gate) -> Reply:
-    """Authenticate -> bind audience -> interpret -> decide -> exchange -> record -> forward -> record."""
+    """Authenticate, bind audience, interpret, cover, decide, count, exchange, record, forward, record."""
     trail = Trail.of(request, gate)
     try:
         check_door(request, gate.resource)
         caller = authenticate(request, gate)
-        trail = trail.by(caller)
+        trail = trail.by(caller, gate)
         bound = bind_audience(caller, gate.resource.uri)
-        check_standing(bound, gate)
+        in_force = await check_standing(request, bound, gate)
         call = await interpret(request, bound, trail.call_id, gate)  # the body is read for a bound caller only
         trail = trail.asking(call, gate)
-        permit = decide(request, bound, call, gate)
+        covered = cover(in_force, call, gate)
+        allowed = decide(request, covered, gate)
+        permit = await count(allowed, gate)  # one call less for its task, whatever becomes of it
         onward = await exchange(permit, gate)  # HopToken | NoCredential; the caller's token is not in it
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or nothing is forwarded

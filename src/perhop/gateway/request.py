@@ -18,6 +18,11 @@ class BodyReader(Protocol):
         """What has been read, whole; empty before."""
         ...
 
+    @property
+    def is_settled(self) -> bool:
+        """True if it has been read, or there is none to be read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -1,8 +1,8 @@
 """Streams: when an answer must stop although it has not ended, and what its last words are.
 
 A standing stream ends with the token that opened it, or when the gateway stops; an answer ends with its token's
-revocation, or when it has taken too long, but not because its token expired meanwhile. When the gateway stops, an
-answer gets some time to end.
+revocation, with its task if that is superseded or ended, or when it has taken too long, but not because its token
+expired meanwhile. When the gateway stops, an answer gets some time to end.
 
 Spec: MCP 2026-07-28 transports
 """
@@ -39,21 +39,37 @@ class Ending:
     """Watches one call from its forwarding on; steps of its answer run `before` the end."""
 
     def __init__(
-        self, bound: BoundToken, revoked: RevocationWatch, *, standing: bool, until: float, clock: Callable[[], float]
+        self,
+        bound: BoundToken,
+        revoked: RevocationWatch,
+        *,
+        standing: bool,
+        until: float,
+        clock: Callable[[], float],
+        check_task: Callable[[], None] = lambda: None,
     ) -> None:
-        self._task = asyncio.create_task(_wait_for_end(bound, revoked, standing=standing, until=until, clock=clock))
+        self._task = asyncio.create_task(
+            _wait_for_end(bound, revoked, standing=standing, until=until, clock=clock, check_task=check_task)
+        )
 
     @classmethod
     def of(cls, permit: Permit, gate: Gate) -> Ending:
         """The ending of a permitted call."""
         standing = is_standing(permit.call)
-        until = permit.bound.expires_at if standing else gate.clock() + gate.limits.max_call_seconds
-        return cls(permit.bound, gate.revoked, standing=standing, until=until, clock=gate.clock)
+        until = _end_of(permit) if standing else gate.clock() + gate.limits.max_call_seconds
+        return cls(
+            permit.bound,
+            gate.revoked,
+            standing=standing,
+            until=until,
+            clock=gate.clock,
+            check_task=lambda: _check_task(permit, gate, standing=standing),
+        )
 
     async def before(self, step: Awaitable[T]) -> T:
         """Await a step; if the end comes first, drop the step and raise why.
 
-        Raises: TokenExpired, TokenRevoked, AnswerTooLong, and what the step raises
+        Raises: TokenExpired, TokenRevoked, TaskSuperseded, TaskExpired, AnswerTooLong, and what the step raises
         """
         running = asyncio.ensure_future(step)
         try:
@@ -102,11 +118,18 @@ def last_words(call: Call) -> Callable[[Refused | Unavailable], Piece]:
 
 
 async def _wait_for_end(
-    bound: BoundToken, revoked: RevocationWatch, *, standing: bool, until: float, clock: Callable[[], float]
+    bound: BoundToken,
+    revoked: RevocationWatch,
+    *,
+    standing: bool,
+    until: float,
+    clock: Callable[[], float],
+    check_task: Callable[[], None],
 ) -> Refused | Unavailable:
     """Return the fact that ends the call, when it comes true."""
     while True:
         try:
+            check_task()
             revoked.check(bound)
             revoked.check_stop(standing=standing)
         except (Refused, Unavailable) as fact:
@@ -119,6 +142,22 @@ async def _wait_for_end(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(remaining):
                 await revoked.changed()
+
+
+def _end_of(permit: Permit) -> int:
+    """A stream without an end of its own ends with its token, or with its task if that is over sooner."""
+    ends = permit.bound.expires_at
+    return ends if permit.task is None else min(ends, permit.task.expires_at)
+
+
+def _check_task(permit: Permit, gate: Gate, *, standing: bool) -> None:
+    """Refuse to go on for a task that was superseded or ended; an answer may outlast a task whose time is over.
+
+    Raises: TaskOutside, TaskSuperseded, TaskExpired
+    """
+    task = permit.task
+    if task is not None and (standing or gate.clock() < task.expires_at):
+        gate.tasks.check_token(permit.bound.token)
 
 
 async def _drop(task: asyncio.Future[T]) -> None:

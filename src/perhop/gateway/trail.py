@@ -28,6 +28,7 @@ from perhop.journal.record import (
     Record,
     RequestFacts,
     ResultFacts,
+    TaskFacts,
 )
 from perhop.rules.bearer import parse_bearer
 from perhop.rules.refusal_body import refusal_status
@@ -48,6 +49,7 @@ class Trail:
     request: RequestFacts
     unverified: str | None
     caller: VerifiedToken | None = None
+    task: TaskFacts | None = None
     call: Call | None = None
     arguments_mac: str | None = None
     arguments: Mapping[str, Any] | None = None
@@ -67,9 +69,9 @@ class Trail:
             unverified=_digest_of_token(request),
         )
 
-    def by(self, caller: VerifiedToken) -> Trail:
-        """The token's signature and times hold."""
-        return replace(self, caller=caller)
+    def by(self, caller: VerifiedToken, gate: Gate) -> Trail:
+        """The token's signature and times hold. Whether the task that it names is any good is not known yet."""
+        return replace(self, caller=caller, task=gate.tasks.facts(caller.task))
 
     def asking(self, call: Call, gate: Gate) -> Trail:
         """The message is understood. Of its arguments a MAC is kept, and what the resource's owner has recorded."""
@@ -161,6 +163,7 @@ class Trail:
         return Record(
             event=event,
             call=self._call_facts(with_arguments=facts.get("decision") is not None),
+            task=self.task,
             request=self.request,
             owner=self.resource.owner,
             tenant=self.resource.tenant,

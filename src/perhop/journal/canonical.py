@@ -24,13 +24,14 @@ from perhop.journal.record import (
     ReportFacts,
     RequestFacts,
     ResultFacts,
+    TaskFacts,
 )
 from perhop.rules.canonical_json import canonical_json
 
 # For texts, integers and objects with ASCII names this is the RFC 8785 form, several times faster.
 _QUICK = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
-_Part = Inbound | Outbound | CallFacts | DecisionFacts | ReportFacts | RequestFacts | ResultFacts
+_Part = Inbound | Outbound | CallFacts | DecisionFacts | TaskFacts | ReportFacts | RequestFacts | ResultFacts
 
 _MEMBERS = {part: attrgetter(*part.__slots__) for part in get_args(_Part)}
 """All members of a part at once: this is on the way of every record."""
@@ -87,6 +88,7 @@ def _fields(record: Record, time: float) -> list[tuple[str, Any]]:
         ("out", _part(record.outbound)),
         ("call", _part(record.call)),
         ("decision", _part(record.decision)),
+        ("task", _part(record.task)),
         ("report", _part(record.report)),
         ("request", _part(record.request)),
         ("result", _part(record.result)),

@@ -82,6 +82,7 @@ class PermittedToken:
     expires_at: int
     tenant: str | None
     parent_audience: str | None = None
+    task: str | None = None
 
     @classmethod
     def of(cls, permit: Entry) -> PermittedToken | None:
@@ -103,6 +104,7 @@ class PermittedToken:
                 expires_at=outbound["exp"],
                 tenant=permit.text("tenant"),
                 parent_audience=inbound.get("aud"),
+                task=permit.part("task").get("id"),
             )
         except (KeyError, ValueError, TypeError):
             return None

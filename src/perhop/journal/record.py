@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from perhop.core.actor import Actor
+from perhop.core.task import Task
 from perhop.core.token import BoundToken, TokenDraft, VerifiedToken
 
 
@@ -41,6 +42,7 @@ class Event(StrEnum):
     POLICY_CHANGED = "policy.changed"
     CONFIG_LOADED = "config.loaded"
     ACCOUNT_CHANGED = "account.changed"
+    TASK_CHANGED = "task.changed"
     APPROVAL_CHANGED = "approval.changed"
     JOURNAL_SUPPRESSED = "journal.suppressed"
     JOURNAL_ARCHIVED = "journal.archived"
@@ -128,6 +130,19 @@ class DecisionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """The task under which it happened; `purpose` in its client's words, None where the task is not known here."""
+
+    id: str
+    purpose: str | None = None
+
+    @classmethod
+    def of(cls, task: Task) -> TaskFacts:
+        """What the journal keeps of a task that is known."""
+        return cls(id=task.id, purpose=task.purpose)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
     """Where the request came from; `session` is a fingerprint, never the id."""
 
@@ -175,6 +190,7 @@ class Record:
     outbound: Outbound | None = None
     call: CallFacts | None = None
     decision: DecisionFacts | None = None
+    task: TaskFacts | None = None
     report: ReportFacts | None = None
     request: RequestFacts | None = None
     result: ResultFacts | None = None

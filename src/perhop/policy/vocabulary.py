@@ -17,6 +17,7 @@ from cedarpy import pst
 from perhop.core.call import Action, Target
 from perhop.core.decision import Question
 from perhop.core.registry import Registry
+from perhop.core.task import Task
 
 NEEDS_PERMIT = frozenset({Action.CALL_TOOL, Action.GET_PROMPT, Action.READ_RESOURCE})
 """The others only must not be forbidden."""
@@ -80,6 +81,7 @@ def context(question: Question, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "arguments": dict(arguments),
         **({"session": question.session} if question.session else {}),
         "token": _token(question),
+        **({"task": _task(question.task)} if question.task is not None else {}),
         "request": _request(question),
     }
 
@@ -87,6 +89,12 @@ def context(question: Question, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _token(question: Question) -> dict[str, Any]:
     tenant = {"tenant": {"__entity": uid_value(mcp("Tenant", question.tenant))}} if question.tenant else {}
     return {"scopes": sorted(question.scopes), "client_id": question.client_id, "hop": question.hop, **tenant}
+
+
+def _task(task: Task) -> dict[str, Any]:
+    """INVARIANT: what an agent says of itself permits nothing; only the purpose that a person approved is told."""
+    purpose = {"purpose": task.purpose} if task.is_approved else {}
+    return {"id": task.id, "approved": task.is_approved, **purpose}
 
 
 def _request(question: Question) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from perhop.errors import (
     BearerRefused,
+    LimitExceeded,
     PolicyRefused,
     Refused,
     RequestRefused,
@@ -24,6 +25,7 @@ from perhop.rules.mcp_message import render_json
 
 STREAM_ENDED = -31401
 POLICY_REFUSED = -31403
+LIMIT_EXCEEDED = -31429
 UNAVAILABLE = -31503
 
 
@@ -45,6 +47,8 @@ def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, recor
             return _error(fact.rpc_code, _spoken(fact), rpc_id, details)
         case RequestRefused():
             return _error(fact.rpc_code, fact.description, rpc_id, details)
+        case LimitExceeded():
+            return _error(LIMIT_EXCEEDED, fact.description, rpc_id, details)
         case PolicyRefused() | TokenRefused():
             return _error(POLICY_REFUSED, fact.description, rpc_id, details)
         case Unavailable():

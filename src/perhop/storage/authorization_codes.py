@@ -38,6 +38,7 @@ class SqlAuthorizationCodes:
                 resource=code.resource,
                 scope=join_scopes(code.scopes),
                 expires_at=code.expires_at,
+                task=code.task,
             )
         )
 
@@ -75,4 +76,5 @@ def _code(row: Row[Any]) -> AuthorizationCode:
         resource=row.resource,
         scopes=split_scopes(row.scope),
         expires_at=row.expires_at,
+        task=row.task,
     )

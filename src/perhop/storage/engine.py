@@ -23,6 +23,9 @@ from perhop.storage.sqlite import BUSY_SECONDS, READING, set_up
 
 _T = TypeVar("_T")
 
+TURN_SECONDS = 2 * BUSY_SECONDS
+"""How long a transaction waits for those before it."""
+
 Work = Callable[[AsyncConnection], Awaitable[_T]]
 """What is done in one transaction."""
 
@@ -34,6 +37,8 @@ class Database:
         self._engine = engine
         self._reading = engine.execution_options(**{READING: True})
         self._running: set[asyncio.Task[Any]] = set()
+        # The pool lets who comes last go before those who wait: with many at once some would wait for ever.
+        self._turn = asyncio.Lock()
         self.path = path
 
     async def write(self, work: Work[_T]) -> _T:
@@ -41,14 +46,14 @@ class Database:
 
         Raises: StorageUnavailable
         """
-        return await self._finish(_transact(self._engine, work))
+        return await self._finish(self._in_turn(self._engine, work))
 
     async def read(self, work: Work[_T]) -> _T:
         """One transaction that sees one state of the database and takes no lock.
 
         Raises: StorageUnavailable
         """
-        return await self._finish(_transact(self._reading, work))
+        return await self._finish(self._in_turn(self._reading, work))
 
     async def rows(self, statement: Any) -> list[Row[Any]]:
         """The rows of one reading statement.
@@ -77,6 +82,18 @@ class Database:
         """Let running transactions end, then close the connection."""
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._engine.dispose()
+
+    async def _in_turn(self, engine: AsyncEngine, work: Work[_T]) -> _T:
+        """Raises: StorageUnavailable."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StorageUnavailable(f"{TURN_SECONDS} s went by before it was this transaction's turn") from None
+        try:
+            return await _transact(engine, work)
+        finally:
+            self._turn.release()
 
     async def _finish(self, transaction: Coroutine[Any, Any, _T]) -> _T:
         # A caller that goes away must not take the connection along half way through: the transaction ends by itself.
@@ -108,7 +125,6 @@ def open_database(path: Path) -> Database:
         url,
         pool_size=1,
         max_overflow=0,
-        pool_timeout=BUSY_SECONDS * 2,
         connect_args={"timeout": BUSY_SECONDS},
         hide_parameters=True,
     )

@@ -80,7 +80,7 @@ class SqlLineage:
         return [record for record in found.values() if record.expires_at > now]
 
     async def live(self, kind: str, value: str, *, now: int) -> Sequence[TokenRecord]:
-        """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family) is `value`.
+        """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family, task) is `value`.
 
         As in the revocation rule, a client's name covers the tokens of its chains and those that it presented.
 
@@ -130,6 +130,7 @@ _COLUMNS: dict[str, Callable[[str], ColumnElement[bool]]] = {
     "aud": lambda value: token_record.c.audience == value,
     "tenant": lambda value: token_record.c.tenant == value,
     "family": lambda value: token_record.c.family == value,
+    "task": lambda value: token_record.c.task == value,
 }
 
 
@@ -146,6 +147,8 @@ def _is_named(record: TokenRecord, kind: str, value: str) -> bool:
             return record.audience == value
         case "tenant":
             return record.tenant == value
+        case "task":
+            return record.task == value
         case _:
             return False
 
@@ -165,4 +168,5 @@ def _record(permitted: PermittedToken) -> TokenRecord:
         expires_at=permitted.expires_at,
         tenant=permitted.tenant,
         parent_audience=permitted.parent_audience,
+        task=permitted.task,
     )

@@ -6,13 +6,16 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.storage.engine import Database
-from perhop.storage.schema import assertion, authorization_code, revocation, sign_in, token_record
+from perhop.storage.schema import agent_task, assertion, authorization_code, revocation, sign_in, token_record
 
 TOKEN_LIFETIME_CAP = 900
 """No token lives longer, so a code's replay can revoke none after this."""
 
 KEPT_AFTER_EXPIRY = 24 * 3600
 """How long the record of an expired token stays, for a look at what just happened."""
+
+TASK_KEPT_AFTER_EXPIRY = 30 * 24 * 3600
+"""How long a task that is over can still be looked at."""
 
 
 async def forget_expired(database: Database, *, now: int) -> int:
@@ -26,6 +29,7 @@ async def forget_expired(database: Database, *, now: int) -> int:
         delete(revocation).where(revocation.c.expires_at <= now),
         delete(authorization_code).where(authorization_code.c.expires_at <= now - TOKEN_LIFETIME_CAP),
         delete(token_record).where(token_record.c.expires_at <= now - KEPT_AFTER_EXPIRY),
+        delete(agent_task).where(agent_task.c.expires_at <= now - TASK_KEPT_AFTER_EXPIRY),
     )
 
     async def work(connection: AsyncConnection) -> int:

@@ -25,7 +25,7 @@ class SqlRevocationRows:
         """
 
         async def work(connection: AsyncConnection) -> list[RevocationRow]:
-            return [await _add(connection, *row) for row in rows]
+            return [await add_revocation(connection, *row) for row in rows]
 
         return await self._database.write(work)
 
@@ -39,7 +39,13 @@ class SqlRevocationRows:
         return [RevocationRow(**row._mapping) for row in rows]
 
 
-async def _add(connection: AsyncConnection, kind: str, digest: str, not_before: int, expires_at: int) -> RevocationRow:
+async def add_revocation(
+    connection: AsyncConnection, kind: str, digest: str, not_before: int, expires_at: int
+) -> RevocationRow:
+    """Add one row in the transaction that is open: for what must not be done without being told.
+
+    Raises: SQLAlchemyError
+    """
     statement = insert(revocation).values(kind=kind, digest=digest, not_before=not_before, expires_at=expires_at)
     seq = (await connection.execute(statement.returning(revocation.c.seq))).scalar_one()
     return RevocationRow(seq=seq, kind=kind, digest=digest, not_before=not_before, expires_at=expires_at)

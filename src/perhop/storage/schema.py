@@ -39,6 +39,7 @@ token_record = Table(
     Column("tenant", Text),
     Column("family", Text),
     Column("code_hash", Text),
+    Column("task", Text),
     Index("token_record_parent", "parent_jti"),
     Index("token_record_code", "code_hash"),
     Index("token_record_expires", "expires_at"),
@@ -56,6 +57,7 @@ authorization_code = Table(
     Column("scope", Text, nullable=False),
     Column("expires_at", Integer, nullable=False),
     Column("uses", Integer, nullable=False, server_default="0"),
+    Column("task", Text),
     Index("authorization_code_expires", "expires_at"),
 )
 
@@ -186,4 +188,25 @@ policy_in_force = Table(
     Column("put_by", Text, nullable=False),
     Column("since", Integer, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# `calls` and `writes` are what was counted; a limit is null where there is none. `tools` is a JSON array of patterns.
+agent_task = Table(
+    "agent_task",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("client", Text, nullable=False),
+    Column("subject", Text),
+    Column("purpose", Text, nullable=False),
+    Column("tools", Text, nullable=False),
+    Column("max_calls", Integer),
+    Column("max_writes", Integer),
+    Column("calls", Integer, nullable=False, server_default="0"),
+    Column("writes", Integer, nullable=False, server_default="0"),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("approved_at", Integer),
+    Column("ended_at", Integer),
+    Column("superseded_by", Text),
+    Index("agent_task_expires", "expires_at"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.authorization_server import issuer
-from perhop.authorization_server.store import KeyStates, Standings
+from perhop.authorization_server.store import KeyStates, Standings, TaskRows
 from perhop.gateway.tool_pins import ToolPinRows
 from perhop.policy.versions import PolicyVersionRows
 from perhop.storage.accounts import SqlAccounts
@@ -19,6 +19,7 @@ from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.revocations import SqlRevocationRows
 from perhop.storage.sign_ins import SqlSignIns
 from perhop.storage.standings import SqlStandings
+from perhop.storage.tasks import SqlTaskRows
 from perhop.storage.token_records import SqlTokenRecords
 from perhop.storage.tool_pins import SqlToolPins
 
@@ -31,6 +32,7 @@ class Stores(issuer.Stores):
     key_states: KeyStates
     tool_pins: ToolPinRows
     policy_versions: PolicyVersionRows
+    task_rows: TaskRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
@@ -48,4 +50,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         key_states=SqlKeyStates(database),
         tool_pins=SqlToolPins(database),
         policy_versions=SqlPolicyVersions(database),
+        task_rows=SqlTaskRows(database),
     )

@@ -22,6 +22,7 @@ from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
+from perhop.authorization_server.tasks import Tasks
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.core.token import VerifiedToken
@@ -134,8 +135,9 @@ class Plane:
         )
 
     async def forget_expired(self) -> None:
-        """Drop rows and revocations that can matter to no token any more. The journal keeps everything."""
+        """Drop rows, revocations and tasks that can matter to no token any more. The journal keeps everything."""
         self.issuer.revocations.forget(now=self.issuer.now())
+        self.issuer.tasks.forget()
         await forget_expired(self.database, now=self.issuer.now())
 
 
@@ -192,6 +194,8 @@ async def _assemble(
         clock=clock,
     )
     await revoker.load()
+    tasks = Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock)
+    await tasks.load()
     tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
     await tool_pins.load()
     known_tools = KnownTools(tool_pins)
@@ -208,6 +212,7 @@ async def _assemble(
         reports=Reports(journal=journal, calls=reader),
         tools=known_tools,
         standing=Standing(stores.standings),
+        tasks=tasks,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
         pages=Pages(),

@@ -192,6 +192,7 @@ class Traffic:
             verify=plane.verify_here,
             revoked=self.new_watch(),
             standing=StandingNow(plane),
+            tasks=plane.issuer.tasks,
             policy=TimedPolicy(policy, plane.metrics),
             exchanger=TimedExchanger(self._exchanger, plane.metrics),
             journal=plane.journal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from perhop.journal.record import (
     Inbound,
     Record,
     RequestFacts,
+    TaskFacts,
     act_claim,
 )
 from perhop.rules.canonical_json import canonical_json
@@ -23,6 +25,15 @@ from tests.support.journals import a_permit, an_outcome
 NOW = 1_790_000_000.25
 
 TEXTS = st.text(max_size=20)
+
+
+def test_the_task_stands_between_seq_and_time() -> None:
+    """Its id, and its purpose where the task is known; the rest of the body is as without it."""
+    known, unknown = (TaskFacts(id="task-1", purpose=purpose) for purpose in ("plan — it", None))
+    body = draft(replace(a_permit(7), task=known), time=NOW).body(12)
+    assert '"seq":12,"task":{"id":"task-1","purpose":"plan — it"},"tenant":' in body
+    assert '"task":{"id":"task-1"}' in draft(replace(a_permit(7), task=unknown), time=NOW).body(12)
+    assert body.replace('"task":{"id":"task-1","purpose":"plan — it"},', "") == draft(a_permit(7), time=NOW).body(12)
 
 
 def test_a_permit_word_for_word() -> None:

@@ -9,7 +9,7 @@ Spec: RFC 9207 §2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from perhop.authorization_server.codes import CODE_LIFETIME, hash_code
 from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.endpoints.refuse import record_refusal
 from perhop.authorization_server.form import Form, parse_form, read_form_body
+from perhop.authorization_server.grants.named_task import check_task_subject
 from perhop.authorization_server.interaction.authorization_request import (
     MAX_REQUEST_BYTES,
     AuthorizationRequest,
@@ -26,7 +27,7 @@ from perhop.authorization_server.interaction.authorization_request import (
     parse_authorization_request,
     parse_destination,
 )
-from perhop.authorization_server.interaction.consent import Terms, is_covered, terms_digest, terms_of
+from perhop.authorization_server.interaction.consent import Terms, is_covered, is_task_known, terms_digest, terms_of
 from perhop.authorization_server.interaction.form_seal import FORM_LIFETIME
 from perhop.authorization_server.interaction.login import (
     FORM_COOKIE,
@@ -43,7 +44,17 @@ from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.store import AuthorizationCode, Consent, SignIn
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
-from perhop.errors import ConsentDenied, RedirectRefused, Refused, SignInFailed, Unavailable
+from perhop.errors import (
+    ConsentDenied,
+    RedirectRefused,
+    Refused,
+    SignInFailed,
+    TaskExpired,
+    TaskOutside,
+    TaskRefused,
+    TaskSuperseded,
+    Unavailable,
+)
 
 SIGN_IN, CONSENT = "sign_in", "consent"
 
@@ -76,6 +87,7 @@ async def authorize(request: Request, issuer: Issuer) -> Response:
         return issuer.pages.refused(await record_refusal(fact, trail, issuer))
     try:
         asked = parse_authorization_request(form, visit.query, destination, issuer)
+        trail = trail.under(issuer.tasks.facts(asked.task.id) if asked.task is not None else None)
         return await _answer(visit, asked, request, trail, issuer)
     except (Refused, Unavailable) as fact:
         answered = await record_refusal(fact, trail, issuer)
@@ -114,14 +126,17 @@ async def _answer(
     signed_in = await current_sign_in(request, issuer)
     if signed_in is None:
         return _show_sign_in(asked, request, issuer, failed=False)
+    check_task_subject(asked.task, signed_in.subject)
     _check_not_forbidden(asked, signed_in, trail, issuer)
-    terms = terms_of(asked.client, asked.resource, asked.scopes, asked.destination.redirect_uri, issuer.registry)
+    terms = terms_of(
+        asked.client, asked.resource, asked.scopes, asked.destination.redirect_uri, issuer.registry, task=asked.task
+    )
     if visit.sent is not None and visit.step == CONSENT:
-        decided = await _take_consent(visit.sent, asked, terms, signed_in, issuer)
+        decided = await _take_consent(visit.sent, asked, terms, signed_in, trail, issuer)
         if decided is not None:
             return decided
     stored = await issuer.stores.consents.get(signed_in.subject, asked.client.id, asked.resource.uri)
-    if is_covered(stored, terms, asked.client):
+    if is_task_known(terms, signed_in.subject) and is_covered(stored, terms, asked.client):
         return await _give_code(asked, signed_in, issuer)
     seal = issuer.form_seal.seal(*_consent_binding(asked, terms, signed_in), now=issuer.now())
     return issuer.pages.consent(
@@ -130,11 +145,12 @@ async def _answer(
         query=asked.query,
         seal=seal,
         action=_action(issuer),
+        now=issuer.now(),
     )
 
 
 def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: Trail, issuer: Issuer) -> None:
-    """Ask policy before the person is asked; it is asked again when the code is redeemed.
+    """Ask policy before the person is asked, as if the answer were yes; it is asked again when the code is redeemed.
 
     Raises: TargetForbidden, TargetUndecidable
     """
@@ -145,8 +161,11 @@ def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: 
         resource=asked.resource,
         scopes=asked.scopes,
         now=issuer.now(),
+        task=asked.task,
     )
-    check_policy(issuer.policy, question_of(draft, asked.resource, Action.ISSUE, ip=trail.request.ip or ""))
+    task = asked.task and replace(asked.task, subject=signed_in.subject, approved_at=issuer.now())
+    question = question_of(draft, asked.resource, Action.ISSUE, task=task, ip=trail.request.ip or "")
+    check_policy(issuer.policy, question)
 
 
 def _is_sealed(visit: Visit, request: Request, issuer: Issuer) -> bool:
@@ -192,36 +211,55 @@ async def _take_sign_in(
 
 def _consent_binding(asked: AuthorizationRequest, terms: Terms, signed_in: SignIn) -> tuple[str, ...]:
     """What a consent form is good for: this session, this request, and exactly what was shown."""
+    # The query names the task by its id, and a task never changes: what it says is bound, too.
     return CONSENT, signed_in.id_hash, asked.query, terms_digest(terms)
 
 
 async def _take_consent(
-    sent: Form, asked: AuthorizationRequest, terms: Terms, signed_in: SignIn, issuer: Issuer
+    sent: Form, asked: AuthorizationRequest, terms: Terms, signed_in: SignIn, trail: Trail, issuer: Issuer
 ) -> Response | None:
     """The person's decision; None if this is not one, or not one on what is asked now.
 
-    Raises: ConsentDenied, StorageUnavailable
+    Raises: ConsentDenied, TaskRefused, StorageUnavailable, JournalUnavailable
     """
     binding = _consent_binding(asked, terms, signed_in)
     if not issuer.form_seal.is_good(sent.one("seal") or "", *binding, now=issuer.now()):
         return None
     match sent.all("decision"):
         case ("allow",):
-            await issuer.stores.consents.put(
-                Consent(
-                    subject=signed_in.subject,
-                    client_id=asked.client.id,
-                    resource=asked.resource.uri,
-                    scopes=asked.scopes,
-                    terms=terms_digest(terms),
-                    granted_at=issuer.now(),
-                )
-            )
+            await _keep_consent(asked, terms, signed_in, trail, issuer)
             return await _give_code(asked, signed_in, issuer)
         case ("deny",):
             raise ConsentDenied(f"`{signed_in.subject}` denied client `{asked.client.id}`")
         case _:
             return None
+
+
+async def _keep_consent(
+    asked: AuthorizationRequest, terms: Terms, signed_in: SignIn, trail: Trail, issuer: Issuer
+) -> None:
+    """Store the consent; of a task, that this person approves it, and no more.
+
+    INVARIANT: who allows something under a task has allowed nothing without it.
+
+    Raises: TaskRefused, StorageUnavailable, JournalUnavailable
+    """
+    if asked.task is None:
+        await issuer.stores.consents.put(
+            Consent(
+                subject=signed_in.subject,
+                client_id=asked.client.id,
+                resource=asked.resource.uri,
+                scopes=asked.scopes,
+                terms=terms_digest(terms),
+                granted_at=issuer.now(),
+            )
+        )
+        return
+    try:
+        await issuer.tasks.approve(asked.task, subject=signed_in.subject, request=trail.request)
+    except (TaskOutside, TaskSuperseded, TaskExpired) as fact:
+        raise TaskRefused(fact) from None
 
 
 async def _give_code(asked: AuthorizationRequest, signed_in: SignIn, issuer: Issuer) -> Response:
@@ -240,6 +278,7 @@ async def _give_code(asked: AuthorizationRequest, signed_in: SignIn, issuer: Iss
             resource=asked.resource.uri,
             scopes=asked.scopes,
             expires_at=issuer.now() + CODE_LIFETIME,
+            task=asked.task.id if asked.task is not None else None,
         )
     )
     return see_other(asked.destination.with_code(code, issuer.url))

@@ -2,6 +2,7 @@
 
 Spec: RFC 8414 §2
 Spec: RFC 9207 §3
+Spec: RFC 9396 §10
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perhop.authorization_server.endpoints.render import render_public
+from perhop.authorization_server.endpoints.tasks import TASKS_PATH
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH
 from perhop.core.client import GrantType
+from perhop.rules.task import AGENT_TASK
 from perhop.tokens.keys import Algorithm
 
 MAX_AGE = 300
@@ -22,6 +25,8 @@ REVOCATIONS_MEMBER = "perhop_revocations_endpoint"
 """Our own member: where the signed feed of revocations is. Spec: RFC 8414 §2."""
 RECORDS_MEMBER = "perhop_records_endpoint"
 """Our own member: where servers report what they saw; it is also the audience of tokens for that."""
+TASKS_MEMBER = "perhop_tasks_endpoint"
+"""Our own member: where clients begin tasks."""
 CLIENT_AUTHENTICATION_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
@@ -41,12 +46,14 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "revocation_endpoint": issuer.endpoint("/revoke"),
         REVOCATIONS_MEMBER: issuer.endpoint("/revocations"),
         RECORDS_MEMBER: issuer.endpoint(RECORDS_PATH),
+        TASKS_MEMBER: issuer.endpoint(TASKS_PATH),
         "scopes_supported": sorted(scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": [each.value for each in GrantType],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
+        "authorization_details_types_supported": [AGENT_TASK],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": methods,

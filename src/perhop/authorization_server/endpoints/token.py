@@ -17,7 +17,7 @@ from perhop.authorization_server.client_auth.authenticate import authenticate_cl
 from perhop.authorization_server.client_auth.credentials import parse_credentials
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
-from perhop.authorization_server.form import check_unrepeated, read_form
+from perhop.authorization_server.form import Form, check_unrepeated, read_form
 from perhop.authorization_server.grants import authorization_code, client_credentials, token_exchange
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE, verify_subject_token
@@ -26,9 +26,11 @@ from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
 from perhop.core.client import Client, GrantType
-from perhop.core.token import MintedToken
+from perhop.core.token import MintedToken, VerifiedToken
 from perhop.errors import GrantTypeNotAllowed, GrantTypeUnsupported, Refused, Unavailable
+from perhop.journal.record import TaskFacts
 from perhop.rules.scope import render_scope
+from perhop.rules.task import parse_task_named
 
 Authorize = Callable[[Asked, Issuer], Awaitable[Authorized]]
 
@@ -57,18 +59,34 @@ async def token(request: Request, issuer: Issuer) -> Response:
         is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
         subject_token = verify_subject_token(form, issuer, now=now) if is_exchange else None
         trail = trail.having_verified(subject_token)
+        trail = trail.under(_task_named(form, subject_token, issuer))
         asked = Asked(form=form, client=client, now=now, subject_token=subject_token)
         authorized = await GRANTS[grant_type](asked, issuer)
         trail = trail.to(authorized.resource)
         action = Action.EXCHANGE if is_exchange else Action.ISSUE
         check_policy(
             issuer.policy,
-            question_of(authorized.draft, authorized.resource, action, ip=trail.request.ip or ""),
+            question_of(
+                authorized.draft,
+                authorized.resource,
+                action,
+                task=issuer.tasks.find(authorized.draft.task),
+                ip=trail.request.ip or "",
+            ),
         )
         minted = await issue(authorized, issuer, request=trail.request, about=trail.about)
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))
     return render_token(minted, is_exchange=is_exchange)
+
+
+def _task_named(form: Form, subject_token: VerifiedToken | None, issuer: Issuer) -> TaskFacts | None:
+    """The task of which the record of this request speaks. Checks nothing of it: the grants do.
+
+    Raises: DetailsMalformed
+    """
+    named = parse_task_named(form.one("authorization_details"))
+    return issuer.tasks.facts(named or (subject_token.task if subject_token is not None else None))
 
 
 def allowed_grant(grant_type: str, client: Client) -> GrantType:

@@ -13,12 +13,14 @@ from perhop.authorization_server.codes import CODE_LIFETIME, hash_code
 from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.client_credentials import reach, reachable
+from perhop.authorization_server.grants.named_task import check_same_task
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
 from perhop.core.resource import Resource
-from perhop.errors import CodeInvalid, CodeReplayed
+from perhop.core.task import Task
+from perhop.errors import CodeInvalid, CodeOfTaskOver, CodeReplayed, TaskExpired, TaskOutside, TaskSuperseded
 from perhop.rules.pkce import check_code_verifier
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
@@ -27,13 +29,13 @@ from perhop.rules.scope import narrow, parse_scope
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Redeem a code: single use -> client -> redirect URI -> verifier -> resource -> revocation -> scopes.
+    """Redeem a code: single use -> client -> redirect URI -> verifier -> resource -> task -> revocation -> scopes.
 
     A code that comes to the wrong client is spent all the same.
 
     Spec: RFC 6749 §4.1.3
     Raises: CodeInvalid, CodeReplayed, TargetMultiple, TargetInvalid, ScopeInvalid, TokenRequestMalformed, OwnerMissing,
-        StorageUnavailable, JournalUnavailable
+        DetailsMalformed, TaskRefused, CodeOfTaskOver, StorageUnavailable, JournalUnavailable
     """
     hashed = hash_code(asked.form.required("code"))
     code = await _consume(hashed, issuer)
@@ -44,11 +46,19 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         audience_values=asked.form.all("audience"),
     )
     resource = reachable(asked.client, target, issuer)
+    task = _task_of(code, issuer)  # before revocations: what ended with its task says so
     _check_revocations(code, resource, issuer)
     # The client may reach less now than when the person was asked.
     scopes = narrow(parse_scope(asked.form.one("scope")), code.scopes & reach(asked.client, resource))
+    check_same_task(asked.form.one("authorization_details"), code.task)
     draft = draft_first(
-        issuer, client_id=asked.client.id, subject=code.subject, resource=resource, scopes=scopes, now=asked.now
+        issuer,
+        client_id=asked.client.id,
+        subject=code.subject,
+        resource=resource,
+        scopes=scopes,
+        now=asked.now,
+        task=task,
     )
     return Authorized(draft=draft, resource=resource, code_hash=hashed)
 
@@ -80,6 +90,19 @@ def _check_code(code: AuthorizationCode, asked: Asked) -> None:
     check_code_verifier(asked.form.one("code_verifier"), code.code_challenge)
 
 
+def _task_of(code: AuthorizationCode, issuer: Issuer) -> Task | None:
+    """The task that the person approved, if it is in force still.
+
+    Raises: CodeOfTaskOver
+    """
+    if code.task is None:
+        return None
+    try:
+        return issuer.tasks.check(code.task, agent=code.client_id, subject=code.subject)
+    except (TaskOutside, TaskSuperseded, TaskExpired) as fact:
+        raise CodeOfTaskOver(fact) from None
+
+
 def _check_revocations(code: AuthorizationCode, resource: Resource, issuer: Issuer) -> None:
     """A revocation after the person's consent stops the code as it would have stopped its token."""
     issued_at = code.expires_at - CODE_LIFETIME
@@ -88,6 +111,7 @@ def _check_revocations(code: AuthorizationCode, resource: Resource, issuer: Issu
         (RevocationKind.AGENT, code.client_id),
         (RevocationKind.RESOURCE, code.resource),
         (RevocationKind.TENANT, resource.tenant or ""),
+        (RevocationKind.TASK, code.task or ""),
     )
     if any(issuer.revocations.covers(kind, value, issued_at=issued_at) for kind, value in names):
         raise CodeInvalid("what the code stands for was revoked since it was given")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.named_task import check_task_subject, find_named_task
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.records_resource import records_resource, records_uri
@@ -21,31 +22,40 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     """Authorize a client for itself: a resource that it reaches, at most the scopes that it reaches there.
 
     Spec: RFC 6749 §4.4.2
-    Raises: TargetMissing, TargetMultiple, TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing
+    Raises: TargetMissing, TargetMultiple, TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing,
+        DetailsMalformed, TaskRefused, TargetOutsideTask
     """
     target = resolve_target(
         asked.form.all("resource"),
         audience_values=asked.form.all("audience"),
         default=default_target(asked.client, issuer),
     )
-    return authorize_client(asked.client, target, parse_scope(asked.form.one("scope")), issuer, now=asked.now)
+    details, scopes = asked.form.one("authorization_details"), parse_scope(asked.form.one("scope"))
+    return authorize_client(asked.client, target, scopes, issuer, now=asked.now, details=details)
 
 
 def authorize_client(
-    client: Client, target: ResourceUri, scopes: frozenset[str], issuer: Issuer, *, now: int
+    client: Client, target: ResourceUri, scopes: frozenset[str], issuer: Issuer, *, now: int, details: str | None
 ) -> Authorized:
     """What a client may have for itself, whoever asks on its behalf. No scopes: all that it reaches.
 
+    `details` name the task that the token is for, if it is for one.
+
     Does not look whether the client is authenticated or in standing.
 
-    Raises: TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing
+    Raises: TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing, DetailsMalformed, TaskRefused,
+        TargetOutsideTask
     """
     # INVARIANT: a public client proves nothing, so it never gets a token for itself.
     if isinstance(client.authentication, NoAuthentication) or GrantType.CLIENT_CREDENTIALS not in client.grants:
         raise GrantTypeNotAllowed(f"client `{client.id}` may not use client credentials")
     resource = _resource(client, target, issuer)
     granted = narrow(scopes, _allowed(client, resource))
-    draft = draft_first(issuer, client_id=client.id, subject=client.id, resource=resource, scopes=granted, now=now)
+    task = find_named_task(details, client, resource, issuer)
+    check_task_subject(task, client.id)
+    draft = draft_first(
+        issuer, client_id=client.id, subject=client.id, resource=resource, scopes=granted, now=now, task=task
+    )
     return Authorized(draft=draft, resource=resource)
 
 

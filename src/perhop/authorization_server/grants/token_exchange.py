@@ -10,10 +10,12 @@ from __future__ import annotations
 from perhop.authorization_server.drafts import draft_child
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.named_task import check_same_task
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client
 from perhop.core.resource import Hop, Resource, ResourceUri
+from perhop.core.task import Task
 from perhop.core.token import BoundToken, VerifiedToken
 from perhop.errors import (
     BearerRefused,
@@ -22,7 +24,9 @@ from perhop.errors import (
     SenderMismatch,
     SubjectTokenRefused,
     TargetInvalid,
+    TaskExpired,
     TaskOutside,
+    TaskSuperseded,
     TokenExpired,
     TokenRequestMalformed,
 )
@@ -31,6 +35,7 @@ from perhop.rules.delegation import check_cycle, check_may_act
 from perhop.rules.lifetime import Leeway, access_lifetime
 from perhop.rules.resource_indicators import resolve_target
 from perhop.rules.scope import map_through_hop, narrow, parse_scope
+from perhop.rules.task import check_resource
 from perhop.tokens.verify import verify
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
@@ -57,19 +62,23 @@ def verify_subject_token(form: Form, issuer: Issuer, *, now: int) -> VerifiedTok
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Authorize an exchange: target -> presenter -> subject token -> hop -> chain -> scopes.
+    """Authorize an exchange: target -> presenter -> subject token -> hop -> task -> chain -> scopes.
+
+    The child is of the same task, and the request may name no other.
 
     Spec: RFC 8693 §2.2
     Raises: TargetMissing, TargetMultiple, TargetInvalid, HopUnknown, PresenterMismatch, SubjectTokenRefused,
-        ChainTooDeep, ChainCycle, ScopeInvalid, OwnerMissing, StorageUnavailable
+        ChainTooDeep, ChainCycle, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused, StorageUnavailable
     """
     assert asked.subject_token is not None, "the endpoint verifies the subject token of every exchange"
     wanted = resolve_target(asked.form.all("resource"), audience_values=asked.form.all("audience"))
     source, bound = _bind_to_presenter(asked.subject_token, asked.client, issuer)
-    check_subject_token(bound.token, issuer)
+    task = check_subject_token(bound.token, issuer)
     _check_standing(bound, source, issuer, now=asked.now)
     hop, target = _follow_hop(source, wanted, issuer)
     parent = bound.token
+    check_same_task(asked.form.one("authorization_details"), parent.task)
+    _check_task_names(task, target)
     check_may_act(parent, asked.client.id, issuer.url)
     check_cycle(target.uri, await issuer.stores.lineage.audiences(parent.jti) | {parent.audience})
     allowed = map_through_hop(parent.scopes, hop) & frozenset(target.scopes)
@@ -102,18 +111,29 @@ def _bind_to_presenter(token: VerifiedToken, client: Client, issuer: Issuer) -> 
     return source, bind_audience(token, source.server_uri)
 
 
-def check_subject_token(token: VerifiedToken, issuer: Issuer) -> None:
+def check_subject_token(token: VerifiedToken, issuer: Issuer) -> Task | None:
     """Sender -> task -> revocation: what a subject token is refused for, whoever presents it and wherever it leads.
+
+    Returns the task that the token names.
 
     Raises: SubjectTokenRefused
     """
     try:
         if token.sender_bound:
             raise SenderMismatch("the subject token is bound to a key")
-        if token.task is not None:
-            raise TaskOutside("the subject token names a task that is not known here")
+        task = issuer.tasks.check_token(token)  # before revocations: what ended with its task says so
         issuer.revocations.check(token)
-    except (BearerRefused, TaskOutside) as fact:
+    except (BearerRefused, TaskOutside, TaskSuperseded, TaskExpired) as fact:
+        raise SubjectTokenRefused(fact) from None
+    return task
+
+
+def _check_task_names(task: Task | None, target: Resource) -> None:
+    """Raises: SubjectTokenRefused."""
+    try:
+        if task is not None:
+            check_resource(task, target.name)
+    except TaskOutside as fact:
         raise SubjectTokenRefused(fact) from None
 
 

@@ -14,9 +14,11 @@ from urllib.parse import urlencode
 
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.grants.client_credentials import default_target, reach, reachable
+from perhop.authorization_server.grants.named_task import find_named_task
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client, GrantType
 from perhop.core.resource import Resource
+from perhop.core.task import Task
 from perhop.errors import (
     AuthorizeClientNotAllowed,
     AuthorizeRefused,
@@ -31,6 +33,8 @@ from perhop.rules.resource_indicators import resolve_target
 from perhop.rules.scope import narrow, parse_scope
 
 MAX_REQUEST_BYTES = 8 * 1024
+
+_REDIRECTED = frozenset({"invalid_target", "invalid_scope", "invalid_request", "invalid_authorization_details"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +60,17 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
-    """A good request: what a person may be asked to allow. `query` is the request as it came."""
+    """A good request: what a person may be asked to allow. `query` is the request as it came.
+
+    `task` is this client's and in force; whether it is another person's is not known yet.
+    """
 
     destination: Destination
     resource: Resource
     scopes: frozenset[str]
     code_challenge: str
     query: str
+    task: Task | None = None
 
     @property
     def client(self) -> Client:
@@ -91,11 +99,11 @@ def parse_destination(form: Form, issuer: Issuer) -> Destination:
 def parse_authorization_request(
     form: Form, query: str, destination: Destination, issuer: Issuer
 ) -> AuthorizationRequest:
-    """Read and check the request: parameters -> response type -> client -> PKCE -> one resource -> scopes.
+    """Read and check the request: parameters -> response type -> client -> PKCE -> one resource -> scopes -> task.
 
     Spec: RFC 6749 §4.1.2.1
     Raises: AuthorizeRequestMalformed, ResponseTypeUnsupported, AuthorizeClientNotAllowed, TargetMissing,
-        TargetMultiple, TargetInvalid, ScopeInvalid, OwnerMissing
+        TargetMultiple, TargetInvalid, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused, TargetOutsideTask
     """
     client = destination.client
     _check_parameters(form)
@@ -113,6 +121,7 @@ def parse_authorization_request(
         scopes=narrow(parse_scope(form.one("scope")), reach(client, resource)),
         code_challenge=challenge or "",
         query=query,
+        task=find_named_task(form.one("authorization_details"), client, resource, issuer),
     )
 
 
@@ -130,5 +139,9 @@ def _check_parameters(form: Form) -> None:
 
 
 def is_redirectable(fact: Refused) -> bool:
-    """True for facts whose `error` is one that an authorization response may carry. Spec: RFC 6749 §4.1.2.1."""
-    return isinstance(fact, AuthorizeRefused) or fact.error in ("invalid_target", "invalid_scope", "invalid_request")
+    """True for facts whose `error` is one that an authorization response may carry.
+
+    Spec: RFC 6749 §4.1.2.1
+    Spec: RFC 9396 §5
+    """
+    return isinstance(fact, AuthorizeRefused) or fact.error in _REDIRECTED

@@ -16,6 +16,7 @@ from perhop.authorization_server.store import Consent
 from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Hop, Resource, Scope
+from perhop.core.task import Task
 from perhop.rules.reach import reach
 from perhop.rules.redirect_uri import is_loopback_only
 
@@ -38,9 +39,18 @@ class Terms:
     onward: tuple[Onward, ...]
     hops: tuple[Hop, ...]
     redirect_host: str
+    task: Task | None = None
 
 
-def terms_of(client: Client, resource: Resource, scopes: Iterable[str], redirect_uri: str, registry: Registry) -> Terms:
+def terms_of(
+    client: Client,
+    resource: Resource,
+    scopes: Iterable[str],
+    redirect_uri: str,
+    registry: Registry,
+    *,
+    task: Task | None = None,
+) -> Terms:
     """What this request asks a person to agree to; scopes in the order of the configuration."""
     wanted = frozenset(scopes)
     reached = reach(resource, wanted, registry)
@@ -56,6 +66,7 @@ def terms_of(client: Client, resource: Resource, scopes: Iterable[str], redirect
         ),
         hops=tuple(hop for hop in registry.hops if hop.source in names),
         redirect_host=urlsplit(redirect_uri).hostname or redirect_uri.partition(":")[0],
+        task=task,
     )
 
 
@@ -64,7 +75,10 @@ def _chosen(resource: Resource, names: frozenset[str]) -> tuple[Scope, ...]:
 
 
 def terms_digest(terms: Terms) -> str:
-    """Hex SHA-256 of what the person was shown and what stands behind it; a stored consent lapses when it changes."""
+    """Hex SHA-256 of what the person was shown and what stands behind it; a stored consent lapses when it changes.
+
+    Without the task: what a person allows under one is not stored as a consent, and is asked for anew.
+    """
     said = {
         "client": terms.client.id,
         "purpose": terms.client.purpose,
@@ -95,8 +109,15 @@ def _keys(client: Client) -> Any:
             assert_never(client.authentication)
 
 
+def is_task_known(terms: Terms, subject: str) -> bool:
+    """True if there is no task, or this person has approved exactly this one."""
+    return terms.task is None or (terms.task.is_approved and terms.task.subject == subject)
+
+
 def is_covered(consent: Consent | None, terms: Terms, client: Client) -> bool:
     """True if a stored consent answers this request, so that the person need not be asked again.
+
+    Does not look at the task: see `is_task_known`.
 
     A public client that lives on loopback addresses only is asked every time: any program of the machine can be it.
 

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from perhop.authorization_server.interaction.consent import Terms
 from perhop.core.client import Client
 from perhop.core.resource import Resource
+from perhop.core.task import EVERYTHING, Task, ToolPattern
 from perhop.errors import Refused, Unavailable
 
 _CSP_SOURCE = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?")
@@ -63,9 +64,10 @@ class Pages:
             "sign_in.html", {**values, "failed": failed}, status=403 if failed else 200, redirect_uri=redirect_uri
         )
 
-    def consent(self, *, terms: Terms, redirect_uri: str, query: str, seal: str, action: str) -> Response:
-        """The consent form."""
-        values = {"terms": terms, "query": query, "seal": seal, "action": action}
+    def consent(self, *, terms: Terms, redirect_uri: str, query: str, seal: str, action: str, now: int) -> Response:
+        """The consent form; of a task it says what for, with which tools, and how long and how often."""
+        task = task_in_words(terms.task, now=now) if terms.task is not None else None
+        values = {"terms": terms, "query": query, "seal": seal, "action": action, "task": task}
         return self._page("consent.html", values, status=200, redirect_uri=redirect_uri)
 
     def refused(self, fact: Refused | Unavailable) -> Response:
@@ -85,6 +87,35 @@ class Pages:
             f"form-action {form_action}"
         )
         return HTMLResponse(text, status_code=status, headers={**PROTECTION, "content-security-policy": policy})
+
+
+def task_in_words(task: Task, *, now: int) -> dict[str, Any]:
+    """A task as a person can read it: every bound is said, also that there is none."""
+    limits = task.limits
+    calls = "as many calls as it likes" if limits.calls is None else f"at most {limits.calls} calls"
+    writes = "any" if limits.writes is None else f"at most {limits.writes}" if limits.writes else "none"
+    return {
+        "purpose": task.purpose,
+        "tools": [_pattern_in_words(each) for each in task.tools],
+        "limits": f"{calls}; {writes} of them may change something",
+        "ends": _in_words(max(0, task.expires_at - now)),
+    }
+
+
+def _pattern_in_words(pattern: ToolPattern) -> str:
+    if pattern.glob == EVERYTHING:
+        return f"{pattern.resource}: every tool, prompt and document"
+    kind = "every tool named" if EVERYTHING in pattern.glob else "the tool"
+    return f"{pattern.resource}: {kind} {pattern.glob}"
+
+
+def _in_words(seconds: int) -> str:
+    """How long, in the largest unit that fits, rounded up: what is said is never less than what is given."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= 2 * size or size == 1:
+            count = -(-seconds // size)
+            return f"{count} {unit}" + ("" if count == 1 else "s")
+    raise AssertionError("a second always fits")
 
 
 def form_target(redirect_uri: str) -> str:

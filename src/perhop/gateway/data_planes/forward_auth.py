@@ -24,6 +24,8 @@ from perhop.errors import BodyNeeded, MethodUnknownModern, Refused, RequestMalfo
 from perhop.gateway.app import AsgiScope, Send, answer_while_wanted, raw_path, read_headers, send_whole
 from perhop.gateway.authenticate import authenticate, check_standing
 from perhop.gateway.body import Receive, RequestBody
+from perhop.gateway.count import count
+from perhop.gateway.cover import cover
 from perhop.gateway.data_planes.asking import Held, Proxy, is_asked_by, parse_held
 from perhop.gateway.decide import decide
 from perhop.gateway.door import check_door
@@ -51,19 +53,21 @@ _log = logging.getLogger("perhop.gateway")
 
 
 async def check(held: Held, gate: Gate) -> Reply:
-    """Authenticate -> bind audience -> interpret -> decide -> exchange -> record -> tell the proxy."""
+    """The verbs of the pipeline, and in the end: tell the proxy."""
     request = held.request
     trail = Trail.of(request, gate)
     try:
         check_door(request, gate.resource)
         _check_target(held, gate.resource)
         caller = authenticate(request, gate)
-        trail = trail.by(caller)
+        trail = trail.by(caller, gate)
         bound = bind_audience(caller, gate.resource.uri)
-        check_standing(bound, gate)
+        in_force = await check_standing(request, bound, gate)
         call = await interpret_held(held, bound, trail.call_id, gate)
         trail = trail.asking(call, gate)
-        permit = decide(request, bound, call, gate)
+        covered = cover(in_force, call, gate)
+        allowed = decide(request, covered, gate)
+        permit = await count(allowed, gate)
         onward = await exchange(permit, gate)
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or the proxy hears no yes

@@ -13,7 +13,9 @@ SOME = 2
 MANY_SUBJECTS = 20
 MANY_TENANTS = 3
 
-_BEYOND = frozenset({"scope.insufficient", "policy.denied", "hop.unknown", "presenter.mismatch"})
+_BEYOND = frozenset(
+    {"scope.insufficient", "policy.denied", "hop.unknown", "presenter.mismatch", "task.outside", "limit.exceeded"}
+)
 
 
 def _overbroad(name: str, direction: Direction, weight: Weight, why: str, records: Sequence[Sighting] = ()) -> Signal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
 
 from perhop.journal.signals.signal import Direction, Facts, Side, Signal, Weight, listed, said, seqs
@@ -37,18 +37,25 @@ def wrong_audience(facts: Facts) -> Signal | None:
 def after_revocation(facts: Facts) -> Signal | None:
     """It was tried after it was revoked, which its owner may do as well, not knowing."""
     innocent = "an agent that was not told does the same"
-    return _after_its_end(facts, "after-revocation", "token.revoked", after="after its revocation", innocent=innocent)
+    return _late(facts, "after-revocation", {"token.revoked"}, after="after its revocation", innocent=innocent)
 
 
 def after_expiry(facts: Facts) -> Signal | None:
     """It was tried when it had expired: a client that works as it should gets a new one."""
     innocent = "a slow clock or a queue does the same"
-    return _after_its_end(facts, "after-expiry", "token.expired", after="after it expired", innocent=innocent)
+    return _late(facts, "after-expiry", {"token.expired"}, after="after it expired", innocent=innocent)
 
 
-def _after_its_end(facts: Facts, name: str, reason: str, *, after: str, innocent: str) -> Signal | None:
+def after_task(facts: Facts) -> Signal | None:
+    """It was tried when its task was over: the agent knows that, unless one of its workers was not told."""
+    reasons = {"task.superseded", "task.expired"}
+    innocent = "a worker of the agent that was not told does the same"
+    return _late(facts, "after-task", reasons, after="after its task was over", innocent=innocent)
+
+
+def _late(facts: Facts, name: str, reasons: Set[str], *, after: str, innocent: str) -> Signal | None:
     """Strong from a network that the agent never used; from its own there is the innocent reading."""
-    tried = facts.refused(reason)
+    tried = [each for each in facts.sightings if each.facets.reason in reasons]
     if not tried:
         return None
     strange = [each for each in tried if facts.is_strange(each)]
@@ -56,6 +63,21 @@ def _after_its_end(facts: Facts, name: str, reason: str, *, after: str, innocent
         why = f"used {said(len(strange), 'time')} {after}, from a network that the agent never used"
         return _theft(name, Direction.FOR, Weight.STRONG, why, strange)
     return _theft(name, Direction.FOR, Weight.WEAK, f"used {said(len(tried), 'time')} {after}; {innocent}", tried)
+
+
+def outside_task(facts: Facts) -> Signal | None:
+    """It was tried for what its task does not cover: whoever did that did not know the task, or did not keep to it."""
+    tried = facts.refused("task.outside")
+    if not tried:
+        return None
+    called = {" ".join(filter(None, (each.facets.resource, each.facets.name or each.facets.method))) for each in tried}
+    what = f"used {said(len(tried), 'time')} for what its task does not cover ({listed(sorted(called))})"
+    strange = [each for each in tried if facts.is_strange(each)]
+    if strange:
+        why = f"{what}, from a network that the agent never used"
+        return _theft("outside-task", Direction.FOR, Weight.STRONG, why, strange)
+    why = f"{what}; an agent that goes astray, or was talked into something, does the same"
+    return _theft("outside-task", Direction.FOR, Weight.WEAK, why, tried)
 
 
 def unproved(facts: Facts) -> Signal | None:
@@ -192,6 +214,8 @@ THEFT = (
     wrong_audience,
     after_revocation,
     after_expiry,
+    after_task,
+    outside_task,
     unproved,
     descendant_misused,
     past_the_gateway,
