@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perhop.policy.policy_set import digest_of
-from perhop.policy.versions import Approval, InForce
+from perhop.policy.versions import Approval, TimeInForce
 from tests.storage.conftest import NOW, Opened
 
 ONE = {"a.cedar": "// one", "b.cedar": ""}
@@ -43,7 +43,7 @@ async def test_what_was_in_force_is_kept_in_order(opened: Opened) -> None:
     last = await rows.last_in_force()
     assert last is not None
     assert last.digest == two
-    assert last.in_force == (InForce(by="by 2", since=NOW + 2), InForce(by="by 4", since=NOW + 4))
+    assert last.in_force == (TimeInForce(by="by 2", since=NOW + 2), TimeInForce(by="by 4", since=NOW + 4))
     assert await rows.last_in_force(approved=True) is None
     await rows.approve(one, APPROVAL)
     approved = await rows.last_in_force(approved=True)

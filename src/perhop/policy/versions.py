@@ -31,7 +31,7 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class TimeInForce:
     """When a version was put in force, and by whom."""
 
     by: str
@@ -47,7 +47,7 @@ class PolicyVersion:
     author: str
     kept_at: int
     approval: Approval | None = None
-    in_force: Sequence[InForce] = ()
+    in_force: Sequence[TimeInForce] = ()
 
     @property
     def version(self) -> str:

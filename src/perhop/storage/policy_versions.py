@@ -10,7 +10,7 @@ from sqlalchemy import exists, literal, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from perhop.policy.versions import Approval, InForce, PolicyVersion
+from perhop.policy.versions import Approval, TimeInForce, PolicyVersion
 from perhop.storage.engine import Database
 from perhop.storage.schema import policy_approval, policy_in_force, policy_version
 
@@ -86,10 +86,10 @@ async def _read(connection: AsyncConnection, digest: str | None) -> Sequence[Pol
         row.digest: Approval(reviewer=row.reviewer, entered_by=row.entered_by, at=row.approved_at)
         for row in await connection.execute(of(select(policy_approval), policy_approval.c.digest))
     }
-    in_force: dict[str, list[InForce]] = {}
+    in_force: dict[str, list[TimeInForce]] = {}
     ordered = select(policy_in_force).order_by(policy_in_force.c.number)
     for row in await connection.execute(of(ordered, policy_in_force.c.digest)):
-        in_force.setdefault(row.digest, []).append(InForce(by=row.put_by, since=row.since))
+        in_force.setdefault(row.digest, []).append(TimeInForce(by=row.put_by, since=row.since))
     kept = select(policy_version).order_by(policy_version.c.kept_at, policy_version.c.digest)
     return [
         PolicyVersion(

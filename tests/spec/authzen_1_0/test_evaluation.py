@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.support.access import (
     question,
 )
 from tests.support.authorization_servers import RunningServer
+from tests.support.sources import ROOT
 
 PERMITTED = {"resource": {"type": "tool", "id": "calendar/list_events"}}
 DENIED = {"resource": {"type": "tool", "id": "calendar/drop_table"}}
@@ -48,6 +50,16 @@ async def test_a_decision_is_a_boolean_with_an_optional_context(server: RunningS
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
         assert answer.json()["decision"] is expected
         assert isinstance(answer.json()["context"], dict)
+
+
+async def test_the_example_of_our_own_page_is_answered(server: RunningServer) -> None:
+    """The request that docs/authzen.md shows gets an answer of the form that it shows. Spec: AuthZEN 1.0 §6.1"""
+    page = (ROOT / "docs/authzen.md").read_text(encoding="utf-8")
+    sent, shown = (re.search(pattern, page, re.S) for pattern in (r"-d '(\{.*?\})'", r"```json\n(.*?)\n```"))
+    assert sent is not None
+    assert shown is not None
+    answer, example = (await ask(server, json.loads(sent[1]))).json(), json.loads(shown[1])
+    assert (answer["decision"], answer["context"].keys()) == (example["decision"], example["context"].keys())
 
 
 async def test_the_same_question_has_the_same_answer(server: RunningServer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.access import EVALUATION, SEARCH, WRITES, access_server, ask, question, search
+from tests.support.access import EVALUATION, READS, SEARCH, WRITES, access_server, ask, question, search
 from tests.support.authorization_servers import RunningServer
 
 WHO = {
@@ -33,6 +33,14 @@ async def test_a_subject_search_finds_who_may(server: RunningServer) -> None:
     assert {each["type"] for each in found["results"]} == {"agent"}
     writers = {**WHO, "resource": {"type": "tool", "id": "calendar/create_event"}, "context": LUNCH}
     assert (await search(server, "subject", writers))["results"] == [{"type": "agent", "id": "trip-planner"}]
+
+
+async def test_who_is_not_led_there_is_not_found(server: RunningServer) -> None:
+    """With scopes that any token might have, only clients that reach the resource are named. Spec: AuthZEN 1.0 §8.4"""
+    scoped = {**WHO, "subject": {"type": "agent", "properties": {"scope": READS}}}
+    found = {each["id"] for each in (await search(server, "subject", scoped))["results"]}
+    reaching = {"trip-planner", "poster", "basic", "desk-app", "laptop-app", "rooms-server", "both"}
+    assert found == reaching, "the rooms' servers come here by a hop"
 
 
 async def test_a_resource_search_finds_where_one_may(server: RunningServer) -> None:

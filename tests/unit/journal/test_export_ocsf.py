@@ -79,6 +79,7 @@ RECORDS = [
     ),
     Record(event=Event.ACCESS_SEARCHED, client="calendar-server", about={"sought": "subject", "results": 2}),
     Record(event=Event.ACCESS_REFUSED, reason="client.authentication", resource="perhop:access"),
+    Record(event=Event.TASK_CHANGED, about={"task": "t", "change": "begun", "by": "client:agent"}),
     Record(event=Event.SESSION_REFUSED, reason="session.mismatch"),
     Record(event=Event.REVOCATION, about={"kind": "agent", "value": "agent", "why": "", "by": "operator:ann"}),
     Record(event=Event.KEY_CHANGED, about={"kid": "k", "state": "revoked", "by": "operator:ann"}),

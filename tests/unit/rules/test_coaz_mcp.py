@@ -9,6 +9,7 @@ from perhop.errors import MethodUnknown, QuestionUnclear
 from perhop.rules.authzen import AskedAction
 from perhop.rules.coaz_mcp import BINDING, OWN_ACTIONS, Kind, asked_actions, asked_targets
 from perhop.rules.mcp_methods import NOTIFICATIONS, REQUESTS, Era
+from tests.support.sources import ROOT
 
 ABOUT_TASKS = {"tasks/get", "tasks/result", "tasks/cancel", "tasks/update"}
 PARAMS = {"name": "x", "uri": "x", "notifications": {}, "ref": {"type": "ref/prompt", "name": "x"}}
@@ -17,6 +18,12 @@ PARAMS = {"name": "x", "uri": "x", "notifications": {}, "ref": {"type": "ref/pro
 def test_every_method_has_a_row() -> None:
     """What the gateway passes on can be asked about, and nothing else can."""
     assert BINDING.keys() == REQUESTS.keys() | NOTIFICATIONS.keys()
+
+
+def test_the_page_names_every_method_and_action() -> None:
+    """The table of docs/authzen.md is the table here."""
+    page = (ROOT / "docs/authzen.md").read_text(encoding="utf-8")
+    assert [name for name in (*BINDING, *OWN_ACTIONS) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("method", sorted(REQUESTS.keys() - ABOUT_TASKS - {"completion/complete"}))
