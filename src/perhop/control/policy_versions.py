@@ -15,7 +15,6 @@ from perhop.policy.policy_set import digest_of, load_sources
 from perhop.policy.versions import (
     Approval,
     PolicyVersion,
-    check_approved,
     check_name,
     check_reviewer,
     find_version,
@@ -79,8 +78,6 @@ async def rollback(plane: Plane, *, version: str) -> Mapping[str, Any]:
     rows = plane.stores.policy_versions
     kept = find_version(version, await rows.all())
     files = PolicyFiles.kept(kept)
-    if settings.policy_review_required:
-        check_approved(kept.version, kept)
     before = await _keep_present(plane, settings)
     writing = replaced(settings.policies_dir, files.sources)
     applied = await put_in_force(plane, settings, by=by_operator(), writing=writing)

@@ -72,21 +72,16 @@ def question_about(target: Target, request: Request, covered: Covered, gate: Gat
 def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:
     """What the journal may hold of a call's arguments: those that the resource lists, as policy sees them.
 
-    One that contradicts the tool's schema is left out: the call is refused before policy sees it.
+    None where the call has none, or they contradict the tool's schema: then it is refused before policy sees them.
     """
     if call.arguments is None or not call.targets:
         return None
     target = call.targets[0]
     schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
-    names: list[str] = []
-    seen: dict[str, Any] = {}
-    for name in gate.resource.record_arguments:
-        try:
-            seen |= type_arguments(schema, {key: value for key, value in call.arguments.items() if key == name})
-        except ParamsMalformed:
-            continue
-        names.append(name)
-    return written_arguments(names, seen)
+    try:
+        return written_arguments(gate.resource.record_arguments, type_arguments(schema, call.arguments))
+    except ParamsMalformed:
+        return None
 
 
 def _question(

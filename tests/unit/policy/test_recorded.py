@@ -205,6 +205,9 @@ def test_a_long_text_is_not_written() -> None:
         ("context.token has tenant && context.token.tenant in resource", {"token.tenant"}),
         ("context has arguments.a && context.arguments.a == 1", set()),
         ("context.token == context.token", {"token"}),
+        ("context.token has tenant", {"token.tenant"}),
+        ("context has request.ip", {"request", "request.ip"}),
+        ("context has session", {"session"}),
         ("resource.name == principal.owner", set()),
     ],
 )
