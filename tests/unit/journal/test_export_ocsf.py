@@ -71,6 +71,10 @@ RECORDS = [
     Record(event=Event.CONFIG_LOADED, about={"kind": "client", "name": "agent", "change": "disabled", "why": "x"}),
     Record(event=Event.CONFIG_LOADED, about={"version": "1", "unsafe": []}),
     Record(event=Event.JOURNAL_SUPPRESSED, reason="token.expired", about={"count": 12}),
+    *(
+        Record(event=Event.TASK_CHANGED, client="agent", about={"task": "t", "change": change, "by": "client:agent"})
+        for change in ("begun", "approved", "superseded", "ended")
+    ),
     Record(event=Event.APPROVAL_CHANGED, about={"resource": "calendar", "change": "quarantined", "tools": {"x": "0"}}),
 ]
 
@@ -79,6 +83,14 @@ RECORDS = [
 def test_the_schema_takes_the_event_of_every_record(record: Record) -> None:
     """Class, activity, required members and their types are as the schema of the version that is named has them."""
     assert complaints(event_of(entry_of(record))) == []
+
+
+def test_a_task_is_named_and_its_end_is_one() -> None:
+    """The object is the task, by its id; begun is created, superseded and ended are deactivated."""
+    for change, activity in (("begun", 1), ("superseded", 11), ("ended", 11)):
+        record = Record(event=Event.TASK_CHANGED, about={"task": "task-1", "change": change, "by": "client:agent"})
+        event = event_of(entry_of(record))
+        assert (event["entity"], event["activity_id"]) == ({"name": "task-1", "type": "task"}, activity)
 
 
 def test_every_event_has_a_class() -> None:
