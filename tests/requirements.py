@@ -19,6 +19,7 @@ _GATEWAY = "flows/test_gateway.py"
 _TOKENS = "flows/test_token_endpoint.py"
 _AUTHENTICATION = "spec/rfc6749/test_client_authentication.py"
 _AUTHORIZE = "flows/test_authorize.py"
+_TASKS = "spec/rfc9396/test_agent_tasks.py"
 _METADATA = "spec/rfc8414/test_metadata.py"
 
 OAUTH: dict[str, Requirement] = {
@@ -286,6 +287,34 @@ OAUTH: dict[str, Requirement] = {
         "Every answer of `/authorize`, also an error, names the issuer.",
         "spec/rfc9207/test_issuer_in_responses.py",
         "test_every_response_names_the_issuer",
+    ),
+    "details.one-known-type": shown(
+        "RFC 9396 §5",
+        "Details of an unknown type, malformed, or not for this client are `invalid_authorization_details`.",
+        _TASKS,
+        "test_only_a_task_in_force_and_ones_own_gives_tokens",
+        "unit/rules/test_task.py",
+        "test_anything_else_names_no_task",
+    ),
+    "details.at-token-endpoint": shown(
+        "RFC 9396 §6",
+        "At the token endpoint the request can name what was granted, and nothing beyond it.",
+        "flows/test_tasks_people.py",
+        "test_a_code_is_redeemed_under_its_own_task_only",
+        _TASKS,
+        "test_exchange_carries_the_task_along",
+    ),
+    "details.in-the-token": shown(
+        "RFC 9396 §9.1",
+        "The token carries the authorization details that it is good for.",
+        _TASKS,
+        "test_a_token_names_the_task_and_is_recorded_with_it",
+    ),
+    "details.metadata": shown(
+        "RFC 9396 §10",
+        "The metadata names the types that are supported.",
+        _TASKS,
+        "test_the_metadata_says_what_requests_may_name",
     ),
     "revoke.own": shown(
         "RFC 7009 §2.1",

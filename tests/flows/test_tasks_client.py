@@ -69,6 +69,17 @@ async def test_a_task_is_superseded_by_its_own_agent(server: RunningServer, toke
     assert server.last_refusal()["reason"] == "task.superseded"
 
 
+async def test_tokens_of_tasks_that_are_over_are_let_go(server: RunningServer, tokens: TokenSource) -> None:
+    """An agent that begins one task after the other does not keep what can be of no use."""
+    for _ in range(5):
+        task = await tokens.task(purpose="one of many", tools=["calendar/*"], expires_in=60)
+        await task.token_for(CALENDAR)
+        server.clock.now += 60
+    last = await tokens.task(purpose="the last", tools=["calendar/*"])
+    await last.token_for(CALENDAR)
+    assert {task for _, _, task in tokens._kept} == {last.id}
+
+
 async def test_a_secret_goes_by_header(server: RunningServer) -> None:
     """A client with a secret proves itself as at the token endpoint, and no secret is in the body."""
     source = TokenSource(issuer=server.issuer.url, client_id="basic", client_secret=SECRET, http=server.http)

@@ -6,9 +6,17 @@ fails on the day such a mistake type-checks. Nothing here is ever run.
 
 from __future__ import annotations
 
+from perhop.core.call import Call
+from perhop.core.decision import Allowed, Covered, InForce
 from perhop.core.resource import Hop, Resource, ResourceUri
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken, HopToken, MintedToken, Onward, TokenDraft, VerifiedToken
+from perhop.gateway.count import count
+from perhop.gateway.cover import cover
+from perhop.gateway.decide import decide
+from perhop.gateway.exchange import exchange
+from perhop.gateway.gate import Gate
+from perhop.gateway.request import Request
 from perhop.rules.audience import bind_audience
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
@@ -73,6 +81,17 @@ def the_callers_token_is_never_the_one_that_goes_on(
     HopToken(bound)  # type: ignore[arg-type]
     HopToken(raw)  # type: ignore[arg-type]
     del onward
+
+
+async def the_order_of_the_gateway_is_the_only_one(
+    request: Request, gate: Gate, bound: BoundToken, call: Call, held: InForce, covered: Covered, allowed: Allowed
+) -> None:
+    cover(bound, call, gate)  # type: ignore[arg-type]
+    decide(request, bound, gate)  # type: ignore[arg-type]
+    decide(request, held, gate)  # type: ignore[arg-type]
+    await count(covered, gate)  # type: ignore[arg-type]
+    await exchange(covered, gate)  # type: ignore[arg-type]
+    await exchange(allowed, gate)  # type: ignore[arg-type]
 
 
 def guarantees_do_not_change_afterwards(bound: BoundToken, token: VerifiedToken, uri: ResourceUri) -> None:

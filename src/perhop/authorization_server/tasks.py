@@ -27,6 +27,9 @@ from perhop.rules.task import check_client, check_in_force, check_limits, check_
 REMEMBERED_SECONDS = MAX_LIFETIME + 2 * MAX_SKEW
 """After a task has expired no token of it can be left after this; until then it is known why it is refused."""
 
+MAX_TASKS = 10_000
+"""Of one client that are known at a time: what is looked at per call is held in memory."""
+
 UNPROVED_SECONDS = 600
 MAX_UNPROVED = 100
 """Of a client that proves nothing: so many tasks in this time that nobody has approved."""
@@ -46,11 +49,20 @@ class TaskRequest:
 class Tasks:
     """The tasks of one installation. One object serves endpoints, gateway and commands of a process."""
 
-    def __init__(self, *, rows: TaskRows, journal: Journal, revoker: Revoker, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        rows: TaskRows,
+        journal: Journal,
+        revoker: Revoker,
+        clock: Callable[[], float],
+        most: int = MAX_TASKS,
+    ) -> None:
         self._rows = rows
         self._journal = journal
         self._revoker = revoker
         self._clock = clock
+        self._most = most
         self._tasks: dict[str, Task] = {}
         self._used: dict[str, TaskUse] = {}
         self._changing = asyncio.Lock()
@@ -207,10 +219,12 @@ class Tasks:
         return TaskExpired(f"task `{old}` is not in force")
 
     def _check_room(self, client: Client, *, now: int) -> None:
-        """Anybody can begin tasks in the name of a client that proves nothing: not without end.
+        """No client may fill our memory; and in the name of one that proves nothing anybody can begin tasks.
 
         Raises: TooManyTasks
         """
+        if sum(each.client == client.id for each in self._tasks.values()) >= self._most:
+            raise TooManyTasks(f"client `{client.id}` has {self._most} tasks that are not over for long")
         if not isinstance(client.authentication, NoAuthentication):
             return
         lately = (each for each in self._tasks.values() if each.created_at > now - UNPROVED_SECONDS)

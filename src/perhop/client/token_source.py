@@ -58,6 +58,7 @@ class TokenSource:
         self._connections = Connections(http)
         self._clock = clock
         self._kept: dict[tuple[ResourceUri, frozenset[str] | None, str | None], KeptToken] = {}
+        self._ends: dict[str, float] = {}
         self._metadata: tuple[IssuerMetadata, float] | None = None
         self._discovering = SingleFlight(self._discover)
 
@@ -102,8 +103,8 @@ class TokenSource:
         begun = await begin_task(
             self._connections.http(), endpoint, members, authorization=authorization, identity=identity, now=now
         )
-        if supersedes is not None:
-            self._kept = {key: kept for key, kept in self._kept.items() if key[2] != supersedes}
+        self._ends[begun.id] = begun.expires_at
+        self._forget_tasks(supersedes, now=now)
         return AgentTask(
             begun,
             token_for=lambda resource, scopes: self._keep(_resource(resource), _scopes(scopes), begun.id).get(),
@@ -158,6 +159,12 @@ class TokenSource:
             kept = KeptToken(lambda: self._request(form, resource, scopes), clock=self._clock)
             self._kept[(resource, scopes, task)] = kept
         return kept
+
+    def _forget_tasks(self, superseded: str | None, *, now: float) -> None:
+        """Let go of the tokens of tasks that are over: an agent may begin many in its life."""
+        over = {task for task, ends in self._ends.items() if ends <= now or task == superseded}
+        self._ends = {task: ends for task, ends in self._ends.items() if task not in over}
+        self._kept = {key: kept for key, kept in self._kept.items() if key[2] not in over}
 
     def _identity(self, now: float) -> tuple[str | None, Form]:
         """The header, if any, and the parameters that say who asks: fresh ones for each request."""

@@ -122,7 +122,7 @@ class TaskRequestMalformed(TokenRefused):
 
 
 class TooManyTasks(TokenRefused):
-    """A client that proves nothing has begun more tasks lately than anybody has approved."""
+    """A client has more tasks than are kept; or one that proves nothing has begun many that nobody has approved."""
 
     status = 429
     error = "temporarily_unavailable"

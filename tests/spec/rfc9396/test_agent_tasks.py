@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from perhop.authorization_server.tasks import Tasks
 from perhop.rules.revocation import RevocationKind, revocation_digest
 from tests.support.authorization_servers import (
     CALENDAR,
@@ -321,6 +322,21 @@ async def test_a_name_without_proof_begins_no_end_of_tasks(server: RunningServer
     assert (await server.begin_task()).status_code == 201
     server.clock.now += 600
     assert (await server.begin_task(by="desk-app", tools=["calendar/*"])).status_code == 201
+
+
+async def test_no_client_fills_the_memory(server: RunningServer) -> None:
+    """A client that proves itself has a bound as well, and its tasks that are over for long do not count."""
+    issuer = server.issuer
+    parts = {"journal": issuer.journal, "revoker": issuer.revoker, "clock": server.clock}
+    server.change(tasks=Tasks(rows=server.stores.task_rows, most=3, **parts))
+    for _ in range(3):
+        await server.task_id(expires_in=60)
+    assert_refused(await server.begin_task(), "temporarily_unavailable", status=429)
+    assert server.last_refusal()["reason"] == "limit.exceeded"
+    assert (await server.begin_task(by="calendar-server", tools=["rooms/*"])).status_code == 201
+    server.clock.now += 60 + 900 + 120
+    server.issuer.tasks.forget()
+    assert (await server.begin_task()).status_code == 201
 
 
 async def test_policy_sees_the_task_when_a_token_is_asked_for(server: RunningServer) -> None:

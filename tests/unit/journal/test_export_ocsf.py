@@ -79,7 +79,6 @@ RECORDS = [
     ),
     Record(event=Event.ACCESS_SEARCHED, client="calendar-server", about={"sought": "subject", "results": 2}),
     Record(event=Event.ACCESS_REFUSED, reason="client.authentication", resource="perhop:access"),
-    Record(event=Event.TASK_CHANGED, about={"task": "t", "change": "begun", "by": "client:agent"}),
     Record(event=Event.SESSION_REFUSED, reason="session.mismatch"),
     Record(event=Event.REVOCATION, about={"kind": "agent", "value": "agent", "why": "", "by": "operator:ann"}),
     Record(event=Event.KEY_CHANGED, about={"kid": "k", "state": "revoked", "by": "operator:ann"}),
@@ -87,6 +86,10 @@ RECORDS = [
     Record(event=Event.CONFIG_LOADED, about={"version": "1", "unsafe": []}),
     Record(event=Event.JOURNAL_SUPPRESSED, reason="token.expired", about={"count": 12}),
     Record(event=Event.JOURNAL_ARCHIVED, about={"first": 1, "last": 9, "file": "journal-1-9.db", "by": "operator:ann"}),
+    *(
+        Record(event=Event.TASK_CHANGED, client="agent", about={"task": "t", "change": change, "by": "client:agent"})
+        for change in ("begun", "approved", "superseded", "ended")
+    ),
     Record(event=Event.APPROVAL_CHANGED, about={"resource": "calendar", "change": "quarantined", "tools": {"x": "0"}}),
 ]
 
@@ -95,6 +98,14 @@ RECORDS = [
 def test_the_schema_takes_the_event_of_every_record(record: Record) -> None:
     """Class, activity, required members and their types are as the schema of the version that is named has them."""
     assert complaints(event_of(entry_of(record))) == []
+
+
+def test_a_task_is_named_and_its_end_is_one() -> None:
+    """The object is the task, by its id; begun is created, superseded and ended are deactivated."""
+    for change, activity in (("begun", 1), ("superseded", 11), ("ended", 11)):
+        record = Record(event=Event.TASK_CHANGED, about={"task": "task-1", "change": change, "by": "client:agent"})
+        event = event_of(entry_of(record))
+        assert (event["entity"], event["activity_id"]) == ({"name": "task-1", "type": "task"}, activity)
 
 
 def test_every_event_has_a_class() -> None:

@@ -42,11 +42,14 @@ _OTHER_ACTIVITY = 99
 
 _ENTITY_ACTIVITIES = {
     "added": 1,
+    "begun": 1,
     "approved": 3,
     "enabled": 8,
     "disabled": 9,
     "active": 10,
     "revoked": 11,
+    "superseded": 11,
+    "ended": 11,
     "quarantined": 12,
 }
 """What an operator's change is called -> Create, Update, Enable, Disable, Activate, Deactivate, Suspend."""
@@ -211,16 +214,17 @@ def _suppressed(entry: Entry) -> dict[str, Any]:
     }
 
 
+_NAMES = ("value", "name", "kid", "account", "task", "resource", "version", "file")
+"""What of a change names its object: the first that is there."""
+
+
 def _entity(entry: Entry) -> dict[str, Any]:
     """Something that an operator, or Perhop itself, changed."""
     about = entry.part("about")
     event = entry.text("event") or "unreadable record"
     is_revocation = event == Event.REVOCATION
     change = about.get("change") or about.get("state")
-    name = next(
-        (about[key] for key in ("value", "name", "kid", "account", "resource", "version", "file") if about.get(key)),
-        event,
-    )
+    name = next((about[key] for key in _NAMES if about.get(key)), event)
     return {
         "class_uid": ENTITY_MANAGEMENT,
         "activity_id": _DEACTIVATE if is_revocation else _ENTITY_ACTIVITIES.get(str(change), _UPDATE),
