@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from perhop.journal.facets import LONGEST_NAME, Facets, parse_microseconds
 from perhop.journal.record import CallFacts, Inbound, Outbound, Record, RequestFacts, ResultFacts
@@ -19,11 +20,12 @@ from perhop.rules.networks import network_of
 _LETTER = r"[ !#-\[\]-~]"
 _STRING = f'"{_LETTER}*+"'
 _NUMBER = "(?:0|[1-9][0-9]{0,18})"
-_DEEPEST = 5
 
 _TEXT = f'"({_LETTER}++)"'
 _STATUS = "(0|[1-9][0-9]{0,2})"
 _SEQ = "([1-9][0-9]{0,18})"
+_LONGEST_CHAIN = 9
+"""Actors of a chain that are read, one within the other: four, and a gateway at each hop."""
 
 
 def _value(depth: int) -> str:
@@ -38,30 +40,39 @@ def _value(depth: int) -> str:
     return f"(?:{plain}|{array}|{members})"
 
 
+def _chain(length: int) -> str:
+    """An actor with those before it, as many at most."""
+    before = f'(?:"act":{_chain(length - 1)},)?' if length > 1 else ""
+    return rf'\{{{before}"sub":{_STRING}\}}'
+
+
 def _members(names: Iterable[str], noted: Mapping[str, str]) -> str:
     """An object with these members in their order, each once at most; `noted` are the patterns of some values."""
-    parts = (rf'(?:"{name}":{noted.get(name, _ANY)}(?:,(?=")|(?=\}})))?' for name in sorted(names))
+    any_ = _value(2)
+    parts = (rf'(?:"{name}":{noted.get(name, any_)}(?:,(?=")|(?=\}})))?' for name in sorted(names))
     return rf"\{{{''.join(parts)}\}}"
 
 
-_ANY = _value(_DEEPEST)
-_PARTS = {
-    "in": _members(Inbound.__slots__, dict.fromkeys(("jti", "aud", "sub", "agent", "client_id"), _TEXT)),
-    "out": _members(Outbound.__slots__, dict.fromkeys(("jti", "aud", "sub"), _TEXT)),
-    "call": _members(CallFacts.__slots__, dict.fromkeys(("id", "method", "name", "data_plane"), _TEXT)),
-    "request": _members(RequestFacts.__slots__, dict.fromkeys(("ip", "user_agent"), _TEXT)),
-    "result": _members(ResultFacts.__slots__, {"error": _TEXT, "status": _STATUS}),
-}
-_OWN = ("client", "event", "reason", "resource", "tenant", "time", "txn")
-_NAMES = {*Record.__slots__, *_PARTS, "seq", "time"} - {"inbound", "outbound"}
-
-_WRITTEN = re.compile(_members(_NAMES, {**_PARTS, **dict.fromkeys(_OWN, _TEXT), "seq": _SEQ}))
+@cache
+def _written() -> re.Pattern[str]:
+    """Made when the first body is read: whoever reads none does not wait for it."""
+    act = {"act": _chain(_LONGEST_CHAIN)}
+    parts = {
+        "in": _members(Inbound.__slots__, act | dict.fromkeys(("jti", "aud", "sub", "agent", "client_id"), _TEXT)),
+        "out": _members(Outbound.__slots__, act | dict.fromkeys(("jti", "aud", "sub"), _TEXT)),
+        "call": _members(CallFacts.__slots__, dict.fromkeys(("id", "method", "name", "data_plane"), _TEXT)),
+        "request": _members(RequestFacts.__slots__, dict.fromkeys(("ip", "user_agent"), _TEXT)),
+        "result": _members(ResultFacts.__slots__, {"error": _TEXT, "status": _STATUS}),
+    }
+    own = dict.fromkeys(("client", "event", "reason", "resource", "tenant", "time", "txn"), _TEXT)
+    names = {*Record.__slots__, *parts, "seq", "time"} - {"inbound", "outbound"}
+    return re.compile(_members(names, {**parts, **own, "seq": _SEQ}))
 
 
 def read_as_written(body: bytes) -> tuple[int, Facets] | None:
     """The record's number and facets, as a parser and `facets_of` would give them; None if only those can tell."""
     try:
-        found = _WRITTEN.fullmatch(body.decode("ascii"))
+        found = _written().fullmatch(body.decode("ascii"))
     except UnicodeDecodeError:
         return None
     if found is None:

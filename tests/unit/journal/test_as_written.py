@@ -16,7 +16,9 @@ from perhop.journal.record import Event, Inbound, Record, RequestFacts, ResultFa
 from tests.support.busy_journals import at_work
 from tests.support.journals import a_permit, a_refusal, an_outcome
 
-DEEP = {"sub": "a", "act": {"sub": "b", "act": {"sub": "c", "act": {"sub": "d"}}}}
+DEEP: dict[str, object] = {"sub": "first"}
+for _number in range(8):
+    DEEP = {"sub": f"actor-{_number}", "act": DEEP}
 RECORDS = [
     *(record for _, record in islice(at_work(seed=5), 60)),
     a_permit(1, mac="bWFj"),
