@@ -123,7 +123,7 @@ class Scene:
         return await self.http.post(url, content=json.dumps(message), headers=sent)
 
     def reason_since(self, seq: int) -> str | None:
-        """The reason of our own last refusal since this record; what a guard reports of an earlier one comes at any time."""
+        """The reason of our own last refusal since this record; a guard reports when it does."""
         entries = self.reader.find(Filter(first=seq + 1))
         reasons = [entry.text("reason") for entry in entries if not entry.part("report")]
         return next((reason for reason in reversed(reasons) if reason), None)

@@ -10,7 +10,7 @@ from sqlalchemy import exists, literal, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from perhop.policy.versions import Approval, TimeInForce, PolicyVersion
+from perhop.policy.versions import Approval, PolicyVersion, TimeInForce
 from perhop.storage.engine import Database
 from perhop.storage.schema import policy_approval, policy_in_force, policy_version
 
