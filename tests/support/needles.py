@@ -89,7 +89,8 @@ def _pieces(form: str, secret: bytes, disguised_in_part: bool) -> Iterator[tuple
     }
     for name, texts in spellings.items():
         for text in texts:
-            for start in range(0, len(text) - PIECE + 1, PIECE if disguised_in_part or name == form else len(text)):
+            end = len(text) - PIECE + 1 if disguised_in_part or name == form else min(len(text) - PIECE + 1, 1)
+            for start in range(0, end, PIECE):
                 yield name, text[start : start + PIECE]
 
 

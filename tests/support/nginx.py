@@ -21,7 +21,7 @@ TLS = (
 _MAIN = """\
 {user}worker_processes 1;
 pid {folder}/nginx.pid;
-error_log {folder}/error.log info;
+error_log {folder}/error.log;
 events {{}}
 http {{
     access_log {folder}/access.log;

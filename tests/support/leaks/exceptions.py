@@ -26,7 +26,9 @@ FILES = (
     KeptFile("*.pem", "private keys of the installation and of its clients", Kind.PRIVATE_KEY),
     KeptFile("*.secret", "secrets of clients, of mode 0600, which `perhop init` makes", Kind.CLIENT_SECRET),
     KeptFile("*.yaml", "the configuration, in which a test may set a client's secret", Kind.CLIENT_SECRET),
+    KeptFile("*/password", "a password that a test gives to a command in a file", Kind.PASSWORD),
     KeptFile("*/sent/*", "what a relay kept of all that the gateway sent to a server, its token included"),
+    KeptFile("*-sent/*", "the same, beside the folder of the attacked installation"),
     KeptFile("*/tokens.json", "the store of `mcp-authlab`, which keeps the tokens that it got"),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
@@ -37,6 +39,9 @@ COMMANDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("account", "password"), "prints the password that it made, once"),
 )
 """Commands of `perhop` whose stdout is a secret. Their stderr is looked at like any other."""
+
+PROGRAMS: Mapping[str, Kind] = {"node": Kind.SESSION}
+"""The reference server says which of its own sessions it opens and ends."""
 
 LOGGERS: Mapping[str, Kind] = {"mcp": Kind.SESSION}
 """The official SDK names the sessions of its own server as it opens and ends them. Those of the gateway are sealed."""

@@ -65,7 +65,7 @@ def kept_secrets(file: Path, kept: KeptFile) -> Iterator[tuple[str, Kind]]:
     if kept.kind is Kind.PRIVATE_KEY:
         found = ["".join(body.split()) for body in _PEM_BODY.findall(text)]
     else:
-        found = [text.strip()] if file.suffix == ".secret" else _YAML_SECRET.findall(text)
+        found = _YAML_SECRET.findall(text) if file.suffix == ".yaml" else [text.strip()]
     yield from ((each, kept.kind) for each in found)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from tests.support.leaks.exceptions import ANSWERED_HEADERS, HIDDEN_INPUT, tells_a_secret
+from tests.support.leaks.exceptions import ANSWERED_HEADERS, HIDDEN_INPUT, PROGRAMS, tells_a_secret
 from tests.support.leaks.files import Sight, Text, files_in, kept_secrets, texts_of
 from tests.support.leaks.secrets import COMPACT, Kind, Secrets
 from tests.support.leaks.wire import secrets_in_answer, secrets_in_request
@@ -60,7 +60,8 @@ class Scan:
             out = None
         for stream, text in (("stdout", out), ("stderr", err)):
             if text:
-                self.show(Sight.OUTPUT, f"{stream} of `{_command(named)}`", text)
+                allowed = PROGRAMS.get(PurePath(named[0]).name)
+                self.show(Sight.OUTPUT, f"{stream} of `{_command(named)}`", text, allowed=allowed)
 
     def note_exchange(self, request: Asked, status: int, headers: Headers, body: bytes) -> None:
         """What in a request and its answer is secret."""
@@ -147,8 +148,7 @@ class Scan:
 
 def _command(words: Sequence[str]) -> str:
     """How a command is told from others: what it was given may be a secret."""
-    name = PurePath(words[0]).name if words else ""
-    return " ".join((name, *(word if len(word) < SHORTEST else "…" for word in words[1:6])))
+    return " ".join((PurePath(words[0]).name, *(word if len(word) < SHORTEST else "…" for word in words[1:6])))
 
 
 THE_SCAN = Scan()

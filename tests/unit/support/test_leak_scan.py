@@ -237,6 +237,18 @@ def test_a_token_that_is_known_is_found_in_part(part: str) -> None:
     assert secrets.found_in(a_token().split(".")[0].encode()) == []
 
 
+@pytest.mark.parametrize(
+    "secret", ["", ".", "..", "eyJ.eyJ.", f"{TOKEN.rpartition('.')[0]}.", "é" * 20, "\ud800" * 20], ids=range(7)
+)
+def test_anything_may_be_presented_as_a_secret(secret: str) -> None:
+    """What attacks send in the place of a token has no form that could end the scan."""
+    secrets = Secrets()
+    for kind in Kind:
+        secrets.note(secret, kind)
+        secrets.note(f"{secret}-{kind}", kind)
+    assert secrets.found_in(b"nothing of it") == []
+
+
 def test_a_secret_is_found_at_any_place() -> None:
     """However it lies among the octets that are read as numbers, and also at both ends."""
     secrets = Secrets()
