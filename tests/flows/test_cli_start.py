@@ -26,6 +26,7 @@ COMMANDS = {
     *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),
     *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove", "export", "reconcile", "archive")),
     "resource tools",
+    *(f"task {verb}" for verb in ("list", "show", "end")),
 }
 
 HEAVY = {

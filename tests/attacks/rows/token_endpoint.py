@@ -163,9 +163,21 @@ def _not_its_grant(world: World) -> dict[str, Any]:
     credentials = [("grant_type", "client_credentials"), resource]
     return {
         "an agent exchanges": [*exchange, *world.proof("planner")],
-        "a server asks for itself": [*credentials, *world.proof("calendar-server")],
         "a public client asks for itself": [*credentials, ("client_id", "desk-app")],
         "an agent redeems": [("grant_type", "authorization_code"), ("code", "x"), resource, *world.proof("planner")],
+    }
+
+
+def _server_for_itself(world: World) -> dict[str, Any]:
+    """A server may ask by client credentials, to report what it saw, and for nothing else."""
+    names = ("calendar", "rooms")
+    return {
+        name: [
+            ("grant_type", "client_credentials"),
+            ("resource", world.at.uri(name)),
+            *world.proof("calendar-server"),
+        ]
+        for name in names
     }
 
 
@@ -310,6 +322,13 @@ ROWS: tuple[Row, ...] = (
         "RFC 6749 §5.2",
         _not_its_grant,
         refused("presenter.mismatch", "400 unauthorized_client"),
+    ),
+    sts(
+        "server-asks-for-itself",
+        "a token for a resource, for a client that only serves one",
+        "RFC 8707 §2; RFC 6749 §4.4",
+        _server_for_itself,
+        refused("audience.mismatch", "400 invalid_target"),
     ),
     sts(
         "wider-scope",
