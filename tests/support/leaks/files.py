@@ -40,7 +40,7 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Something to look through; `rows` says that a line is a row, `allowed` what may be in it."""
+    """Something to look through; `rows` says that a line is a row, `allowed` what may be there."""
 
     sights: tuple[Sight, ...]
     place: str
@@ -48,6 +48,7 @@ class Text:
     amount: int = 1
     rows: bool = False
     allowed: Kind | None = None
+    is_decoded: bool = True
 
     def where(self, place: int) -> str:
         """This text, and where in it that octet is."""
@@ -97,8 +98,11 @@ def texts_of(file: Path, place: str) -> Iterator[Text]:
         while block := source.read(_BLOCK):
             octets = before + block
             sights = _kinds_of(file, octets) if kinds is None else ()
-            yield Text(sights, place, octets.replace(_EMPTY, b""))
-            before, kinds = octets[-_OVERLAP:], kinds or sights
+            kinds = kinds or sights
+            # Of a database the rows are decoded. In its octets everything looks like something.
+            is_decoded = Sight.DATABASE not in kinds and not file.name.endswith(("-wal", "-shm"))
+            yield Text(sights, place, octets.replace(_EMPTY, b""), is_decoded=is_decoded)
+            before = octets[-_OVERLAP:]
     if kinds is not None and Sight.DATABASE in kinds:
         yield from _rows_of(file, place)
 

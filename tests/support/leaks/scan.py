@@ -123,7 +123,7 @@ class Scan:
             for sight in text.sights:
                 self.seen[sight] += text.amount
             self.octets += len(text.octets)
-            for each in self.secrets.found_in(text.octets):
+            for each in self.secrets.found_in(text.octets, is_decoded=text.is_decoded):
                 if each.kind is text.allowed:
                     continue
                 where = "a place that is named after a secret" if self._tells(text.place) else text.where(each.place)

@@ -89,8 +89,8 @@ class Secrets:
         """How many of each kind are looked for."""
         return Counter(self._kinds.values())
 
-    def found_in(self, text: bytes) -> list[Found]:
-        """Every secret in this text, each once, where it begins first."""
+    def found_in(self, text: bytes, *, is_decoded: bool = True) -> list[Found]:
+        """Every secret in this text, each once, where it begins first; also in what it says once it is decoded."""
         for secret, kind in self._waiting:
             name = kind, fingerprint(secret)
             for form in _forms(secret, kind):
@@ -99,7 +99,7 @@ class Secrets:
         found: dict[tuple[Kind, str], Found] = {}
         for each in self._seen_in(text):
             found.setdefault((each.kind, each.fingerprint), each)
-        if encoded := _encoded_words(text):
+        if is_decoded and (encoded := _encoded_words(text)):
             for reading in readings_of(encoded) - {encoded}:
                 for each in self._seen_in(reading):
                     found.setdefault((each.kind, each.fingerprint), Found(each.kind, each.fingerprint, -1))

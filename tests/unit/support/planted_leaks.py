@@ -103,6 +103,10 @@ def in_a_journal(folder: Path, secret: str) -> None:
     _database(folder / "journal.db", "record", json.dumps({"detail": secret}))
 
 
+def in_a_record_percent_encoded(folder: Path, secret: str) -> None:
+    _database(folder / "journal.db", "record", "".join(f"%{ord(letter):02x}" for letter in secret))
+
+
 def in_a_long_record(folder: Path, secret: str) -> None:
     """What is longer than a page is in pieces in the file; here the secret is cut in two."""
     file = folder / "journal.db"
@@ -238,6 +242,7 @@ def in_a_refusal_at_a_door(folder: Path, secret: str) -> None:
 
 PLACES: tuple[Callable[[Path, str], None], ...] = (
     *(in_a_file, in_a_file_percent_encoded, in_a_file_within_basic, in_a_journal, in_a_long_record),
+    in_a_record_percent_encoded,
     *(in_a_row_that_was_deleted, in_a_log_that_was_never_checkpointed, in_a_checkpoint, in_an_export_of_records),
     *(in_an_export_to_ocsf, in_a_report, in_the_output_of_a_process, in_the_output_of_an_async_process),
     *(in_the_output_of_a_server, in_what_a_command_says, in_the_log, in_the_log_of_an_error, in_what_the_test_printed),

@@ -169,6 +169,9 @@ def test_a_whole_run_that_looked_at_nothing_fails(tmp_path: Path) -> None:
     missing = set(re.findall(r"^leak scan: a whole run, and no (.+)$", whole.said, re.M))
     assert missing == {*Sight, *Kind}
     assert run_pytest("-k", "nothing", folder=project).code == pytest.ExitCode.OK
+    skipped = "import pytest\n@pytest.mark.skip\ndef test_nothing(): pass\n"
+    (project / "tests" / "test_0.py").write_text(skipped, encoding="utf-8")
+    assert run_pytest(folder=project).code == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize(
