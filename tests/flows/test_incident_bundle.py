@@ -24,6 +24,7 @@ from perhop.journal.keys import load_journal_key
 from perhop.journal.record import Event, Record
 from perhop.journal.tree import Frontier
 from perhop.settings import load
+from tests.support.archives import make_old_installation, write_old
 from tests.support.bundles import parts_of, with_lines
 from tests.support.commands import Ran, perhop
 from tests.support.incidents import (
@@ -224,6 +225,17 @@ def test_a_bundle_that_would_not_verify_is_not_there(copied: Path, tmp_path: Pat
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_report_that_is_not_what_the_records_say_is_not_handed_over(copied: Path, tmp_path: Path) -> None:
+    """Whoever hid a call from questions made the journal count one less; the records tell, before the file is there."""
+    with closing(sqlite3.connect(copied / "journal.db")) as db:
+        db.execute("UPDATE facet SET in_jti = NULL WHERE call_id = ?", (f"{LEAKED}-2",))
+        db.commit()
+    ran = perhop("incident", LEAKED, "--bundle", str(tmp_path / "bundle.zip"), folder=copied)
+    assert ran.code == 7
+    assert "no bundle was written, since it would not verify: `did` in `blast-radius.json`" in ran.err
+    assert list(tmp_path.glob("*bundle*")) == []
+
+
 def test_a_folder_that_is_not_there_is_said(incident: Path, tmp_path: Path) -> None:
     """The path is named."""
     ran = perhop("incident", LEAKED, "--bundle", str(tmp_path / "no/such/bundle.zip"), folder=incident)
@@ -262,6 +274,40 @@ def test_without_the_private_key_what_is_not_signed_is_said(copied: Path, tmp_pa
     assert ran.code == 1
     assert re.search(r"records \d+ to \d+ are not signed yet, and there is no key", ran.err)
     assert list(tmp_path.glob("*.zip")) == []
+
+
+def test_of_a_copy_that_is_not_signed_to_its_end_it_is_said(copied: Path, tmp_path: Path) -> None:
+    """A file that was named is only read: it is not signed for the sake of a bundle."""
+    _unsigned(copied)
+    shutil.copy(copied / "journal.db", tmp_path / "copy.db")
+    before = (tmp_path / "copy.db").read_bytes()
+    words = ("incident", LEAKED, "--journal", str(tmp_path / "copy.db"), "--bundle", str(tmp_path / "bundle.zip"))
+    ran = perhop(*words, folder=copied)
+    assert ran.code == 1
+    assert "are not signed" in ran.err
+    assert (tmp_path / "copy.db").read_bytes() == before
+    assert list(tmp_path.glob("*.zip")) == []
+
+
+def test_of_archived_and_of_live_records_there_are_bundles(tmp_path: Path) -> None:
+    """A segment proves its own under its last checkpoint, the live file the rest, through what is left of its base."""
+    folder = tmp_path / "old"
+    make_old_installation(folder)
+    write_old(folder, 300, days=50)
+    write_old(folder, 100, days=3, first=1000)
+    archived = perhop("journal", "archive", "--keep", "35", "--json", folder=folder)
+    assert archived.json["archived"], archived.err
+    (segment,) = (folder / "journal-archive").glob("journal-*.db")
+    ran = perhop("incident", "in-1020", "--bundle", "live.zip", folder=folder)
+    assert ran.code == 0, ran.err
+    assert "are archived and were not asked" in ran.err
+    assert perhop("incident", "in-20", "--bundle", "no.zip", folder=folder).code == 6
+    words = ("incident", "in-20", "--journal", str(segment), "--bundle", "segment.zip")
+    assert perhop(*words, folder=folder).code == 0
+    # All these calls are of one transaction.
+    for name, token, count in (("live.zip", "in-1020", 100), ("segment.zip", "in-20", 300)):
+        ran = _verified(folder / name, folder)
+        assert (ran.json["ok"], ran.json["token"], ran.json["records"]) == (True, token, count)
 
 
 def test_a_signed_journal_needs_no_private_key(copied: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from perhop.control.investigation import Investigation
-from perhop.control.signing import sign_up_to
+from perhop.control.signing import check_signed, sign_up_to
 from perhop.errors import CheckFailed, OperatorError
 from perhop.journal.bundle import contents
 from perhop.journal.bundle.check import check_bundle
@@ -42,9 +42,12 @@ def write_incident_bundle(
     """
     if target.exists():
         raise OperatorError(f"`{target}` is there already", advice="name another file: evidence is kept")
-    seqs = contents.records_of(investigation.reader, found)
+    seqs, size = contents.records_of(investigation.reader, found), investigation.reader.size()
+    # A file that was named is only read; the live one is signed first where that is due.
     if journal is None:
-        asyncio.run(sign_up_to(settings, investigation.reader.size()))
+        asyncio.run(sign_up_to(settings, size))
+    else:
+        check_signed(journal, size)
     key = load_vkey(settings.keys_dir / VKEY_FILE)
     # Records never change, so the proofs may come from a later look, under a checkpoint that covers all of them.
     with JournalStill(journal if journal is not None else settings.journal_path) as signed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 from perhop.errors import JournalLocked, KeyUnusable, OperatorError
 from perhop.journal.checkpoint import CheckpointInvalid, parse_checkpoint
@@ -24,7 +25,7 @@ async def sign_up_to(settings: Settings, seq: int) -> None:
     Raises: OperatorError, JournalDamaged, JournalUnavailable
     """
     deadline = time.monotonic() + SIGNING_SECONDS
-    while (signed := _signed(settings)) < seq:
+    while (signed := _signed(settings.journal_path)) < seq:
         try:
             # A journal that is closed is signed to its last record.
             await open_journal(settings.journal_path, key=load_journal_key(settings.keys_dir), clock=time.time).close()
@@ -42,8 +43,21 @@ async def sign_up_to(settings: Settings, seq: int) -> None:
             ) from error
 
 
-def _signed(settings: Settings) -> int:
-    with JournalQueries(settings.journal_path) as reader:
+def check_signed(journal: Path, seq: int) -> None:
+    """Refuse a file, a copy or a segment, that no checkpoint covers up to this record.
+
+    Raises: OperatorError
+    """
+    signed = _signed(journal)
+    if signed < seq:
+        raise OperatorError(
+            f"records {signed + 1} to {seq} of `{journal}` are not signed",
+            advice="copy the journal again, after a second or after its server has stopped",
+        )
+
+
+def _signed(journal: Path) -> int:
+    with JournalQueries(journal) as reader:
         try:
             return parse_checkpoint(reader.last_checkpoint() or "").size
         except CheckpointInvalid as error:
