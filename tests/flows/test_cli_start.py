@@ -24,7 +24,10 @@ COMMANDS = {
     *(f"policy {verb}" for verb in ("check", "test", "explain", "replay", "list", "show", "diff")),
     *(f"policy {verb}" for verb in ("propose", "approve", "rollback")),
     *(f"{kind} {verb}" for kind in ("resource", "client", "owner") for verb in ("list", "disable", "enable")),
-    *(f"journal {verb}" for verb in ("verify", "tail", "query", "prove", "export", "reconcile", "archive")),
+    *(
+        f"journal {verb}"
+        for verb in ("verify", "verify-bundle", "tail", "query", "prove", "export", "reconcile", "archive")
+    ),
     "resource tools",
     *(f"task {verb}" for verb in ("list", "show", "end")),
 }

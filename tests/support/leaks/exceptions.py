@@ -30,6 +30,11 @@ FILES = (
     KeptFile("*/sent/*", "what a relay kept of all that the gateway sent to a server, its token included"),
     KeptFile("*-sent/*", "the same, beside the folder of the attacked installation"),
     KeptFile("*/tokens.json", "the store of `mcp-authlab`, which keeps the tokens that it got"),
+    KeptFile(
+        "*/lane-*/servers.log",
+        "what the MCP servers of the drill got, by their own word, to count calls by",
+        Kind.ARGUMENT,
+    ),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 
