@@ -35,6 +35,7 @@ FILES = (
         "what the MCP servers of the drill got, by their own word, to count calls by",
         Kind.ARGUMENT,
     ),
+    KeptFile("*/lane-*/received", "the hop token that a server of the drill got, which the drill tries elsewhere"),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 
