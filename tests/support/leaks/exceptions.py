@@ -31,11 +31,11 @@ FILES = (
     KeptFile("*-sent/*", "the same, beside the folder of the attacked installation"),
     KeptFile("*/tokens.json", "the store of `mcp-authlab`, which keeps the tokens that it got"),
     KeptFile(
-        "*/lane-*/servers.log",
+        "*/servers.log",
         "what the MCP servers of the drill got, by their own word, to count calls by",
         Kind.ARGUMENT,
     ),
-    KeptFile("*/lane-*/received", "the hop token that a server of the drill got, which the drill tries elsewhere"),
+    KeptFile("*/received", "the hop token that a server of the drill got, which the drill tries elsewhere"),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 
