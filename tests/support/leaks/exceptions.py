@@ -36,6 +36,7 @@ FILES = (
         Kind.ARGUMENT,
     ),
     KeptFile("*/received", "the hop token that a server of the drill got, which the drill tries elsewhere"),
+    KeptFile("*/trace", "what the kernel saw a process write, to its sockets as well: how the order on disk is shown"),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 
