@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perhop.settings.reference import describe
+from scripts.keys_table import keys_table
 
 _HEAD = """# Configuration
 
@@ -14,19 +15,9 @@ Relative paths count from the folder of the file. `NAME` is a name that you choo
 The environment overrides the file: `PERHOP_SECTION__KEY`, for example `PERHOP_LISTEN__TRAFFIC=127.0.0.1:8420`.
 `perhop config check` reads the file as `serve` would; `perhop config schema` prints a JSON Schema for your editor.
 
-| Key | Type | Default | Meaning |
-| --- | --- | --- | --- |
 """
-
-
-def _cell(words: str) -> str:
-    return words.replace("|", "\\|").replace("\n", " ")
 
 
 def render() -> str:
     """The page."""
-    rows = [
-        f"| `{setting.key}` | {_cell(setting.type)} | {_cell(setting.default)} | {_cell(setting.meaning)} |"
-        for setting in describe()
-    ]
-    return _HEAD + "\n".join(rows) + "\n"
+    return _HEAD + keys_table(describe())

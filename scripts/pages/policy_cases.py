@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perhop.settings.policy_cases import describe_cases
+from scripts.keys_table import keys_table
 
 _HEAD = """# Test cases of policies
 
@@ -12,19 +13,9 @@ _HEAD = """# Test cases of policies
 with its line and what you may have meant, and so is an agent, resource, scope, tool or policy that there is not. How
 they are used is in [Tools for policies](../policy-tools.md#test).
 
-| Key | Type | Default | Meaning |
-| --- | --- | --- | --- |
 """
-
-
-def _cell(words: str) -> str:
-    return words.replace("|", "\\|").replace("\n", " ")
 
 
 def render() -> str:
     """The page."""
-    rows = [
-        f"| `{setting.key}` | {_cell(setting.type)} | {_cell(setting.default)} | {_cell(setting.meaning)} |"
-        for setting in describe_cases()
-    ]
-    return _HEAD + "\n".join(rows) + "\n"
+    return _HEAD + keys_table(describe_cases())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
@@ -57,7 +58,7 @@ _ENDED = (
 )
 
 
-class _JournalFile:
+class _JournalFile(ABC):
     """One file, opened at the first question, so that a file that cannot be read is an answer, too.
 
     Raises: NotFound
@@ -99,8 +100,25 @@ class _JournalFile:
             raise
         return connection
 
+    @abstractmethod
     def _check(self, connection: sqlite3.Connection) -> None:
-        raise NotImplementedError
+        """Refuse a file that this reader does not read, and make the connection ready."""
+
+
+class AtOneMoment(_JournalFile):
+    """The whole file as it was at the first question, while the writer may go on."""
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._opening:
+                if self._opened is None:
+                    self._opened = self._open(immutable=not self._has_log())
+                    self._opened.execute("BEGIN")
+                connection = self._opened
+            yield connection
+        except sqlite3.Error as error:
+            raise fault(error, self._path) from error
 
 
 class JournalQueries(_JournalFile):
@@ -242,25 +260,13 @@ def _base_of(connection: sqlite3.Connection, version: int, path: Path) -> tuple[
         raise JournalDamaged(f"the journal `{path}` cannot be read: {error}") from error
 
 
-class JournalSnapshot(_JournalFile):
+class JournalSnapshot(AtOneMoment):
     """A StoredJournal: the whole file as it was at the first question, while the writer may go on.
 
     Reads files of earlier versions, too: in one without facets, nothing goes by them.
     """
 
     _version = VERSION
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._opening:
-                if self._opened is None:
-                    self._opened = self._open(immutable=not self._has_log())
-                    self._opened.execute("BEGIN")
-                connection = self._opened
-            yield connection
-        except sqlite3.Error as error:
-            raise fault(error, self._path) from error
 
     def _check(self, connection: sqlite3.Connection) -> None:
         self._version = read_version(connection, self._path)
