@@ -62,11 +62,23 @@ def print_radius(found: BlastRadius) -> None:
     emit_text(f"{found.asked['kind']} {found.asked['value']}")
     if len(found.tokens) > 1:
         emit_text(f"with {counted(len(found.tokens) - 1, 'token')} that came from it")
+    _print_could(found)
+    _print_done(found)
+    _print_refused(found)
+    _print_possible(found)
+    emit_text("")
+    emit_text(rests_line(found.rests_on))
+
+
+def _print_could(found: BlastRadius) -> None:
     _part("could reach", [])
     for could in found.could:
         emit_text("\n".join(_could_lines(could)))
     if not found.could:
         emit_text("  nothing that the configuration knows")
+
+
+def _print_done(found: BlastRadius) -> None:
     _part(
         "did reach",
         ("resource", "call", "count", "first", "last", "ended", "networks"),
@@ -105,6 +117,9 @@ def print_radius(found: BlastRadius) -> None:
             ("for", "count", "first", "last"),
             [(each.audience or each.resource, each.count, _short(each.first), _short(each.last)) for each in found.got],
         )
+
+
+def _print_refused(found: BlastRadius) -> None:
     _part(
         "was refused",
         ("at", "token for", "reason", "count", "first", "last", "networks"),
@@ -121,6 +136,9 @@ def print_radius(found: BlastRadius) -> None:
             for each in found.refused
         ],
     )
+
+
+def _print_possible(found: BlastRadius) -> None:
     _part("merely possible", [])
     for possible in found.possible:
         what = "nothing was called" if possible.untouched else "not called"
@@ -128,8 +146,6 @@ def print_radius(found: BlastRadius) -> None:
         emit_text(f"  {possible.resource}, {what}{tools}")
     if not found.possible:
         emit_text("  nothing more")
-    emit_text("")
-    emit_text(rests_line(found.rests_on))
 
 
 def rests_line(rests: Rests) -> str:

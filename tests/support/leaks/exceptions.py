@@ -31,12 +31,14 @@ FILES = (
     KeptFile("*-sent/*", "the same, beside the folder of the attacked installation"),
     KeptFile("*/tokens.json", "the store of `mcp-authlab`, which keeps the tokens that it got"),
     KeptFile(
-        "*/servers.log",
+        "*/installation*/servers.log",
         "what the MCP servers of the drill got, by their own word, to count calls by",
         Kind.ARGUMENT,
     ),
-    KeptFile("*/received", "the hop token that a server of the drill got, which the drill tries elsewhere"),
-    KeptFile("*/trace", "what the kernel saw a process write, to its sockets as well: how the order on disk is shown"),
+    KeptFile(
+        "*/installation*/received", "the hop token that a server of the drill got, which it tries elsewhere", Kind.TOKEN
+    ),
+    KeptFile("*/installation*/trace", "what a process wrote to files and sockets, as the kernel saw it"),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 
