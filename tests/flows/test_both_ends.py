@@ -100,7 +100,9 @@ async def test_call_token_twice(tmp_path: Path) -> None:
     async with staged(tmp_path / "demo") as scene:
         outcome = await attack.try_on(scene)
         await _reported(scene)
-        (refusal,) = scene.reader.find(Filter(event="call.refused", reason="token.replayed"))
+        # A question of the gateway's own may meet a server in the second of its start, and be refused with this too.
+        replayed = scene.reader.find(Filter(event="call.refused", reason="token.replayed"))
+        (refusal,) = [each for each in replayed if each.part("about").get("self_test") is None]
         assert outcome.ok
         assert scene.booking.received is not None
         jti = parse_compact(scene.booking.received.reveal()).payload["jti"]
