@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from perhop.authorization_server.store import Account, Consent, SignIn
+from perhop.authorization_server.store import Account, Consent, Place, SignIn
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores
 from tests.storage.conftest import NOW, Opened
 
 ANN = Account(email="ann@example.com", subject="user:ann", password_hash="$argon2id$1", console_only=True)
-BROWSER = SignIn(id_hash="cookie", subject="user:ann", signed_in_at=NOW, expires_at=NOW + 60)
+BROWSER = SignIn(
+    id_hash="cookie",
+    subject="user:ann",
+    email="ann@example.com",
+    signed_in_at=NOW,
+    expires_at=NOW + 60,
+    place=Place.AUTHORIZE,
+)
 CONSENT = Consent(
     subject="user:ann",
     client_id="desk-app",
@@ -57,11 +64,11 @@ async def test_disabling_ends_the_sign_ins(stores: Stores) -> None:
     """A disabled account is signed in nowhere, not even on a sign-in made afterwards."""
     await stores.accounts.add(ANN)
     await stores.sign_ins.add(BROWSER)
-    assert await stores.sign_ins.get("cookie", now=NOW) == BROWSER
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) == BROWSER
     assert await stores.accounts.disable("ann@example.com")
     await stores.sign_ins.add(replace(BROWSER, id_hash="later"))
-    assert await stores.sign_ins.get("cookie", now=NOW) is None
-    assert await stores.sign_ins.get("later", now=NOW) is None
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) is None
+    assert await stores.sign_ins.get("later", place=Place.AUTHORIZE, now=NOW) is None
 
 
 async def test_a_new_password_ends_the_sign_ins_of_the_old(stores: Stores) -> None:
@@ -70,7 +77,7 @@ async def test_a_new_password_ends_the_sign_ins_of_the_old(stores: Stores) -> No
     await stores.sign_ins.add(BROWSER)
     assert await stores.accounts.set_password("ann@example.com", "$argon2id$2")
     assert await stores.accounts.get("ann@example.com") == replace(ANN, password_hash="$argon2id$2")
-    assert await stores.sign_ins.get("cookie", now=NOW) is None
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) is None
 
 
 async def test_nobody_has_nothing_changed(stores: Stores) -> None:
@@ -83,8 +90,8 @@ async def test_a_sign_in_ends_at_its_expiry(stores: Stores) -> None:
     """A sign-in is good until its expiry, and not in that second."""
     await stores.accounts.add(ANN)
     await stores.sign_ins.add(BROWSER)
-    assert await stores.sign_ins.get("cookie", now=NOW + 59) == BROWSER
-    assert await stores.sign_ins.get("cookie", now=NOW + 60) is None
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW + 59) == BROWSER
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW + 60) is None
 
 
 async def test_signing_out_ends_one_sign_in(stores: Stores) -> None:
@@ -94,14 +101,14 @@ async def test_signing_out_ends_one_sign_in(stores: Stores) -> None:
     await stores.sign_ins.add(replace(BROWSER, id_hash="other"))
     await stores.sign_ins.end("cookie")
     await stores.sign_ins.end("cookie")
-    assert await stores.sign_ins.get("cookie", now=NOW) is None
-    assert await stores.sign_ins.get("other", now=NOW) is not None
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) is None
+    assert await stores.sign_ins.get("other", place=Place.AUTHORIZE, now=NOW) is not None
 
 
 async def test_a_sign_in_without_an_account_is_none(stores: Stores) -> None:
     """A sign-in whose account is gone signs nobody in."""
     await stores.sign_ins.add(BROWSER)
-    assert await stores.sign_ins.get("cookie", now=NOW) is None
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) is None
 
 
 async def test_expired_sign_ins_are_forgotten(opened: Opened) -> None:
@@ -110,7 +117,7 @@ async def test_expired_sign_ins_are_forgotten(opened: Opened) -> None:
     await opened.stores.sign_ins.add(BROWSER)
     await opened.stores.sign_ins.add(replace(BROWSER, id_hash="other", expires_at=NOW + 61))
     assert await forget_expired(opened.database, now=NOW + 60) == 1
-    assert await opened.stores.sign_ins.get("other", now=NOW + 60) is not None
+    assert await opened.stores.sign_ins.get("other", place=Place.AUTHORIZE, now=NOW + 60) is not None
 
 
 async def test_a_consent_comes_back_as_it_was(stores: Stores) -> None:

@@ -30,6 +30,7 @@ from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, U
 from perhop.core.token import BoundToken, HopToken, TokenDraft
 from perhop.errors import AgentDisabled
 from perhop.gateway.app import GatewayApp, gates_by_path
+from perhop.gateway.approvals import Approvals
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
@@ -171,6 +172,7 @@ class World:
     standing: ListedStanding
     revocations: Revocations
     tasks: Tasks
+    approvals: Approvals
     key: SigningKey
     clock: TestClock
     way: OpenUpstream
@@ -206,6 +208,10 @@ class World:
         with sqlite3.connect(self.journal_folder.path) as db:
             return [json.loads(body) for (body,) in db.execute("SELECT body FROM record ORDER BY seq")]
 
+    def take_policies(self, *texts: str) -> None:
+        """Go on with these policies."""
+        self.replace_gate(policy=an_engine(self.gate.resource, *texts))
+
     def replace_gate(self, **changes: Any) -> None:
         """Go on with a gate that differs in this."""
         self.gate = replace(self.gate, **changes)
@@ -234,7 +240,14 @@ def a_resource(url: str, upstream_url: str, *, kind: CredentialKind = Credential
 def an_engine(resource: Resource, *texts: str) -> PolicyEngine:
     """A policy engine over these policies."""
     registry = Registry(
-        owners={"travel-team": Owner(name="travel-team", contact="travel@example.com")},
+        owners={
+            "travel-team": Owner(
+                name="travel-team",
+                contact="travel@example.com",
+                members=("bob@example.com",),
+                deputies=("dora@example.com",),
+            )
+        },
         resources={resource.name: resource},
         clients={},
         hops=(),
@@ -275,7 +288,12 @@ async def gateway(
             prepared.take()
             way = prepared.ways[resource.name]
             engine = an_engine(resource, *policies)
-            world = _world(url, resource, engine, watched, way, clock, limits or Limits(), revocations, tasks)
+            approvals = _approvals(
+                database, journal_folder, watched, engine.registry, lambda: worlds[0].gate.policy.version, clock
+            )
+            world = _world(
+                url, resource, engine, watched, way, clock, limits or Limits(), revocations, tasks, approvals
+            )
             world.gate.readiness.verdict = verdict
             world.upstream, world.journal_folder = recording, journal_folder
             worlds.append(world)
@@ -325,6 +343,28 @@ def _tasks(
     return Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock)
 
 
+def _approvals(
+    database: Database,
+    folder: JournalFolder,
+    journal: WatchedJournal,
+    registry: Registry,
+    policy_version: Callable[[], str],
+    clock: TestClock,
+) -> Approvals:
+    """The gateway's own approvals, over the same database."""
+    return Approvals(
+        rows=open_stores(database, folder.queries()).approval_rows,
+        journal=journal,
+        key=b"a" * 32,
+        registry=lambda: registry,
+        policy_version=policy_version,
+        lifetime=lambda: 900,
+        new_id=lambda: secrets.token_urlsafe(16),
+        random_bytes=os.urandom,
+        clock=clock,
+    )
+
+
 def _no_registry() -> Registry:
     return Registry(owners={}, resources={}, clients={}, hops=(), version="1")
 
@@ -339,6 +379,7 @@ def _world(
     limits: Limits,
     revocations: Revocations,
     tasks: Tasks,
+    approvals: Approvals,
 ) -> World:
     key = SigningKey.generate()
     keys = {issuer: {key.kid: key.public()}}
@@ -351,6 +392,7 @@ def _world(
         revoked=RevocationWatch(revocations),
         standing=standing,
         tasks=tasks,
+        approvals=approvals,
         policy=policy,
         exchanger=exchanger,
         journal=journal,
@@ -375,6 +417,7 @@ def _world(
         standing=standing,
         revocations=revocations,
         tasks=tasks,
+        approvals=approvals,
         key=key,
         clock=clock,
         way=way,

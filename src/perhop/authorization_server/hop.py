@@ -17,7 +17,7 @@ from perhop.authorization_server.issue import Authorized, issue, question_of
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.kept_hop_tokens import HopKey, KeptHopTokens
 from perhop.core.call import Action, CallBinding
-from perhop.core.decision import Allow, Deny, Permit
+from perhop.core.decision import Allow, Deny, NeedsApproval, Permit
 from perhop.core.resource import CredentialKind, Resource, ResourceUri
 from perhop.core.token import HopToken, TokenDraft
 from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient
@@ -129,6 +129,8 @@ def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource) -> No
     match decision := issuer.policy.decide(question):
         case Allow():
             return
+        case NeedsApproval():  # an exchange needs no permit, so that no permit can want anything for it
+            raise PolicyDenied(f"the exchange wants an approval: {', '.join(decision.asking)}")
         case Deny(failed=True):
             raise PolicyUndecidable(decision.detail)
         case Deny():

@@ -13,7 +13,7 @@ from perhop.authorization_server.canary import is_canary
 from perhop.authorization_server.issuer import Issuer, Policy
 from perhop.authorization_server.store import TokenRecord
 from perhop.core.call import Action, Target
-from perhop.core.decision import Allow, Deny, Question
+from perhop.core.decision import Allow, Deny, NeedsApproval, Question
 from perhop.core.resource import Resource
 from perhop.core.task import Task
 from perhop.core.token import MintedToken, TokenDraft, VerifiedToken
@@ -70,6 +70,8 @@ def check_policy(policy: Policy, question: Question) -> None:
     match decision := policy.decide(question):
         case Allow():
             return
+        case NeedsApproval():  # of a token nobody is asked: what is not a plain yes is a no
+            raise TargetForbidden(f"wants an approval: {', '.join(decision.asking)}")
         case Deny(failed=True):
             raise TargetUndecidable(decision.detail)
         case Deny():

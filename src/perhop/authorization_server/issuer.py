@@ -49,10 +49,6 @@ class Policy(Protocol):
         """Ids of the policies that may be asked this question, and look at the call's arguments."""
         ...
 
-    def asking_for_more(self, policies: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of these policies that want more done than to decide."""
-        ...
-
 
 class KnownTools(Protocol):
     """What is known of the tools of a resource: its owner's approval, else what its server lists."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from perhop.core.task import Task, TaskUse
@@ -137,21 +138,33 @@ class Accounts(Protocol):
     async def set_password(self, email: str, password_hash: str) -> bool: ...
 
 
+class Place(StrEnum):
+    """Where a person signs in: to consent, or to the console."""
+
+    AUTHORIZE = "authorize"
+    CONSOLE = "console"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """A browser's session at the authorization server; the cookie's value is kept as its SHA-256 only."""
+    """A browser's session at one place, and good for nothing elsewhere; the cookie is kept as its SHA-256 only.
+
+    `email` is the account's, and not kept with it.
+    """
 
     id_hash: str
     subject: str
+    email: str
     signed_in_at: int
     expires_at: int
+    place: Place
 
 
 class SignIns(Protocol):
     async def add(self, sign_in: SignIn) -> None: ...
 
-    async def get(self, id_hash: str, *, now: int) -> SignIn | None:
-        """None once expired, ended, or the account disabled."""
+    async def get(self, id_hash: str, *, place: Place, now: int) -> SignIn | None:
+        """None once expired, ended, or the account disabled; and for one of another place."""
         ...
 
     async def end(self, id_hash: str) -> None: ...

@@ -56,8 +56,11 @@ def list_(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 
 def _password(source: str | None) -> str | None:
-    if source is None:
-        return None
+    return read_password(source) if source is not None else None
+
+
+def read_password(source: str) -> str:
+    """The password in a file, or on stdin for `-`; one newline at its end is dropped."""
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

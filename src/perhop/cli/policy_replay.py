@@ -82,6 +82,8 @@ def _told(about: About) -> str:
 
 def _grounds(change: Change) -> str:
     names = ", ".join(f"`{each}`" for each in change.policies)
+    if change.now == "approval":
+        return f"permitted by {names}, once a person approves it"
     if change.now == "permit":
         return f"permitted by {names}" if names else "nothing forbids it"
     return f"refused by {names}" if names else "no policy permits it"

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perhop.core.approval import Approval, ApprovalState
 from perhop.core.task import Task
-from perhop.errors import NotFound, TaskExpired, TaskSuperseded
+from perhop.errors import NotFound, OperatorError, TaskExpired, TaskSuperseded
+from perhop.gateway.approvals import SEAL_PURPOSE, StoredApproval, read_params
+from perhop.journal.keys import load_journal_key
 from perhop.journal.query import Filter
 from perhop.journal.record import Event
 from perhop.rules.task import check_in_force
@@ -141,6 +144,54 @@ def _utc(seconds: int | None) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds is not None else None
 
 
+async def _approvals(files: _Files) -> Rows:
+    registry, now = files.settings.registry, int(time.time())
+    emails = {account.subject: account.email for account in await files.stores.accounts.list()}
+    return [
+        {
+            "id": approval.id,
+            "state": _state_of_approval(approval, now=now),
+            "agent": approval.call.agent,
+            "subject": approval.call.subject,
+            "client": approval.client_id,
+            "task": approval.call.task,
+            "resource": approval.resource,
+            "audience": approval.call.audience,
+            "owner": registry.resources[approval.resource].owner if approval.resource in registry.resources else None,
+            "method": approval.call.method,
+            "name": approval.name,
+            "params_sha256": approval.call.params_sha256,
+            "policies": list(approval.policies),
+            "policy_version": approval.call.policy_version,
+            "asked": _utc(approval.asked_at),
+            "expires": _utc(approval.expires_at),
+            "decided": _utc(approval.decided_at),
+            "decided_by": emails.get(approval.decided_by or "", approval.decided_by),
+            "why": approval.why,
+            "used": _utc(approval.used_at),
+            "params": _params(stored, files.settings),
+        }
+        for stored in await files.stores.approval_rows.all()
+        for approval in [stored.approval]
+    ]
+
+
+def _state_of_approval(approval: Approval, *, now: int) -> str:
+    """What has run out is expired, also before it is written down, and also when it was approved and never used."""
+    is_open = approval.state in (ApprovalState.WAITING, ApprovalState.APPROVED)
+    return "expired" if is_open and approval.expires_at <= now else approval.state.value
+
+
+def _params(stored: StoredApproval, settings: Settings) -> Mapping[str, Any] | None:
+    """What the call says; None where that is forgotten, or the key is not for us to read."""
+    if stored.sealed is None:
+        return None
+    try:
+        return read_params(stored, key=load_journal_key(settings.keys_dir).derive(SEAL_PURPOSE))
+    except (OperatorError, OSError):
+        return None
+
+
 async def _keys(files: _Files) -> Rows:
     states = await files.stores.key_states.all()
     rows = []
@@ -158,6 +209,7 @@ LOOKUPS: Mapping[str, Callable[[_Files], Awaitable[Rows]]] = {
     "owners": _owners,
     "accounts": _accounts,
     "tasks": _tasks,
+    "approvals": _approvals,
     "keys": _keys,
 }
 

@@ -17,6 +17,7 @@ from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
+from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
@@ -227,6 +228,7 @@ _SAME_VERSION = "use the same version of perhop for the command and the server"
 
 OPERATIONS: Mapping[str, Operation] = {
     "apply": apply,
+    "approval.decide": decide_approval,
     "revoke": revoke,
     "standing.disable": disable,
     "standing.enable": enable,

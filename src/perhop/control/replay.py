@@ -11,7 +11,7 @@ from typing import TypeVar
 from perhop.errors import OperatorError
 from perhop.journal.facets import LONGEST_NAME, Facets
 from perhop.journal.keys import load_journal_key
-from perhop.journal.query import Entry
+from perhop.journal.query import Entry, Filter
 from perhop.journal.record import Event
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.recorded import Recorded, Unknown, parse_decision, target_of
@@ -111,8 +111,9 @@ def replay(
 
     Raises: NotFound, JournalUnavailable, JournalDamaged
     """
-    asked = _Asked(settings, draft)
     with JournalDecisions(settings.journal_path) as journal:
+        knows_approvals = journal.last(Filter(event=Event.APPROVAL_CHANGED.value)) is not None
+        asked = _Asked(settings, draft, knows_approvals=knows_approvals)
         kinds = journal.kinds(window)
         alike = {kind.first: kind for kind in kinds if asked.is_decided_by_kind(kind.facets)}
         done = 0
@@ -133,9 +134,10 @@ def replay(
 class _Asked:
     """The draft, and what it has said until now."""
 
-    def __init__(self, settings: Settings, draft: PolicyEngine) -> None:
+    def __init__(self, settings: Settings, draft: PolicyEngine, *, knows_approvals: bool) -> None:
         self._registry = settings.registry
         self._replay = Replay(draft)
+        self._knows_approvals = knows_approvals
         self._empty_mac = _mac_of_nothing(settings)
         self.report = ReplayReport()
 
@@ -143,6 +145,8 @@ class _Asked:
         """True if one record of this kind stands for all."""
         # A refusal of this reason may have been made before policy was asked: only its record says so.
         if facets.event != Event.CALL_PERMITTED or len(facets.name or "") >= LONGEST_NAME:
+            return False
+        if self._knows_approvals:  # so does whether a person had to approve a permitted call
             return False
         target = target_of(facets.method or "", facets.name)
         if target is None or isinstance(target, Unknown):
@@ -169,11 +173,11 @@ class _Asked:
         match now:
             case Unknown(why=why):
                 _count(self.report.undecidable, Untold(about, why), count, first)
-            case Now(permitted=recorded.permitted):
+            case Now(outcome=recorded.outcome):
                 self.report.same[about] += count
-            case Now(permitted=permitted, policies=policies):
-                was, is_now = ("deny", "permit") if permitted else ("permit", "deny")
-                _count(self.report.changed, Change(about, was, is_now, policies), count, first)
+            case Now(outcome=outcome, policies=policies):
+                change = Change(about, recorded.outcome.value, outcome.value, policies)
+                _count(self.report.changed, change, count, first)
 
     def _about(self, entry: Entry) -> About:
         call, inbound = entry.part("call"), entry.part("in")

@@ -48,6 +48,18 @@ class Allow:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """Policy would permit, once a person of the owner's team has approved exactly this call.
+
+    `policies` are the `@id`s that satisfied it, `asking` those of them that want the approval.
+    """
+
+    policies: tuple[str, ...]
+    policy_version: str
+    asking: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Deny:
     """Policy does not permit. `failed` is True when a policy could not be evaluated: unsure means no."""
 
@@ -57,7 +69,7 @@ class Deny:
     detail: str = ""
 
 
-Decision = Allow | Deny
+Decision = Allow | NeedsApproval | Deny
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,7 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A covered call that scope, owner and policy allow, and that is not counted yet.
+    """A covered call that scope, owner and policy allow, by itself or once a person has approved it.
 
     Made by `perhop.gateway.decide` only.
     """
@@ -91,14 +103,14 @@ class Allowed:
     task: Task | None
     resource: Resource
     call: Call
-    allow: Allow
+    decision: Allow | NeedsApproval
 
 
 @dataclass(frozen=True, slots=True)
-class Permit:
-    """Proof that this bound token may make this call on this resource, and that the call is counted.
+class Approved:
+    """An allowed call that needs no approval, or whose `approval` was used up for it; it is not counted yet.
 
-    Made by `perhop.gateway.count` only.
+    Made by `perhop.gateway.approve` only.
     """
 
     bound: BoundToken
@@ -106,3 +118,20 @@ class Permit:
     resource: Resource
     call: Call
     allow: Allow
+    approval: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Proof that this bound token may make this call on this resource, and that the call is counted.
+
+    `approval` is the id of the one that lets it through, None where none was needed. Made by `perhop.gateway.count`
+    only.
+    """
+
+    bound: BoundToken
+    task: Task | None
+    resource: Resource
+    call: Call
+    allow: Allow
+    approval: str | None = None

@@ -54,6 +54,8 @@ from perhop.errors.bearer import (
     TokenTypeWrong,
 )
 from perhop.errors.operator import (
+    ApprovalClosed,
+    ApproverRefused,
     CheckFailed,
     ExportFailed,
     JournalDamaged,
@@ -63,11 +65,15 @@ from perhop.errors.operator import (
     OperatorError,
     PolicyError,
     SettingsError,
+    SignInStale,
     TokenNotGranted,
     ToolsNotListed,
     WrongDestination,
 )
 from perhop.errors.policy import (
+    ApprovalDenied,
+    ApprovalRequired,
+    ApprovalWanted,
     LimitExceeded,
     PolicyDenied,
     PolicyRefused,
@@ -76,6 +82,7 @@ from perhop.errors.policy import (
     TaskOutside,
     TaskSuperseded,
     ToolQuarantined,
+    TooManyApprovals,
 )
 from perhop.errors.request import (
     BodyTooLarge,
@@ -155,6 +162,11 @@ __all__ = [
     "AgentExpired",
     "AnswerTooLong",
     "AnswerUnfit",
+    "ApprovalClosed",
+    "ApprovalDenied",
+    "ApprovalRequired",
+    "ApprovalWanted",
+    "ApproverRefused",
     "AssertionReplayed",
     "AudienceMismatch",
     "AudienceMissing",
@@ -226,6 +238,7 @@ __all__ = [
     "SessionMismatch",
     "SettingsError",
     "SignInFailed",
+    "SignInStale",
     "StorageUnavailable",
     "StreamSuperseded",
     "SubjectTokenRefused",
@@ -254,6 +267,7 @@ __all__ = [
     "TokenRevoked",
     "TokenSignatureInvalid",
     "TokenTypeWrong",
+    "TooManyApprovals",
     "TooManyTasks",
     "ToolQuarantined",
     "ToolsNotListed",

@@ -76,3 +76,19 @@ class TokenNotGranted(OperatorError):
 
 class WrongDestination(OperatorError):
     """A request that carries a token would have gone elsewhere than to the token's audience."""
+
+
+class ApprovalClosed(OperatorError):
+    """There is nothing left to decide, or nothing left to see."""
+
+
+class ApproverRefused(OperatorError):
+    """This person may not decide on this call."""
+
+    exit_code = 3
+
+
+class SignInStale(OperatorError):
+    """The person must show again who they are."""
+
+    exit_code = 4

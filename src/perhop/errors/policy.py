@@ -13,10 +13,18 @@ class PolicyRefused(Refused):
     description = "the call is not allowed"
     reason = "policy.denied"
 
-    def __init__(self, detail: str = "", *, policies: tuple[str, ...] = (), policy_version: str = "") -> None:
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        policies: tuple[str, ...] = (),
+        policy_version: str = "",
+        approval: str | None = None,
+    ) -> None:
         super().__init__(detail)
         self.policies = policies
         self.policy_version = policy_version
+        self.approval = approval
 
 
 class PolicyDenied(PolicyRefused):
@@ -27,6 +35,42 @@ class PolicyUndecidable(PolicyRefused):
     """A policy failed to evaluate; unsure means no."""
 
     reason = "policy.error"
+
+
+class ApprovalRequired(PolicyRefused):
+    """The call waits for a person of the owner's team; repeated as it is, it passes once that person has approved.
+
+    `expires_in` and `retry_after` are seconds.
+    """
+
+    description = "the call needs the approval of the resource's owner: repeat it unchanged once that is given"
+    reason = "approval.required"
+    retry_after = 10
+
+    def __init__(self, approval: str, *, expires_in: int, policies: tuple[str, ...], policy_version: str) -> None:
+        super().__init__(policies=policies, policy_version=policy_version, approval=approval)
+        self.expires_in = expires_in
+
+
+class ApprovalWanted(PolicyRefused):
+    """Policy would permit the call once a person has approved it; a mere question asks nobody for that."""
+
+    description = "the call needs the approval of the resource's owner"
+    reason = "approval.required"
+
+
+class ApprovalDenied(PolicyDenied):
+    """A person of the owner's team has said no to exactly this call."""
+
+    description = "the owner of the resource denied this call"
+
+
+class TooManyApprovals(PolicyRefused):
+    """So many calls of the agent wait for a person that no more can."""
+
+    status = 429
+    description = "too many calls wait for approval"
+    reason = "limit.exceeded"
 
 
 class TaskOutside(PolicyRefused):

@@ -6,20 +6,22 @@ The only place where a Permit is made: what is forwarded was counted.
 from __future__ import annotations
 
 from perhop.core.call import Action, Call
-from perhop.core.decision import Allowed, Permit
+from perhop.core.decision import Approved, Permit
 from perhop.gateway.gate import Gate
 
 _COUNTED = frozenset({Action.CALL_TOOL, Action.GET_PROMPT, Action.READ_RESOURCE})
 
 
-async def count(allowed: Allowed, gate: Gate) -> Permit:
+async def count(approved: Approved, gate: Gate) -> Permit:
     """Count a call of a task, exactly, however many come at once. Lists, handshakes and notifications are free.
 
     Raises: LimitExceeded, TaskSuperseded, TaskExpired, StorageUnavailable
     """
-    if allowed.task is not None and is_counted(allowed.call):
-        await gate.tasks.count(allowed.task, is_write=is_write(allowed.call, gate))
-    return Permit(allowed.bound, allowed.task, allowed.resource, allowed.call, allowed.allow)
+    if approved.task is not None and is_counted(approved.call):
+        await gate.tasks.count(approved.task, is_write=is_write(approved.call, gate))
+    return Permit(
+        approved.bound, approved.task, approved.resource, approved.call, approved.allow, approval=approved.approval
+    )
 
 
 def is_counted(call: Call) -> bool:

@@ -6,11 +6,11 @@ Spec: MCP 2026-07-28 authorization
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from perhop.core.call import Action, Call, Target
-from perhop.core.decision import Allow, Allowed, Covered, Deny, Permit, Question
+from perhop.core.decision import Allow, Allowed, Covered, Deny, NeedsApproval, Permit, Question
 from perhop.errors import ParamsMalformed, PolicyDenied, PolicyUndecidable, ScopeInsufficient, ToolQuarantined
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
@@ -35,9 +35,8 @@ def decide(request: Request, covered: Covered, gate: Gate) -> Allowed:
         if target.action is Action.CALL_TOOL:
             check_tool_scope(bound, gate.resource, target.name)
             gate.catalogue.check_approved(target.name)
-    allowed = [_ask(question_about(target, request, covered, gate), gate) for target in call.targets]
-    policies = tuple(dict.fromkeys(each for allow in allowed for each in allow.policies))
-    return Allowed(bound, covered.task, gate.resource, call, Allow(policies, gate.policy.version))
+    decisions = [_ask(question_about(target, request, covered, gate), gate) for target in call.targets]
+    return Allowed(bound, covered.task, gate.resource, call, _all_of(decisions, gate.policy.version))
 
 
 def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> bool:
@@ -107,9 +106,18 @@ def _question(
     )
 
 
-def _ask(question: Question, gate: Gate) -> Allow:
+def _all_of(decisions: Sequence[Allow | NeedsApproval], version: str) -> Allow | NeedsApproval:
+    """The decision on a call of which all these things are asked: one that needs approval makes all of it need it."""
+    policies = tuple(dict.fromkeys(each for decision in decisions for each in decision.policies))
+    needing = [decision for decision in decisions if isinstance(decision, NeedsApproval)]
+    if not needing:
+        return Allow(policies, version)
+    return NeedsApproval(policies, version, tuple(dict.fromkeys(each for one in needing for each in one.asking)))
+
+
+def _ask(question: Question, gate: Gate) -> Allow | NeedsApproval:
     match decision := gate.policy.decide(question):
-        case Allow():
+        case Allow() | NeedsApproval():
             return decision
         case Deny(failed=True):
             raise PolicyUndecidable(decision.detail, policies=decision.policies, policy_version=decision.policy_version)

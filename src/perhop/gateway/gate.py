@@ -10,6 +10,7 @@ from perhop.core.decision import Decision, Permit, Question
 from perhop.core.resource import Resource
 from perhop.core.task import Task, TaskUse
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
+from perhop.gateway.approvals import Asked
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.open_tasks import OpenTasks
@@ -46,6 +47,15 @@ class Tasks(Protocol):
         """Count one call, exactly, and for good.
 
         Raises: LimitExceeded, TaskSuperseded, TaskExpired, StorageUnavailable
+        """
+        ...
+
+
+class ApprovalsOfCalls(Protocol):
+    async def use_or_ask(self, asked: Asked) -> str:
+        """The id of the approval that this call has just used up.
+
+        Raises: ApprovalRequired, ApprovalDenied, TooManyApprovals, StorageUnavailable, JournalUnavailable
         """
         ...
 
@@ -103,6 +113,7 @@ class Gate:
     revoked: RevocationWatch
     standing: Standing
     tasks: Tasks
+    approvals: ApprovalsOfCalls
     policy: Policy
     exchanger: Exchanger
     journal: Journal

@@ -1,14 +1,15 @@
 """One request through the gateway, from its first header to its record. Each verb is a file of its own beside this one.
 
-An order that is wrong does not type-check: policy is asked about a call that was held against its task, counting what
-policy allows makes the Permit, the exchange wants a Permit, and what is forwarded wants a token that only the exchange
-can make.
+An order that is wrong does not type-check: policy is asked about a call that was held against its task, what policy
+allows may want a person's approval, counting what is approved makes the Permit, the exchange wants a Permit, and what
+is forwarded wants a token that only the exchange can make.
 """
 
 from __future__ import annotations
 
 from perhop.core.call import Reply
 from perhop.errors import Refused, Unavailable
+from perhop.gateway.approve import approve
 from perhop.gateway.authenticate import authenticate, check_standing
 from perhop.gateway.count import count
 from perhop.gateway.cover import cover
@@ -26,7 +27,7 @@ from perhop.rules.audience import bind_audience
 
 
 async def handle(request: Request, gate: Gate) -> Reply:
-    """Authenticate, bind audience, interpret, cover, decide, count, exchange, record, forward, record."""
+    """Authenticate, bind audience, interpret, cover, decide, approve, count, exchange, record, forward, record."""
     trail = Trail.of(request, gate)
     try:
         check_door(request, gate.resource)
@@ -38,7 +39,8 @@ async def handle(request: Request, gate: Gate) -> Reply:
         trail = trail.asking(call, gate)
         covered = cover(in_force, call, gate)
         allowed = decide(request, covered, gate)
-        permit = await count(allowed, gate)  # one call less for its task, whatever becomes of it
+        approved = await approve(allowed, gate)  # by a person, where policy wants that: once, and nobody waits here
+        permit = await count(approved, gate)  # one call less for its task, whatever becomes of it
         onward = await exchange(permit, gate)  # HopToken | NoCredential; the caller's token is not in it
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or nothing is forwarded

@@ -99,7 +99,12 @@ class Trail:
             Event.CALL_PERMITTED,
             inbound=self._inbound(),
             outbound=Outbound.of(self.draft) if self.draft else None,
-            decision=DecisionFacts(effect="permit", policies=allow.policies, policy_version=allow.policy_version),
+            decision=DecisionFacts(
+                effect="permit",
+                policies=allow.policies,
+                policy_version=allow.policy_version,
+                approval=self.permit.approval,
+            ),
         )
 
     def refusal_record(self, fact: Refused | Unavailable) -> Record:
@@ -177,7 +182,9 @@ class Trail:
 def _denied(fact: Refused | Unavailable) -> DecisionFacts | None:
     """What policy said, where it was asked at all."""
     if isinstance(fact, PolicyRefused) and fact.policy_version:
-        return DecisionFacts(effect="deny", policies=fact.policies, policy_version=fact.policy_version)
+        return DecisionFacts(
+            effect="deny", policies=fact.policies, policy_version=fact.policy_version, approval=fact.approval
+        )
     return None
 
 

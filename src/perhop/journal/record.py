@@ -122,11 +122,15 @@ class CallFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFacts:
-    """What policy said: `effect` is `permit` or `deny`."""
+    """What policy said: `effect` is `permit` or `deny`.
+
+    `approval` is the id of the one that lets the call through, that it waits for, or that was denied.
+    """
 
     effect: str
     policies: tuple[str, ...]
     policy_version: str
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

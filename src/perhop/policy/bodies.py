@@ -17,18 +17,11 @@ _CALLS = frozenset(
     mcp("Action", action.value) for action in (Action.CALL_TOOL, Action.GET_PROMPT, Action.READ_RESOURCE, Action.LIST)
 )
 _ITEMS = frozenset(mcp(name, "").type for name in ("Tool", "Prompt", "Resource"))
-# What these say has no part in a decision. Of any other annotation we take it that it binds the call as it is.
-_NAMING = frozenset({"id", "reason", "owner"})
 
 
 def needs_body(policy: Policy) -> bool:
-    """True if the policy asks for an argument, or for more than a decision."""
-    return bool(policy.arguments) or asks_for_more(policy)
-
-
-def asks_for_more(policy: Policy) -> bool:
-    """True if the policy wants more done than to decide."""
-    return not policy.tree.annotations.keys() <= _NAMING
+    """True if the policy asks for an argument, or for an approval of the call as it is."""
+    return bool(policy.arguments) or policy.needs_approval
 
 
 def speaks_of_calls_at(tree: pst.Template, server: Scene) -> bool:

@@ -8,32 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from perhop.core.call import Action
-from perhop.core.decision import Allow, Decision, Question
+from perhop.core.decision import Question
 from perhop.core.resource import Resource
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.explain import Explanation, explain
+from perhop.policy.outcome import Outcome
 from perhop.policy.policy_set import Policy
 from perhop.policy.satisfied import Satisfied
 from perhop.policy.vocabulary import NEEDS_PERMIT
 from perhop.rules.scope import is_tool_in_scope
-
-
-class Outcome(StrEnum):
-    """What a question comes to. `error` is a refusal, too: a policy could not be evaluated."""
-
-    PERMIT = "permit"
-    DENY = "deny"
-    ERROR = "error"
-
-    @classmethod
-    def of(cls, decision: Decision) -> Outcome:
-        """The outcome of a decision."""
-        if isinstance(decision, Allow):
-            return cls.PERMIT
-        return cls.ERROR if decision.failed else cls.DENY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +131,12 @@ def _decisive(satisfied: Iterable[Policy], action: Action) -> frozenset[str]:
     """Those of the satisfied policies without any one of which the answer would be another."""
     satisfied = tuple(satisfied)
     permits = frozenset(each.id for each in satisfied if each.effect == "permit")
+    asking = frozenset(each.id for each in satisfied if each.needs_approval)
     forbids = frozenset(each.id for each in satisfied if each.effect == "forbid")
     match len(forbids):
-        case 0:
-            return permits if len(permits) == 1 and action in NEEDS_PERMIT else frozenset()
+        case 0 if action in NEEDS_PERMIT:
+            # Without the only one that wants an approval the call would pass by the others at once.
+            return permits if len(permits) == 1 else asking if len(asking) == 1 else frozenset()
         case 1:
             return forbids if permits or action not in NEEDS_PERMIT else frozenset()
         case _:

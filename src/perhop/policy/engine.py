@@ -15,9 +15,9 @@ from typing import Any
 import cedarpy
 
 from perhop.core.call import Action, Target
-from perhop.core.decision import Allow, Decision, Deny, Question
+from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
-from perhop.policy.bodies import asks_for_more, needs_body, speaks_of_calls_at
+from perhop.policy.bodies import needs_body, speaks_of_calls_at
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, scene, uid_value
@@ -68,7 +68,7 @@ class PolicyEngine:
         return self.policy_set.version
 
     def decide(self, question: Question) -> Decision:
-        """Allow or Deny; a question that cannot be evaluated is a Deny, not an exception.
+        """Allow, NeedsApproval or Deny; a question that cannot be evaluated is a Deny, not an exception.
 
         Does not look at scopes, reach, consent or hops.
         """
@@ -111,10 +111,6 @@ class PolicyEngine:
         """Ids of the policies that may be asked this question, and look at the call's arguments."""
         return tuple(each for each, policy in self.case(question).slice.policies.items() if policy.arguments)
 
-    def asking_for_more(self, policies: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of these policies that want more done than to decide."""
-        return tuple(each for each in policies if asks_for_more(self._policies[each]))
-
     def case(self, question: Question) -> Case:
         """The entities and the policies for a question."""
         key = (question.agent, question.server, question.target)
@@ -142,8 +138,13 @@ class PolicyEngine:
         if action not in NEEDS_PERMIT:
             return Allow((), self.version)
         if result.allowed:
-            return Allow(result.satisfied, self.version)
+            return self._permitted(result.satisfied)
         return Deny((), self.version, detail="no policy permits it")
+
+    def _permitted(self, satisfied: tuple[str, ...]) -> Decision:
+        """One permit that wants an approval is enough to need it, whatever the others say."""
+        asking = tuple(each for each in satisfied if self._policies[each].needs_approval)
+        return NeedsApproval(satisfied, self.version, asking) if asking else Allow(satisfied, self.version)
 
     def _is_forbid(self, policy_id: str) -> bool:
         return self._policies[policy_id].effect == "forbid"

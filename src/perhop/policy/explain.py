@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cedarpy import pst
 
-from perhop.core.decision import Allow, Question
+from perhop.core.decision import Deny, NeedsApproval, Question
 from perhop.policy.engine import Case, PolicyEngine, evaluate
 from perhop.policy.policy_set import Policy
 from perhop.policy.reads import conjuncts, mentions
@@ -45,11 +45,13 @@ class NearMiss:
 class Explanation:
     """A decision with its grounds.
 
+    `needs_approval` is True where it is permitted once a person of the owner's team approves exactly this call.
     `overridden` are the satisfied permits of a call that is forbidden all the same. `near` is filled where no permit
     is satisfied, the nearest first: those whose head lacks at most one of principal, action and resource.
     """
 
     allowed: bool
+    needs_approval: bool
     failed: bool
     summary: str
     policy_version: str
@@ -62,16 +64,18 @@ class Explanation:
 def explain(engine: PolicyEngine, question: Question) -> Explanation:
     """Decide, and say why."""
     decision = engine.decide(question)
-    allowed = isinstance(decision, Allow)
-    failed = not isinstance(decision, Allow) and decision.failed
+    allowed = not isinstance(decision, Deny)
+    failed = isinstance(decision, Deny) and decision.failed
+    asking = decision.asking if isinstance(decision, NeedsApproval) else ()
     policies = {policy.id: policy for policy in engine.policy_set.policies}
     fired = tuple(_fired(policies[each]) for each in decision.policies)
     wants_permit = not allowed and not failed and question.target.action in NEEDS_PERMIT
     permits = [each for each in Satisfied(engine).by(question) if each.effect == "permit"] if wants_permit else []
     return Explanation(
         allowed=allowed,
+        needs_approval=bool(asking),
         failed=failed,
-        summary=_summary(fired, allowed=allowed, failed=failed),
+        summary=_summary(fired, asking, allowed=allowed, failed=failed),
         policy_version=decision.policy_version,
         fired=fired,
         errors=_errors(engine, question) if failed else (),
@@ -80,10 +84,13 @@ def explain(engine: PolicyEngine, question: Question) -> Explanation:
     )
 
 
-def _summary(fired: tuple[Fired, ...], *, allowed: bool, failed: bool) -> str:
+def _summary(fired: tuple[Fired, ...], asking: tuple[str, ...], *, allowed: bool, failed: bool) -> str:
     names = ", ".join(f"`{each.id}`" for each in fired)
     if failed:
         return f"refused, undecidable: {names or 'the question'} could not be evaluated, and unsure means no"
+    if asking:
+        wanting = ", ".join(f"`{each}`" for each in asking)
+        return f"permitted by {names}, once a person of the owner's team approves this very call: {wanting} wants that"
     if allowed:
         return f"permitted by {names}" if fired else "permitted: no policy forbids it, and it needs no permit"
     return f"forbidden by {names}" if fired else "refused: no policy permits it"

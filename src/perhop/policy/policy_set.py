@@ -26,7 +26,10 @@ from perhop.policy.validation import advice_for, schema_problems
 # The `@id` stands in journal, explanation and command lines.
 _ID = re.compile(r"\w[\w.:/@+-]{0,127}")
 # An annotation that we do not know may be meant to narrow the policy: it is refused, never passed over.
-ANNOTATIONS = ("id", "reason", "owner")
+ANNOTATIONS = ("id", "reason", "owner", "approval")
+APPROVAL_BY = "owner"
+"""The one value of `@approval`: a person of the team that owns the resource."""
+
 # Cedar's JSON gives these keys a meaning of their own inside a record.
 _RESERVED_ARGUMENTS = frozenset({"__entity", "__extn", "__expr"})
 
@@ -35,6 +38,7 @@ _RESERVED_ARGUMENTS = frozenset({"__entity", "__extn", "__expr"})
 class Policy:
     """One checked policy.
 
+    `needs_approval` is True for a permit that lets a call through only once a person has approved it.
     `arguments` are those that it asks for; `values` those whose value it reads, with the Cedar type that it takes them
     for, None if it takes any. `tree` bears the `@id` as its Cedar id, so Cedar's answers name it.
     """
@@ -45,6 +49,7 @@ class Policy:
     line: int
     reason: str
     owner: str
+    needs_approval: bool
     arguments: frozenset[str]
     values: Mapping[str, str | None]
     tree: pst.Template
@@ -181,6 +186,7 @@ def _policy(file: str, line: int, tree: pst.Template) -> Policy:
         line=line,
         reason=tree.annotations.get("reason", ""),
         owner=tree.annotations.get("owner", ""),
+        needs_approval="approval" in tree.annotations,
         arguments=reads.arguments,
         values={name: types[name] for name in sorted(reads.values)},
         tree=replace(tree, id=policy_id),
@@ -207,6 +213,17 @@ def _naming_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:
     for name in sorted(set(tree.annotations) - set(ANNOTATIONS)):
         known = ", ".join(f"`@{each}`" for each in ANNOTATIONS)
         yield f"annotation `@{name}` of policy `{_id_of(tree)}` is not known", f"the annotations are {known}"
+    yield from _approval_problems(tree)
+
+
+def _approval_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:
+    if "approval" not in tree.annotations:
+        return
+    name, value = f"policy `{_id_of(tree)}`", tree.annotations["approval"]
+    if value != APPROVAL_BY:
+        yield f'`@approval("{value}")` of {name} names nobody who approves', f'write `@approval("{APPROVAL_BY}")`'
+    if tree.effect == "forbid":
+        yield f"{name} is a forbid with `@approval`", "only a permit can want an approval: a forbid is a no for good"
 
 
 def _reading_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from perhop.core.call import Action, Target
 from perhop.core.decision import Question
 from perhop.core.registry import Registry
 from perhop.policy.arguments import Visible, is_visible
+from perhop.policy.outcome import Outcome
 from perhop.rules.mcp_methods import REQUESTS
 
 PERMITTED = "call.permitted"
@@ -48,7 +49,7 @@ class Recorded:
     """
 
     question: Question
-    permitted: bool
+    outcome: Outcome
     known: frozenset[str] | None
 
     def knows(self, names: frozenset[str]) -> bool:
@@ -109,9 +110,16 @@ def parse_decision(fields: Mapping[str, Any], registry: Registry, *, empty_mac: 
             revision=_text(call.get("revision")) or "",
             session=_text(request.get("session")) or "",
         ),
-        permitted=fields["event"] == PERMITTED,
+        outcome=_outcome(fields, decision),
         known=known,
     )
+
+
+def _outcome(fields: Mapping[str, Any], decision: Mapping[str, Any]) -> Outcome:
+    """What policy said. That a call passed, waits or was denied by a person is all the same to it."""
+    if decision.get("approval") is not None:
+        return Outcome.APPROVAL
+    return Outcome.PERMIT if fields["event"] == PERMITTED else Outcome.DENY
 
 
 def written_arguments(names: Iterable[str], seen: Mapping[str, Visible | None]) -> dict[str, Any]:

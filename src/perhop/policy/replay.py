@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from perhop.core.call import Target
-from perhop.core.decision import Allow, Question
+from perhop.core.decision import Question
 from perhop.policy.engine import PolicyEngine, evaluate
+from perhop.policy.outcome import Outcome
 from perhop.policy.paths import FACTS, all_under, context_paths
 from perhop.policy.recorded import Recorded, Unknown
 from perhop.policy.slices import fits
@@ -27,9 +28,9 @@ _OF_A_KIND = frozenset({"token.client_id", "token.tenant"})
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What the draft decides; `policies` are those that permit or refuse."""
+    """What the draft decides; `policies` are those that permit or refuse. An error is a `deny` here."""
 
-    permitted: bool
+    outcome: Outcome
     policies: tuple[str, ...]
 
 
@@ -81,9 +82,10 @@ class Replay:
     def _decide(self, question: Question, reads: _Reads, *, known: bool) -> Now | Unknown:
         if not reads.unknown and known:
             decision = self._draft.decide(question)
-            return Now(isinstance(decision, Allow), decision.policies)
+            outcome = Outcome.of(decision)
+            return Now(Outcome.DENY if outcome is Outcome.ERROR else outcome, decision.policies)
         if not reads.unknown and not self._draft.may_permit(question):
-            return Now(False, self._forbids(question))
+            return Now(Outcome.DENY, self._forbids(question))
         return Unknown(reads.unknown or _not_recorded(reads.arguments))
 
     def _forbids(self, question: Question) -> tuple[str, ...]:

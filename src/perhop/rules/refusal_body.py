@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from perhop.errors import (
+    ApprovalRequired,
     BearerRefused,
     LimitExceeded,
     PolicyRefused,
@@ -19,6 +20,7 @@ from perhop.errors import (
     RequestRefused,
     RevisionUnsupported,
     TokenRefused,
+    TooManyApprovals,
     Unavailable,
 )
 from perhop.rules.mcp_message import render_json
@@ -47,8 +49,11 @@ def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, recor
             return _error(fact.rpc_code, _spoken(fact), rpc_id, details)
         case RequestRefused():
             return _error(fact.rpc_code, fact.description, rpc_id, details)
-        case LimitExceeded():
+        case LimitExceeded() | TooManyApprovals():
             return _error(LIMIT_EXCEEDED, fact.description, rpc_id, details)
+        case ApprovalRequired(approval=approval, expires_in=expires_in):
+            details = {**details, "approval": approval, "expires_in": expires_in}
+            return _error(POLICY_REFUSED, fact.description, rpc_id, details)
         case PolicyRefused() | TokenRefused():
             return _error(POLICY_REFUSED, fact.description, rpc_id, details)
         case Unavailable():

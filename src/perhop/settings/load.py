@@ -118,6 +118,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         policies_dir=folder / file.policies,
         policy_review_required=file.policy_review == "required",
         max_call=file.max_call,
+        approval_wait=file.approval_wait,
         drain=file.drain,
         forwarded_from=networks,
         exports=tuple(

@@ -288,6 +288,13 @@ class File(Section):
         "them, with `perhop policy approve`; until then those go on that were approved last",
     )
     max_call: int = Field(default=600, ge=1, le=86400, description="seconds after which an unfinished answer is cut")
+    approval_wait: int = Field(
+        default=900,
+        ge=60,
+        le=86400,
+        description="seconds that a call waits for a person where a policy has `@approval`; after that it is asked for "
+        "anew",
+    )
     drain: int = Field(
         default=8,
         ge=0,

@@ -21,7 +21,8 @@ from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.errors import NotFound
 from perhop.policy.arguments import type_arguments
-from perhop.policy.cases import Outcome, PolicyCase
+from perhop.policy.cases import PolicyCase
+from perhop.policy.outcome import Outcome
 from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
 from perhop.settings.model import Section, Text
 from perhop.settings.problems import Findings, did_you_mean, dotted, settings_error
@@ -70,9 +71,9 @@ class CaseSection(Section):
     ip: Text | None = Field(default=None, description="the caller's address; default: none is known")
     session: Text | None = Field(default=None, description="the MCP session")
     revision: Text = Field(default=SUPPORTED_REVISIONS[0], description="the MCP revision")
-    expect: Literal["permit", "deny", "error"] = Field(
-        description="`permit`; `deny`: by a `forbid`, or because nothing permits it; `error`: refused because a policy "
-        "cannot be evaluated"
+    expect: Literal["permit", "approval", "deny", "error"] = Field(
+        description="`permit`; `approval`: permitted once a person of the owner's team approves the call; `deny`: by a "
+        "`forbid`, or because nothing permits it; `error`: refused because a policy cannot be evaluated"
     )
     by: list[Text] | None = Field(
         default=None, description="the `@id`s of all policies that decide; `[]`: none; default: whichever"

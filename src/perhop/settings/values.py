@@ -67,9 +67,10 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One loaded configuration. `max_call` and `drain` are in seconds; `forwarded_from` are the believed proxies.
+    """One loaded configuration. `max_call`, `approval_wait` and `drain` are in seconds.
 
-    `inherited` are the harmless variables of our own environment that local servers get to see.
+    `forwarded_from` are the believed proxies, `inherited` the harmless variables of our own environment that local
+    servers get to see.
     """
 
     file: Path
@@ -80,6 +81,7 @@ class Settings:
     policies_dir: Path
     policy_review_required: bool
     max_call: int
+    approval_wait: int
     drain: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
     exports: tuple[Export, ...]

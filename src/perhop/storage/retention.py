@@ -5,8 +5,17 @@ from __future__ import annotations
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from perhop.core.approval import ApprovalState
 from perhop.storage.engine import Database
-from perhop.storage.schema import agent_task, assertion, authorization_code, revocation, sign_in, token_record
+from perhop.storage.schema import (
+    agent_task,
+    assertion,
+    authorization_code,
+    call_approval,
+    revocation,
+    sign_in,
+    token_record,
+)
 
 TOKEN_LIFETIME_CAP = 900
 """No token lives longer, so a code's replay can revoke none after this."""
@@ -16,6 +25,9 @@ KEPT_AFTER_EXPIRY = 24 * 3600
 
 TASK_KEPT_AFTER_EXPIRY = 30 * 24 * 3600
 """How long a task that is over can still be looked at."""
+
+APPROVAL_KEPT_AFTER_EXPIRY = 30 * 24 * 3600
+"""How long a decision on a call can still be looked at."""
 
 
 async def forget_expired(database: Database, *, now: int) -> int:
@@ -30,6 +42,11 @@ async def forget_expired(database: Database, *, now: int) -> int:
         delete(authorization_code).where(authorization_code.c.expires_at <= now - TOKEN_LIFETIME_CAP),
         delete(token_record).where(token_record.c.expires_at <= now - KEPT_AFTER_EXPIRY),
         delete(agent_task).where(agent_task.c.expires_at <= now - TASK_KEPT_AFTER_EXPIRY),
+        # What nobody has decided in time is recorded first: see `perhop.gateway.approvals`.
+        delete(call_approval).where(
+            call_approval.c.state != ApprovalState.WAITING.value,
+            call_approval.c.expires_at <= now - APPROVAL_KEPT_AFTER_EXPIRY,
+        ),
     )
 
     async def work(connection: AsyncConnection) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -88,6 +89,7 @@ sign_in = Table(
     Column("subject", Text, nullable=False),
     Column("signed_in_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False),
+    Column("place", Text, nullable=False, server_default="authorize"),
     Index("sign_in_subject", "subject"),
     Index("sign_in_expires", "expires_at"),
 )
@@ -209,4 +211,37 @@ agent_task = Table(
     Column("ended_at", Integer),
     Column("superseded_by", Text),
     Index("agent_task_expires", "expires_at"),
+)
+
+# `digest` is over all that the approval is bound to; `sealed` what the person is shown, null once nobody has to see it.
+# `policies` is a JSON array of ids. `told_at` is when the owner's webhook took it.
+call_approval = Table(
+    "call_approval",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("task", Text),
+    Column("method", Text, nullable=False),
+    Column("params_sha256", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("name", Text),
+    Column("policies", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("asked_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", Integer),
+    Column("why", Text, nullable=False),
+    Column("used_at", Integer),
+    Column("told_at", Integer),
+    Column("sealed", LargeBinary),
+    CheckConstraint("state IN ('waiting', 'approved', 'denied', 'used', 'expired')", name="call_approval_state"),
+    Index("call_approval_digest", "digest"),
+    Index("call_approval_state", "state", "agent"),
+    Index("call_approval_asked", "asked_at"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, false, insert, select
 
-from perhop.authorization_server.store import SignIn
+from perhop.authorization_server.store import Place, SignIn
 from perhop.storage.engine import Database
 from perhop.storage.schema import account, sign_in
 
@@ -26,21 +26,27 @@ class SqlSignIns:
                 subject=added.subject,
                 signed_in_at=added.signed_in_at,
                 expires_at=added.expires_at,
+                place=added.place.value,
             )
         )
 
-    async def get(self, id_hash: str, *, now: int) -> SignIn | None:
-        """None once expired, ended, or the account disabled or gone.
+    async def get(self, id_hash: str, *, place: Place, now: int) -> SignIn | None:
+        """None once expired, ended, or the account disabled or gone; and for one of another place.
 
         Raises: StorageUnavailable
         """
         statement = (
-            select(sign_in)
+            select(sign_in, account.c.email)
             .join(account, account.c.subject == sign_in.c.subject)
-            .where(sign_in.c.id_hash == id_hash, sign_in.c.expires_at > now, account.c.disabled == false())
+            .where(
+                sign_in.c.id_hash == id_hash,
+                sign_in.c.place == place.value,
+                sign_in.c.expires_at > now,
+                account.c.disabled == false(),
+            )
         )
         rows = await self._database.rows(statement)
-        return SignIn(**rows[0]._mapping) if rows else None
+        return SignIn(**{**rows[0]._mapping, "place": Place(rows[0].place)}) if rows else None
 
     async def end(self, id_hash: str) -> None:
         """Sign out; ending what has ended is no error.

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from perhop.authorization_server import issuer
 from perhop.authorization_server.store import KeyStates, Standings, TaskRows
+from perhop.gateway.approvals import ApprovalRows
 from perhop.gateway.tool_pins import ToolPinRows
 from perhop.policy.versions import PolicyVersionRows
 from perhop.storage.accounts import SqlAccounts
+from perhop.storage.approvals import SqlApprovalRows
 from perhop.storage.assertions import SqlAssertions
 from perhop.storage.authorization_codes import SqlAuthorizationCodes
 from perhop.storage.consents import SqlConsents
@@ -33,6 +35,7 @@ class Stores(issuer.Stores):
     tool_pins: ToolPinRows
     policy_versions: PolicyVersionRows
     task_rows: TaskRows
+    approval_rows: ApprovalRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
@@ -51,4 +54,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         tool_pins=SqlToolPins(database),
         policy_versions=SqlPolicyVersions(database),
         task_rows=SqlTaskRows(database),
+        approval_rows=SqlApprovalRows(database),
     )

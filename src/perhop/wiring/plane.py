@@ -26,6 +26,7 @@ from perhop.authorization_server.tasks import Tasks
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.core.token import VerifiedToken
+from perhop.gateway.approvals import SEAL_PURPOSE, Approvals
 from perhop.gateway.tool_pins import ToolPins
 from perhop.gateway.upstream.interface import Upstream
 from perhop.journal.canonical import format_time
@@ -82,6 +83,7 @@ class Plane:
     signing_keys: SigningKeys
     policy: PolicyEngine
     issuer: Issuer
+    approvals: Approvals
     tool_pins: ToolPins
     known_tools: KnownTools
     metrics: Metrics
@@ -232,6 +234,17 @@ async def _assemble(
         tool_pins=tool_pins,
         known_tools=known_tools,
         metrics=metrics,
+        approvals=Approvals(
+            rows=stores.approval_rows,
+            journal=journal,
+            key=journal_key.derive(SEAL_PURPOSE),
+            registry=registry_in_force,
+            policy_version=lambda: plane.policy.version,
+            lifetime=lambda: plane.settings.approval_wait,
+            new_id=issuer.new_id,
+            random_bytes=os.urandom,
+            clock=clock,
+        ),
     )
     return plane
 

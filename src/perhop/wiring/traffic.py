@@ -193,6 +193,7 @@ class Traffic:
             revoked=self.new_watch(),
             standing=StandingNow(plane),
             tasks=plane.issuer.tasks,
+            approvals=plane.approvals,
             policy=TimedPolicy(policy, plane.metrics),
             exchanger=TimedExchanger(self._exchanger, plane.metrics),
             journal=plane.journal,
@@ -276,6 +277,7 @@ async def _keep_house(plane: Plane) -> NoReturn:
         try:
             await plane.advance_keys()
             await plane.tool_pins.keep()
+            await plane.approvals.expire()
             if time.monotonic() - tidied >= TIDY_SECONDS:
                 await plane.forget_expired()
                 tidied = time.monotonic()

@@ -17,8 +17,9 @@ from perhop.authorization_server.access.place import Place, find_place
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.call import Action, Target
 from perhop.core.client import Client
-from perhop.core.decision import Allow, Deny, Question
+from perhop.core.decision import Allow, Deny, NeedsApproval, Question
 from perhop.errors import (
+    ApprovalWanted,
     PolicyDenied,
     PolicyUndecidable,
     QuestionUnclear,
@@ -164,12 +165,18 @@ class Judge:
             )
 
     def _ask(self, question: Question, circumstances: Circumstances) -> Allow:
-        """Raises: PolicyDenied, PolicyUndecidable."""
+        """Raises: PolicyDenied, PolicyUndecidable, ApprovalWanted."""
         policy = self._issuer.policy
         match decision := policy.decide(question):
             case Allow():
                 self._check_whole(question, decision, circumstances)
                 return decision
+            case NeedsApproval():
+                raise ApprovalWanted(
+                    "an approval is good for one call, and this is none",
+                    policies=decision.asking,
+                    policy_version=decision.policy_version,
+                )
             case Deny(failed=True):
                 raise PolicyUndecidable(
                     decision.detail, policies=decision.policies, policy_version=decision.policy_version
@@ -180,7 +187,7 @@ class Judge:
                 assert_never(decision)
 
     def _check_whole(self, question: Question, allow: Allow, circumstances: Circumstances) -> None:
-        """Refuse a yes that rests on less than the whole call, or asks for more than a decision."""
+        """Refuse a yes that rests on less than the whole call."""
         policy = self._issuer.policy
         if circumstances.arguments is None and question.target.action is not Action.LIST:
             reading = policy.reading_arguments(question)
@@ -190,11 +197,6 @@ class Judge:
                     policies=reading,
                     policy_version=allow.policy_version,
                 )
-        more = policy.asking_for_more(allow.policies)
-        if more:
-            raise PolicyUndecidable(
-                "what permits it asks for more than a decision", policies=more, policy_version=allow.policy_version
-            )
 
 
 def read_circumstances(evaluation: Evaluation) -> Circumstances:

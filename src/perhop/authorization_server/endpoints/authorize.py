@@ -37,6 +37,7 @@ from perhop.authorization_server.interaction.login import (
     read_cookie,
     set_cookie,
     sign_in,
+    site_of,
 )
 from perhop.authorization_server.interaction.pages import see_other
 from perhop.authorization_server.issue import check_policy, question_of
@@ -123,7 +124,7 @@ async def _answer(
     """The step that was sent, else the form of the moment: sign in, then consent, then the code."""
     if visit.step == SIGN_IN and _is_sealed(visit, request, issuer):
         return await _take_sign_in(visit, asked, request, trail, issuer)
-    signed_in = await current_sign_in(request, issuer)
+    signed_in = await current_sign_in(request, site_of(issuer), issuer)
     if signed_in is None:
         return _show_sign_in(asked, request, issuer, failed=False)
     check_task_subject(asked.task, signed_in.subject)
@@ -169,7 +170,7 @@ def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: 
 
 
 def _is_sealed(visit: Visit, request: Request, issuer: Issuer) -> bool:
-    cookie = read_cookie(request, FORM_COOKIE, issuer)
+    cookie = read_cookie(request, FORM_COOKIE, site_of(issuer))
     seal = visit.sent.one("seal") if visit.sent is not None else None
     if cookie is None or seal is None:
         return False
@@ -177,7 +178,7 @@ def _is_sealed(visit: Visit, request: Request, issuer: Issuer) -> bool:
 
 
 def _show_sign_in(asked: AuthorizationRequest, request: Request, issuer: Issuer, *, failed: bool) -> Response:
-    known = read_cookie(request, FORM_COOKIE, issuer)
+    known = read_cookie(request, FORM_COOKIE, site_of(issuer))
     cookie = known or issuer.new_secret()
     page = issuer.pages.sign_in(
         client=asked.client,
@@ -188,7 +189,7 @@ def _show_sign_in(asked: AuthorizationRequest, request: Request, issuer: Issuer,
         action=_action(issuer),
         failed=failed,
     )
-    set_cookie(page, FORM_COOKIE, cookie, issuer, max_age=FORM_LIFETIME)
+    set_cookie(page, FORM_COOKIE, cookie, site_of(issuer), max_age=FORM_LIFETIME)
     return page
 
 
@@ -198,14 +199,14 @@ async def _take_sign_in(
     """A good password leads back to the request, by GET, so that going back in the browser sends no password again."""
     assert visit.sent is not None, "a step is sent by a form"
     try:
-        session = await sign_in(visit.sent, request, issuer)
+        session = await sign_in(visit.sent, request, site_of(issuer), issuer)
     except SignInFailed as fact:
         answered = await record_refusal(fact, trail, issuer)
         if isinstance(answered, Unavailable):
             return issuer.pages.refused(answered)
         return _show_sign_in(asked, request, issuer, failed=True)
     response = see_other(f"{_action(issuer)}?{asked.query}")
-    set_cookie(response, SESSION_COOKIE, session, issuer, max_age=SESSION_SECONDS)
+    set_cookie(response, SESSION_COOKIE, session, site_of(issuer), max_age=SESSION_SECONDS)
     return response
 
 

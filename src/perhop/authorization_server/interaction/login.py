@@ -6,6 +6,7 @@ Spec: RFC 9700 §4.7.1
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,32 +14,46 @@ from starlette.responses import Response
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.issuer import Issuer
-from perhop.authorization_server.store import SignIn
+from perhop.authorization_server.store import Account, Place, SignIn
 from perhop.errors import SignInFailed
 
 SESSION_SECONDS = 8 * 60 * 60
-SESSION_COOKIE = "perhop-session"
-FORM_COOKIE = "perhop-form"
+SESSION_COOKIE = "session"
+FORM_COOKIE = "form"
 """Ties a sign-in form to the browser that it was shown to, before there is a session."""
 
-
-def cookie_name(name: str, issuer: Issuer) -> str:
-    """Over https the name with which a browser takes the cookie from this host only, and over https only."""
-    return f"__Host-{name}" if issuer.is_https else name
+_PREFIX = {Place.AUTHORIZE: "perhop-", Place.CONSOLE: "perhop-console-"}
 
 
-def read_cookie(request: Request, name: str, issuer: Issuer) -> str | None:
-    return request.cookies.get(cookie_name(name, issuer)) or None
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One place where people sign in. Its cookies have names of their own: a browser does not tell ports apart."""
+
+    place: Place
+    is_https: bool
+
+    def cookie_name(self, name: str) -> str:
+        """Over https the name with which a browser takes the cookie from this host only, and over https only."""
+        return f"__Host-{_PREFIX[self.place]}{name}" if self.is_https else f"{_PREFIX[self.place]}{name}"
 
 
-def set_cookie(response: Response, name: str, value: str, issuer: Issuer, *, max_age: int) -> None:
+def site_of(issuer: Issuer) -> Site:
+    """Where people sign in to consent."""
+    return Site(Place.AUTHORIZE, issuer.is_https)
+
+
+def read_cookie(request: Request, name: str, site: Site) -> str | None:
+    return request.cookies.get(site.cookie_name(name)) or None
+
+
+def set_cookie(response: Response, name: str, value: str, site: Site, *, max_age: int) -> None:
     """Set a cookie that scripts cannot read and other sites' forms do not send. Spec: RFC 6265 §4.1.2."""
     response.set_cookie(
-        cookie_name(name, issuer),
+        site.cookie_name(name),
         value,
         max_age=max_age,
         path="/",
-        secure=issuer.is_https,
+        secure=site.is_https,
         httponly=True,
         samesite="lax",
     )
@@ -49,31 +64,57 @@ def hash_cookie(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
-async def current_sign_in(request: Request, issuer: Issuer) -> SignIn | None:
+async def current_sign_in(request: Request, site: Site, issuer: Issuer) -> SignIn | None:
     """Who is signed in at this browser; None if nobody is, or no longer.
 
     Raises: StorageUnavailable
     """
-    value = read_cookie(request, SESSION_COOKIE, issuer)
-    return await issuer.stores.sign_ins.get(hash_cookie(value), now=issuer.now()) if value is not None else None
+    value = read_cookie(request, SESSION_COOKIE, site)
+    if value is None:
+        return None
+    return await issuer.stores.sign_ins.get(hash_cookie(value), place=site.place, now=issuer.now())
 
 
-async def sign_in(form: Form, request: Request, issuer: Issuer) -> str:
+async def check_password(email: str, password: str, place: Place, issuer: Issuer) -> Account:
+    """The account of whoever knows its password, if it may sign in at this place.
+
+    Raises: SignInFailed, StorageUnavailable
+    """
+    account = await issuer.stores.accounts.get(parse_email(email))
+    is_right = await issuer.passwords.is_right(account, password)
+    is_elsewhere = account is not None and account.console_only and place is not Place.CONSOLE
+    if account is None or not is_right or account.disabled or is_elsewhere:
+        raise SignInFailed(f"account of `{account.subject}`" if account is not None else "no such account")
+    return account
+
+
+async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer) -> str:
     """Check e-mail address and password, and begin a new session; returns the cookie's value.
 
     An older session of this browser ends: an id that was known before signing in is worth nothing after.
 
     Raises: SignInFailed, StorageUnavailable
     """
-    account = await issuer.stores.accounts.get(parse_email(form.one("email") or ""))
-    is_right = await issuer.passwords.is_right(account, form.one("password") or "")
-    if account is None or not is_right or account.disabled or account.console_only:
-        raise SignInFailed(f"account of `{account.subject}`" if account is not None else "no such account")
-    before = read_cookie(request, SESSION_COOKIE, issuer)
+    account = await check_password(form.one("email") or "", form.one("password") or "", site.place, issuer)
+    await sign_out(request, site, issuer)
+    value, now = issuer.new_secret(), issuer.now()
+    begun = SignIn(
+        id_hash=hash_cookie(value),
+        subject=account.subject,
+        email=account.email,
+        signed_in_at=now,
+        expires_at=now + SESSION_SECONDS,
+        place=site.place,
+    )
+    await issuer.stores.sign_ins.add(begun)
+    return value
+
+
+async def sign_out(request: Request, site: Site, issuer: Issuer) -> None:
+    """End the session of this browser, if it has one.
+
+    Raises: StorageUnavailable
+    """
+    before = read_cookie(request, SESSION_COOKIE, site)
     if before is not None:
         await issuer.stores.sign_ins.end(hash_cookie(before))
-    value, now = issuer.new_secret(), issuer.now()
-    await issuer.stores.sign_ins.add(
-        SignIn(id_hash=hash_cookie(value), subject=account.subject, signed_in_at=now, expires_at=now + SESSION_SECONDS)
-    )
-    return value

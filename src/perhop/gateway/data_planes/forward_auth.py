@@ -22,6 +22,7 @@ from perhop.core.resource import CredentialKind, Resource
 from perhop.core.token import BoundToken, Onward
 from perhop.errors import BodyNeeded, MethodUnknownModern, Refused, RequestMalformed, Unavailable
 from perhop.gateway.app import AsgiScope, Send, answer_while_wanted, raw_path, read_headers, send_whole
+from perhop.gateway.approve import approve
 from perhop.gateway.authenticate import authenticate, check_standing
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.count import count
@@ -67,7 +68,8 @@ async def check(held: Held, gate: Gate) -> Reply:
         trail = trail.asking(call, gate)
         covered = cover(in_force, call, gate)
         allowed = decide(request, covered, gate)
-        permit = await count(allowed, gate)
+        approved = await approve(allowed, gate)
+        permit = await count(approved, gate)
         onward = await exchange(permit, gate)
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or the proxy hears no yes
