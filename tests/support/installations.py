@@ -125,6 +125,7 @@ def installed(
     scopes: str = SCOPES,
     policy: str = POLICY,
     reaches: Sequence[str] = ("everything:use",),
+    members: Sequence[str] = (),
     drain: int = 8,
 ) -> Iterator[Installation]:
     """Init and serve with this upstream, at a URL or as its section says; ends with the block.
@@ -146,7 +147,7 @@ issuer: {issuer}
 listen: {{traffic: "{traffic}", console: "{console}", ops: "{ops}"}}
 drain: {drain}
 owners:
-  testers: {{contact: testers@example.com}}
+  testers: {{contact: testers@example.com, members: {json.dumps(list(members))}}}
 resources:
   everything:
     uri: {issuer}/mcp/everything
