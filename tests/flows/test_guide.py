@@ -13,9 +13,10 @@ DOCS = ROOT / "docs"
 
 
 def test_the_first_resource(tmp_path: Path) -> None:
-    """A server that checks nobody gets a gateway, a token, policies and a record; then a client program, as it says."""
+    """A server that checks nobody gets a gateway, policies, a record and a person who approves; then a client."""
     with walking(tmp_path) as walk:
         walk.follow(DOCS / "guide/first-resource.md")
+        walk.follow(DOCS / "guide/approvals.md")
         walk.follow(DOCS / "guide/clients.md")
 
 
