@@ -12,6 +12,7 @@ from types import ModuleType
 from tests.attacks.row import Row
 from tests.attacks.rows import (
     agent_tasks,
+    approvals,
     audiences,
     authorizations,
     call_tokens,
@@ -48,6 +49,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     sessions,
     tasks,
     agent_tasks,
+    approvals,
     token_endpoint,
     exchanges,
     authorizations,

@@ -20,6 +20,8 @@ POLICY = """\
 @id("no-coups") @reason("not here")
 forbid (principal, action == MCP::Action::"call_tool", resource == MCP::Tool::"calendar/create_event")
 when { context.arguments has title && context.arguments.title == "coup" };
+@id("payments-are-asked-for") @approval("owner")
+permit (principal, action == MCP::Action::"call_tool", resource == MCP::Tool::"scripted/pay");
 @id("no-exchange-for-mallory")
 forbid (principal == MCP::Agent::"mallory", action == MCP::Action::"exchange", resource == MCP::Server::"rooms");
 """
@@ -106,7 +108,7 @@ def _yaml(at: Addresses) -> str:
 issuer: {at.issuer}
 listen: {{traffic: "{at.traffic}", console: "{at.console}", ops: "{at.ops}"}}
 owners:
-  team: {{contact: team@example.com}}
+  team: {{contact: team@example.com, members: [bob@example.com]}}
 resources:
   calendar:
     uri: {at.uri("calendar")}
@@ -135,7 +137,7 @@ resources:
   scripted:
     uri: {at.uri("scripted")}
     owner: team
-    scopes: {{scripted:use: {{says: Use it, tools: [list_events]}}}}
+    scopes: {{scripted:use: {{says: Use it, tools: [list_events, pay]}}}}
     upstream:
       url: http://{at.scripted}/mcp
       resource: http://{at.scripted}/mcp

@@ -74,9 +74,7 @@ async def refused(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
-async def test_an_agent_repeats_its_call_after_the_yes(
-    tmp_path: Path, mode: Literal["legacy", "auto"]
-) -> None:
+async def test_an_agent_repeats_its_call_after_the_yes(tmp_path: Path, mode: Literal["legacy", "auto"]) -> None:
     """The official SDK's client hears what to do, keeps its session, and its call passes once after the yes."""
     async with sdk_upstream() as upstream, serving(tmp_path / "i", upstream) as installation:
         async with session(installation, mode) as client:
