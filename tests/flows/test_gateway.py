@@ -19,7 +19,7 @@ from perhop.journal.record import Record
 from perhop.rules.revocation import RevocationKind
 from perhop.tokens.verify import Leeway, verify
 from tests.support.forge import ABSENT, good_claims, sign
-from tests.support.gateways import World, gateway
+from tests.support.gateways import PERMIT_ALL, World, gateway
 from tests.support.upstreams import json_answer, legacy, modern, raw_answer
 
 FORBID_SECRETS = """
@@ -360,3 +360,21 @@ async def test_a_query_does_not_reach_the_upstream(world: World) -> None:
     headers, body = call()
     await world.http.post(f"{world.url}?x=1", headers={**headers, **world.bearer()}, content=body)
     assert world.upstream.last.path == "/mcp"
+
+
+async def test_a_policy_sees_the_tenant_that_the_token_names(tmp_path: Path) -> None:
+    """Not that of the resource: a token of another tenant, or of none, is told apart; and the record says which."""
+    walls = """
+    @id("walls") forbid (principal, action == MCP::Action::"call_tool", resource)
+    unless { context.token has tenant && context.token.tenant == MCP::Tenant::"acme" };
+    """
+    async with gateway(tmp_path, policies=(PERMIT_ALL, walls)) as world:
+        request = legacy("tools/call", {"name": "echo", "arguments": {}})
+        answers = [
+            (await world.send(request, token=world.token(**claims))).status_code
+            for claims in ({"tenant": "acme"}, {"tenant": "globex"}, {})
+        ]
+        records = await world.records(4)
+    assert answers == [200, 403, 403]
+    decided = [each for each in records if "decision" in each]
+    assert [each["in"].get("tenant") for each in decided] == ["acme", "globex", None]

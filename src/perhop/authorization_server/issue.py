@@ -56,7 +56,7 @@ def question_of(draft: TokenDraft, resource: Resource, action: Action, *, task: 
         hop=draft.hop,
         now=draft.issued_at,
         arguments={},
-        tenant=resource.tenant,
+        tenant=draft.tenant,
         ip=ip,
         task=task,
     )

@@ -17,9 +17,9 @@ class Question:
     """One question to policy. Names are configuration names; `subject` is a person (`user:...`) or None.
 
     `arguments` holds top-level strings, 64-bit integers and booleans; None stands for any other value that is there,
-    and a policy that reads it cannot be evaluated. `actors` is the `act` chain, outermost first. `scopes` are the
-    token's; `now` is seconds since the epoch; `ip` is the caller's address or empty. `task` is the one that the token
-    names.
+    and a policy that reads it cannot be evaluated. `actors` is the `act` chain, outermost first. `scopes` and
+    `tenant` are the token's; `now` is seconds since the epoch; `ip` is the caller's address or empty. `task` is the one
+    that the token names.
     """
 
     target: Target

@@ -98,7 +98,7 @@ def _question(
         hop=bound.token.hop,
         now=int(gate.clock()),
         arguments=arguments,
-        tenant=gate.resource.tenant,
+        tenant=bound.tenant,
         ip=request.address or "",
         revision=call.revision,
         session=session_fingerprint(call.session) if call.session is not None else "",

@@ -50,7 +50,10 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
-    """The token that came in, or only `unverified` (hex SHA-256 of it) when its signature did not hold."""
+    """The token that came in, or only `unverified` (hex SHA-256 of it) when its signature did not hold.
+
+    `tenant` is the token's own claim, not its resource's tenant.
+    """
 
     jti: str | None = None
     aud: str | None = None
@@ -60,6 +63,7 @@ class Inbound:
     act: Any | None = None
     scope: str | None = None
     exp: int | None = None
+    tenant: str | None = None
     unverified: str | None = None
 
     @classmethod
@@ -75,6 +79,7 @@ class Inbound:
             act=act_claim(verified.actor),
             scope=" ".join(sorted(verified.scopes)),
             exp=verified.expires_at,
+            tenant=verified.tenant,
         )
 
 

@@ -105,7 +105,7 @@ def parse_decision(fields: Mapping[str, Any], registry: Registry, *, empty_mac: 
             hop=hop,
             now=now,
             arguments=arguments,
-            tenant=registry.resources[server].tenant,
+            tenant=_text(inbound.get("tenant")),
             ip=_text(request.get("ip")) or "",
             revision=_text(call.get("revision")) or "",
             session=_text(request.get("session")) or "",

@@ -22,7 +22,7 @@ from perhop.policy.vocabulary import context, scene
 _MOST_REMEMBERED = 65_536
 _MOST_THINGS = 16_384
 
-_OF_A_KIND = frozenset({"token.client_id", "token.tenant"})
+_OF_A_KIND = frozenset({"token.client_id"})
 """Facts that all records of one kind share."""
 
 
