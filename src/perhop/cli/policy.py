@@ -28,12 +28,16 @@ def check(
     config: ConfigFile = None,
 ) -> None:
     """Find what is wrong in the policy files, what looks wrong, and rules without effect."""
+    import asyncio
+
+    from perhop.control.known_schemas import known_schemas
     from perhop.policy.check import check as check_policies
     from perhop.policy.finding import Severity
     from perhop.policy.policy_set import load_sources
 
     settings = load_settings(config)
-    findings = check_policies(load_sources(policy_folder(policies, settings)), settings.registry)
+    schemas = asyncio.run(known_schemas(settings))
+    findings = check_policies(load_sources(policy_folder(policies, settings)), settings.registry, schemas)
     failing = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
     is_ok = not any(finding.severity in failing for finding in findings)
     if as_json:

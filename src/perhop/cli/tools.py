@@ -51,6 +51,8 @@ def tools(
         emit_json(approved)
     else:
         emit_text(f"approved: {_count(approved)} of {name}, by {approved['approved_by']}")
+    for each in approved["policies"]:
+        say(f"a policy in force does not fit these tools: {each}")
 
 
 def _quarantined(shown: Shown) -> list[str]:

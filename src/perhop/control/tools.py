@@ -10,9 +10,11 @@ from perhop.control.operator import by_operator
 from perhop.core.resource import Resource
 from perhop.errors import NotFound, OperatorError, ToolsNotListed, Unavailable
 from perhop.gateway.tool_review import ListedTools, ReviewedTool, review
+from perhop.policy.declared import undeclared
 from perhop.rules.tool_definition import ABSENT, Difference
 from perhop.wiring.own_lists import list_tools_of
 from perhop.wiring.plane import Plane
+from perhop.wiring.policies import approved_schemas
 
 
 async def show_tools(plane: Plane, *, name: str) -> Mapping[str, Any]:
@@ -42,7 +44,9 @@ async def approve_tools(plane: Plane, *, name: str, digest: str) -> Mapping[str,
             advice=f"look again with `perhop resource tools {name}`",
         )
     await plane.tool_pins.approve(name, listed.definitions, by=by_operator())
-    return _shown(plane, resource, listed)
+    schemas = await approved_schemas(plane.stores.tool_pins)
+    doubts = undeclared(plane.policy.policy_set.policies, plane.registry, schemas)
+    return {**_shown(plane, resource, listed), "policies": [str(each) for each in doubts]}
 
 
 def _resource(plane: Plane, name: str) -> Resource:

@@ -64,6 +64,12 @@ def type_arguments(input_schema: Mapping[str, Any] | None, arguments: Mapping[st
     return seen
 
 
+def declared_types(input_schema: Mapping[str, Any], name: str) -> frozenset[str] | None:
+    """The JSON types that a schema allows for an argument, none where it does not say so plainly; None: undeclared."""
+    properties = _properties(input_schema)
+    return _declared_types(properties[name]) if name in properties else None
+
+
 def _properties(input_schema: Mapping[str, Any]) -> Mapping[str, Any]:
     properties = input_schema.get("properties")
     return properties if isinstance(properties, Mapping) else {}

@@ -15,6 +15,7 @@ from cedarpy import pst
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.policy.covering import covering_forbid, same_but_for_the_id
+from perhop.policy.declared import Schemas, undeclared
 from perhop.policy.finding import Finding, Severity
 from perhop.policy.never import why_never
 from perhop.policy.policy_set import Policy, examine
@@ -23,14 +24,18 @@ from perhop.policy.vocabulary import NEEDS_PERMIT
 _ITEM_TYPES = ("Tool", "Prompt", "Resource")
 
 
-def check(sources: Mapping[str, str], registry: Registry | None = None) -> list[Finding]:
+def check(
+    sources: Mapping[str, str], registry: Registry | None = None, schemas: Schemas | None = None
+) -> list[Finding]:
     """Every error and warning of the policy files (name -> text), in the order of files and lines.
 
-    Without a registry, nothing is said of names.
+    Without a registry, nothing is said of names; without schemas of tools, nothing of arguments that they do not have.
     """
     policies, errors = examine(sources)
     findings = [*errors, *(finding for policy in policies for finding in _warnings(policy, registry))]
     findings += [*_about_each_other(policies, registry), *_without_owner(policies)]
+    if registry is not None and schemas:
+        findings += undeclared(policies, registry, schemas)
     if not errors and not any(_can_permit(policy) for policy in policies):
         findings.append(_nothing_permitted(sources))
     return sorted(findings, key=lambda finding: (finding.file, finding.line))

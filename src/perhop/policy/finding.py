@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,3 +33,10 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
+
+
+def problem_of(errors: Sequence[Finding]) -> tuple[str, str]:
+    """What keeps a set from loading, in one line, and what to do: the first of the errors, and how many more."""
+    first, more = errors[0], len(errors) - 1
+    rest = f" (and {more} more: `perhop policy check` lists them)" if more else ""
+    return f"{first}{rest}", first.advice

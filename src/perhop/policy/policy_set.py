@@ -18,7 +18,7 @@ from cedarpy import pst
 
 from perhop.errors import PolicyError
 from perhop.policy.arguments import cedar_type, is_visible
-from perhop.policy.finding import Finding, Severity
+from perhop.policy.finding import Finding, Severity, problem_of
 from perhop.policy.reads import argument_types, context_reads
 from perhop.policy.statements import Statement, split_statements
 from perhop.policy.validation import advice_for, schema_problems
@@ -110,9 +110,8 @@ def parse_policies(sources: Mapping[str, str]) -> PolicySet:
     """
     policies, findings = examine(sources)
     if findings:
-        first, more = findings[0], len(findings) - 1
-        rest = f" (and {more} more: `perhop policy check` lists them)" if more else ""
-        raise PolicyError(f"{first}{rest}", advice=first.advice)
+        problem, advice = problem_of(findings)
+        raise PolicyError(problem, advice=advice)
     return PolicySet(policies, digest_of(sources)[:16])
 
 

@@ -44,6 +44,7 @@ from perhop.storage.journal_reader import JournalQueries
 from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores, open_stores
+from perhop.storage.tool_pins import SqlToolPins
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
@@ -159,7 +160,7 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         database = open_database(settings.database_path)
         stack.push_async_callback(database.close)
         rows = SqlPolicyVersions(database)
-        started = await policies_to_start(settings, rows, serves=record_start)
+        started = await policies_to_start(settings, rows, SqlToolPins(database), serves=record_start)
         policy = PolicyEngine(started.files.policy_set, settings.registry)
         plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
         stack.push_async_callback(plane.tool_pins.close)

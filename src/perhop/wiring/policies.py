@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from perhop.errors import PolicyError
+from perhop.gateway.tool_pins import ToolPinRows
 from perhop.journal.record import Event, Record
+from perhop.policy.declared import Schemas, check_declared
 from perhop.policy.policy_set import PolicySet, digest_of, load_sources, parse_policies
 from perhop.policy.versions import PolicyVersion, PolicyVersionRows, check_approved
 from perhop.settings import Settings
@@ -61,18 +63,35 @@ class Started:
     refused: str = ""
 
 
-async def policies_to_apply(settings: Settings, rows: PolicyVersionRows) -> PolicyFiles:
+async def policies_to_apply(settings: Settings, rows: PolicyVersionRows, pins: ToolPinRows) -> PolicyFiles:
     """What the folder holds, if it may be put in force.
+
+    A set that is in force already is not held against the tools again: that an owner has approved others must not keep
+    a server from starting.
 
     Raises: PolicyError, StorageUnavailable
     """
     files = PolicyFiles.of(load_sources(settings.policies_dir))
+    last = await rows.last_in_force()
+    if last is None or last.digest != files.digest:
+        check_declared(files.policy_set.policies, settings.registry, await approved_schemas(pins))
     if settings.policy_review_required:
         check_approved(files.policy_set.version, await rows.get(files.digest))
     return files
 
 
-async def policies_to_start(settings: Settings, rows: PolicyVersionRows, *, serves: bool) -> Started:
+async def approved_schemas(pins: ToolPinRows) -> Schemas:
+    """The input schemas of all tools that owners have approved.
+
+    Raises: StorageUnavailable
+    """
+    return {
+        resource: {name: tool.input_schema for name, tool in pinned.approval.definitions.items()}
+        for resource, pinned in (await pins.all()).items()
+    }
+
+
+async def policies_to_start(settings: Settings, rows: PolicyVersionRows, pins: ToolPinRows, *, serves: bool) -> Started:
     """What the folder holds; where a review is required and it may not be put in force, what was approved last.
 
     Where nothing was ever approved, `perhop serve` does not start; a command goes by a set that forbids everything.
@@ -81,7 +100,7 @@ async def policies_to_start(settings: Settings, rows: PolicyVersionRows, *, serv
     Raises: PolicyError, StorageUnavailable
     """
     try:
-        return Started(await policies_to_apply(settings, rows))
+        return Started(await policies_to_apply(settings, rows, pins))
     except PolicyError as error:
         is_required = settings.policy_review_required
         if serves and not is_required:

@@ -41,7 +41,7 @@ async def preview(plane: Plane, settings: Settings) -> Applied:
     Raises: OperatorError
     """
     _check_restart(plane.settings, settings)
-    files = await policies_to_apply(settings, plane.stores.policy_versions)
+    files = await policies_to_apply(settings, plane.stores.policy_versions, plane.stores.tool_pins)
     return _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
 
 
@@ -92,7 +92,7 @@ async def _policies(plane: Plane, settings: Settings, *, by: str) -> PolicyFiles
     Raises: PolicyError, StorageUnavailable, JournalUnavailable
     """
     try:
-        return await policies_to_apply(settings, plane.stores.policy_versions)
+        return await policies_to_apply(settings, plane.stores.policy_versions, plane.stores.tool_pins)
     except PolicyError as error:
         await plane.journal.append(refused_record(error.problem, by=by))
         raise

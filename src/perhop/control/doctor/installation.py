@@ -11,6 +11,7 @@ from pathlib import Path
 from perhop.control.archiving import archive_folder_of
 from perhop.control.doctor.finding import Seen, failed, ok, some, warning
 from perhop.control.doctor.patient import Patient
+from perhop.control.known_schemas import known_schemas
 from perhop.control.policy_versions import policy_versions, version_in_folder
 from perhop.journal.keys import VKEY_FILE, load_journal_key, load_vkey
 from perhop.journal.verify import verify_journal
@@ -131,7 +132,8 @@ async def disk(patient: Patient) -> list[Seen]:
 async def policies(patient: Patient) -> list[Seen]:
     """What is wrong, or looks wrong, in the policy files."""
     settings = patient.settings
-    findings = check_policies(load_sources(settings.policies_dir), settings.registry)
+    schemas = await known_schemas(settings)
+    findings = check_policies(load_sources(settings.policies_dir), settings.registry, schemas)
     if errors := [str(each) for each in findings if each.severity is Severity.ERROR]:
         return [failed("; ".join(errors[:3]), "run `perhop policy check`")]
     loaded = load_policies(settings.policies_dir)
