@@ -237,6 +237,22 @@ async def test_a_denied_call_stays_denied(world: World) -> None:
     assert (await world.records(5))[3]["decision"]["approval"] == approval
 
 
+async def test_a_yes_is_taken_back(world: World) -> None:
+    """Until it is used; then there is nothing to take back, and a second yes changes nothing either."""
+    approval = await wanted(world)
+    await world.approvals.decide(approval, allow=True, approver=bob(world))
+    with pytest.raises(ApprovalClosed):
+        await world.approvals.decide(approval, allow=True, approver=bob(world))
+    await world.approvals.decide(approval, allow=False, approver=bob(world), why="a mistake")
+    assert is_refused(await call(world), 403, "policy.denied")
+    other = {"name": "add", "arguments": {"to": 10}}
+    used = await wanted(world, other)
+    await world.approvals.decide(used, allow=True, approver=bob(world))
+    assert (await call(world, other)).status_code == 200
+    with pytest.raises(ApprovalClosed, match="used"):
+        await world.approvals.decide(used, allow=False, approver=bob(world))
+
+
 async def test_approval_too_late(world: World) -> None:
     """What nobody has decided in time expires, is recorded, and forgets what the call says."""
     approval = await wanted(world)

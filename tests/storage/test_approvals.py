@@ -84,14 +84,26 @@ async def test_of_many_that_use_one_approval_one_gets_it(opened: Opened) -> None
 
 
 async def test_of_two_decisions_the_first_stands(opened: Opened) -> None:
-    """A yes and a no at once: one of them is stored, and the other is told so."""
+    """Two people say yes at once: one of them is stored, and the other is told so."""
     await ask(opened.stores)
-    no = replace(YES, state=ApprovalState.DENIED, decided_by="user:dora")
-    done = await asyncio.gather(opened.stores.approval_rows.decide(YES), opened.other.approval_rows.decide(no))
+    other = replace(YES, decided_by="user:dora")
+    done = await asyncio.gather(opened.stores.approval_rows.decide(YES), opened.other.approval_rows.decide(other))
     assert sorted(done) == [False, True]
     stored = await opened.stores.approval_rows.get(WAITING.id)
     assert stored is not None
-    assert stored.approval == (YES, no)[done.index(True)]
+    assert stored.approval == (YES, other)[done.index(True)]
+
+
+async def test_a_yes_is_taken_back_or_used_and_never_both(opened: Opened) -> None:
+    """A no and a use at once: whichever comes first, the other finds nothing."""
+    await ask(opened.stores)
+    await opened.stores.approval_rows.decide(YES)
+    no = replace(YES, state=ApprovalState.DENIED)
+    used, denied = await asyncio.gather(
+        opened.stores.approval_rows.use(DIGEST, now=NOW + 6), opened.other.approval_rows.decide(no)
+    )
+    assert (used is not None) is not denied
+    assert not await opened.stores.approval_rows.decide(YES)
 
 
 @pytest.mark.parametrize("state", [ApprovalState.WAITING, ApprovalState.DENIED, ApprovalState.EXPIRED])

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class ApprovalState(StrEnum):
-    """How an approval stands. Only WAITING can be decided, only APPROVED lets a call through, and then it is USED."""
+    """How an approval stands. Only APPROVED lets a call through, once, and then it is USED; until then it can be denied."""
 
     WAITING = "waiting"
     APPROVED = "approved"

@@ -79,7 +79,7 @@ class ApprovalRows(Protocol):
         ...
 
     async def decide(self, decided: Approval) -> bool:
-        """Store a decision and drop what was kept for it; False if it did not wait any more."""
+        """Store a decision and drop what was kept for it; False if it could not be decided so any more."""
         ...
 
     async def expire(self, *, now: int) -> Sequence[Approval]:
@@ -164,7 +164,7 @@ class Approvals:
             now = self._now()
             known = (await self.get(approval)).approval
             owner = self.owner_of(known)
-            check_open(known, policy_version=self._policy_version(), now=now)
+            check_open(known, allow=allow, policy_version=self._policy_version(), now=now)
             check_approver(approver, known, owner, now=now)
             decided = decide_on(known, allow=allow, approver=approver, why=why, now=now)
             # Recorded first: no call ever passes by an approval that stands nowhere.

@@ -41,12 +41,14 @@ def asks_anew(method: str) -> bool:
     return method not in _OF_AN_OPEN_CALL
 
 
-def check_open(approval: Approval, *, policy_version: str, now: int) -> None:
+def check_open(approval: Approval, *, allow: bool, policy_version: str, now: int) -> None:
     """Refuse a decision that could change nothing: there is one already, or nobody waits for it any more.
+
+    A yes can be taken back until it is used.
 
     Raises: ApprovalClosed
     """
-    if approval.state is not ApprovalState.WAITING:
+    if approval.state not in decidable(allow=allow):
         raise ApprovalClosed(f"approval `{approval.id}` does not wait any more: {approval.state.value}")
     if approval.expires_at <= now:
         raise ApprovalClosed(f"approval `{approval.id}` does not wait any more: expired")
@@ -55,6 +57,11 @@ def check_open(approval: Approval, *, policy_version: str, now: int) -> None:
             f"approval `{approval.id}` was asked for under policies that are no longer in force",
             advice="the agent asks again when it repeats its call",
         )
+
+
+def decidable(*, allow: bool) -> frozenset[ApprovalState]:
+    """The states in which a yes, or a no, can be given."""
+    return frozenset({ApprovalState.WAITING} if allow else {ApprovalState.WAITING, ApprovalState.APPROVED})
 
 
 def check_approver(approver: Approver, approval: Approval, owner: Owner | None, *, now: int) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.core.approval import Approval, ApprovalState, ExactCall
 from perhop.gateway.approvals import StoredApproval
+from perhop.rules.approval import decidable
 from perhop.storage.engine import Database
 from perhop.storage.schema import call_approval
 
@@ -80,9 +81,10 @@ class SqlApprovalRows:
 
     async def decide(self, decided: Approval) -> bool:
         """Raises: StorageUnavailable."""
+        states = decidable(allow=decided.state is ApprovalState.APPROVED)
         statement = (
             update(call_approval)
-            .where(_COLUMNS.id == decided.id, _COLUMNS.state == ApprovalState.WAITING.value)
+            .where(_COLUMNS.id == decided.id, _COLUMNS.state.in_([each.value for each in states]))
             .values(
                 state=decided.state.value,
                 decided_by=decided.decided_by,
