@@ -11,7 +11,10 @@ from enum import StrEnum
 
 
 class ApprovalState(StrEnum):
-    """How an approval stands. Only APPROVED lets a call through, once, and then it is USED; until then it can be denied."""
+    """How an approval stands. APPROVED alone lets a call through, once, and then it is USED.
+
+    Until then it can be denied.
+    """
 
     WAITING = "waiting"
     APPROVED = "approved"
