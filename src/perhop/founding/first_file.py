@@ -98,7 +98,7 @@ issuer: {issuer}
 
 listen:
   traffic: {traffic}    # what clients and agents reach
-  console: 127.0.0.1:8421    # pages for people
+  console: 127.0.0.1:8421    # pages on which people of the owners' teams approve calls; see also `console_url`
   ops: 127.0.0.1:8422        # health and metrics, for your own network
 
 database: sqlite:///perhop.db    # the journal lies beside it, in journal.db
