@@ -255,7 +255,7 @@ async def console_world(folder: Path, *, more: str = "", policies: str = POLICIE
         (folder / "policies/tests.cedar").write_text(policies, encoding="utf-8")
         await found(folder, environ={}, clock=clock, passwords=_QUICK)
         settings = load(folder / "perhop.yaml", {})
-        running = await stack.enter_async_context(serving(settings, clock=clock, control=_no_control, rounds=ONCE))
+        running = await stack.enter_async_context(serving(settings, clock=clock, control=no_control, rounds=ONCE))
         for email in (ANN, BOB, DORA, FAY, STRANGER):
             await add_account(running.plane, email)
         accounts = await running.plane.issuer.stores.accounts.list()
@@ -272,5 +272,5 @@ async def console_world(folder: Path, *, more: str = "", policies: str = POLICIE
 
 
 @asynccontextmanager
-async def _no_control(plane: Plane) -> AsyncIterator[None]:
+async def no_control(plane: Plane) -> AsyncIterator[None]:
     yield

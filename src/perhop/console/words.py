@@ -13,9 +13,15 @@ def at(seconds: int) -> str:
     return time.strftime("%d %b %Y, %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def left(until: int, *, now: int) -> str:
+def until(seconds: int, *, now: int) -> str:
+    """A moment that is near: of today the hour is enough."""
+    is_today = time.gmtime(seconds)[:3] == time.gmtime(now)[:3]
+    return time.strftime("%H:%M:%S UTC", time.gmtime(seconds)) if is_today else at(seconds)
+
+
+def left(end: int, *, now: int) -> str:
     """How long something still waits."""
-    return in_words(max(0, until - now))
+    return in_words(max(0, end - now))
 
 
 def ago(since: int, *, now: int) -> str:

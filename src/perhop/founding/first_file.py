@@ -108,7 +108,7 @@ policies: policies/              # Cedar; start.cedar says how to begin
 owners:
   {OWNER}:
     contact: security@example.com    # write your own here
-    members: []                      # e-mail addresses
+    members: []                      # e-mail addresses, of who approves calls where a policy wants that
 """
 
 

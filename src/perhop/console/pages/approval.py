@@ -20,7 +20,7 @@ from perhop.console.pages.sign_in import show_sign_in
 from perhop.console.paths import own_path, path_of
 from perhop.console.reasons_kept import clean_reason
 from perhop.console.shown_call import ShownCall, render_params, shown_call
-from perhop.console.words import ago, at, left, sentence
+from perhop.console.words import ago, left, sentence, until
 from perhop.core.approval import Approval, ApprovalState, Approver
 from perhop.core.owner import Owner
 from perhop.errors import ApprovalClosed, ApproverRefused, NotFound, PageMissing, SignInStale
@@ -137,7 +137,7 @@ async def _show(seen: Seen, console: Console, *, why: str = "", notice: str = ""
         "params": render_params(shown.params),
         "asked": ago(seen.approval.asked_at, now=now),
         "left": left(seen.approval.expires_at, now=now),
-        "until": at(seen.approval.expires_at),
+        "until": until(seen.approval.expires_at, now=now),
         "hindrance": _hindrance(seen, console),
         "is_fresh": now - seen.person.signed_in_at <= FRESH_SECONDS,
         "why": why or console.reasons_kept.of(session, seen.path, now=now),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,6 +11,7 @@ from perhop.authorization_server.interaction.pages import see_other
 from perhop.authorization_server.store import SignIn
 from perhop.console.console import HOME, Console
 from perhop.console.paths import path_of
+from perhop.console.shown_call import emails_by_subject
 from perhop.console.words import ago, left
 from perhop.core.approval import Approval
 from perhop.rules.approval import is_of_team
@@ -29,7 +32,8 @@ async def approvals(request: Request, console: Console) -> Response:
         return see_other("/sign-in")
     teams = [name for name, each in console.issuer.registry.owners.items() if is_of_team(person.email, each)]
     waiting = await console.approvals.waiting() if teams else ()
-    rows = [_row(each, person, console) for each in waiting if _is_for(person, each, console)]
+    emails = await emails_by_subject(console) if waiting else {}
+    rows = [_row(each, person, emails, console) for each in waiting if _is_for(person, each, console)]
     return console.page("approvals", {"teams": teams, "rows": rows}, person=person)
 
 
@@ -38,7 +42,7 @@ def _is_for(person: SignIn, approval: Approval, console: Console) -> bool:
     return owner is not None and is_of_team(person.email, owner)
 
 
-def _row(approval: Approval, person: SignIn, console: Console) -> dict[str, object]:
+def _row(approval: Approval, person: SignIn, emails: Mapping[str, str], console: Console) -> dict[str, object]:
     now = console.now()
     return {
         "path": path_of(approval.id),
@@ -47,6 +51,7 @@ def _row(approval: Approval, person: SignIn, console: Console) -> dict[str, obje
         "name": approval.name,
         "resource": approval.resource,
         "risk": console.issuer.registry.resources[approval.resource].risk.value,
+        "person": emails.get(approval.call.subject),
         "asked": ago(approval.asked_at, now=now),
         "left": left(approval.expires_at, now=now),
         "is_own": approval.call.subject == person.subject,

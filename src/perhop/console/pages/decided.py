@@ -7,7 +7,7 @@ from starlette.responses import Response
 from perhop.authorization_server.store import SignIn
 from perhop.console.console import Console
 from perhop.console.shown_call import emails_by_subject
-from perhop.console.words import at, sentence
+from perhop.console.words import at, sentence, until
 from perhop.core.approval import Approval, ApprovalState
 from perhop.errors import ApprovalClosed
 
@@ -26,7 +26,7 @@ async def show_decided(
         "decided_by": emails.get(approval.decided_by or "", approval.decided_by),
         "decided_at": at(approval.decided_at) if approval.decided_at is not None else "",
         "used_at": at(approval.used_at) if approval.used_at is not None else "",
-        "until": at(approval.expires_at),
+        "until": until(approval.expires_at, now=console.now()),
         "notice": sentence(notice) if notice is not None else "",
     }
     return console.page("decided", values, person=person, status=status)
