@@ -17,7 +17,7 @@ show is `skipped`. It changes nothing, records nothing, and sends no token of ou
 Each finding is `ok`, `warning` (it works, and somebody should look), `failed` or `skipped`. Of a warning and a failure
 it says why it matters and what to do. The exit code is 7 if something failed. `--json` prints
 `{ok, checks: [{name, check, part, status, seen, why, fix, page}]}`; `part` is the resource that the finding is about,
-of `revocation bound` the place, or null.
+of `revocation bound` the place, of `console` the team, or null.
 """
 
 

@@ -82,6 +82,10 @@ class Trail:
         """No token is asked for here: somebody asks what would be decided."""
         return replace(self, place=place, event=Event.ACCESS_REFUSED)
 
+    def at(self, *, place: str) -> Trail:
+        """It is asked at this place, where there are no tokens."""
+        return replace(self, place=place)
+
     def using(self, grant: GrantType) -> Trail:
         """The client may use this grant."""
         return replace(self, grant=grant)

@@ -93,6 +93,7 @@ def _announce(settings: Settings, plane: Plane) -> None:
     for resource in settings.registry.resources.values():
         where = f"-> {resource.upstream.place}" if resource.upstream else "(no gateway in front)"
         say(f"  {resource.name}: {resource.uri} {where}")
+    say(f"  console: {settings.console_url}")
     say(f"  health: http://{settings.listen.ops}/readyz")
     if settings.listen.authz is not None:
         say(f"  other proxies ask at {settings.listen.authz}")
@@ -110,6 +111,7 @@ def _announce_to_programs(settings: Settings) -> None:
         {
             "issuer": settings.issuer,
             "resources": {resource.name: resource.uri for resource in settings.registry.resources.values()},
+            "console": settings.console_url,
             "ops": f"http://{settings.listen.ops}",
             "unsafe": list(settings.unsafe()),
         }

@@ -53,6 +53,7 @@ from perhop.errors.bearer import (
     TokenSignatureInvalid,
     TokenTypeWrong,
 )
+from perhop.errors.console import ConsoleRefused, ForeignForm, ForeignHost, PageMissing
 from perhop.errors.operator import (
     ApprovalClosed,
     ApproverRefused,
@@ -189,8 +190,11 @@ __all__ = [
     "CodeOfTaskOver",
     "CodeReplayed",
     "ConsentDenied",
+    "ConsoleRefused",
     "DetailsMalformed",
     "ExportFailed",
+    "ForeignForm",
+    "ForeignHost",
     "GrantTypeNotAllowed",
     "GrantTypeUnsupported",
     "HeaderMismatch",
@@ -214,6 +218,7 @@ __all__ = [
     "OperatorError",
     "OriginRefused",
     "OwnerMissing",
+    "PageMissing",
     "ParamsMalformed",
     "PerhopError",
     "PolicyDenied",

@@ -98,7 +98,7 @@ issuer: {issuer}
 
 listen:
   traffic: {traffic}    # what clients and agents reach
-  console: 127.0.0.1:8421    # pages for people
+  console: 127.0.0.1:8421    # pages on which people of the owners' teams approve calls; see also `console_url`
   ops: 127.0.0.1:8422        # health and metrics, for your own network
 
 database: sqlite:///perhop.db    # the journal lies beside it, in journal.db
@@ -108,7 +108,7 @@ policies: policies/              # Cedar; start.cedar says how to begin
 owners:
   {OWNER}:
     contact: security@example.com    # write your own here
-    members: []                      # e-mail addresses
+    members: []                      # e-mail addresses, of who approves calls where a policy wants that
 """
 
 

@@ -103,6 +103,17 @@ class PolicyEngine:
         hoped_for = [each for each in doubtful if not self._is_forbid(each)]
         return result.allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT
 
+    def reason_of(self, policy: str) -> str:
+        """The `@reason` of a policy; empty if it has none, or is not in force."""
+        known = self._policies.get(policy)
+        return known.reason if known is not None else ""
+
+    def wanting_approval(self, server: str) -> tuple[str, ...]:
+        """Ids of the policies that may be asked about a call at this server, and let it through only when approved."""
+        there = scene("", server, Target(Action.LIST), self.registry)
+        asking = (each for each in self.policy_set.policies if each.needs_approval)
+        return tuple(each.id for each in asking if speaks_of_calls_at(each.tree, there))
+
     def needing_body(self, server: str) -> tuple[str, ...]:
         """Ids of the policies that may be asked about a call at this server, and want more of it than its headers."""
         return self._needing_body_at(server)

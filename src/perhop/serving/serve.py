@@ -12,6 +12,7 @@ from perhop.serving.listeners import AsgiApp, listening
 from perhop.serving.ops import ops_app
 from perhop.serving.stage import Course
 from perhop.settings import Settings
+from perhop.wiring.console import console_app
 from perhop.wiring.exports import RunningExport, exporting
 from perhop.wiring.metrics import noting_arrival
 from perhop.wiring.plane import Plane, open_plane
@@ -23,6 +24,9 @@ LAST_WORDS_SECONDS = 1
 
 OPS_SECONDS = 1
 """Whoever reads health and metrics is not waited for."""
+
+CONSOLE_SECONDS = 1
+"""A page is quick, or is asked for again."""
 
 
 class ControlListener(Protocol):
@@ -53,7 +57,7 @@ def _apps(settings: Settings, traffic: Traffic) -> dict[str, AsgiApp]:
 async def serving(
     settings: Settings, *, clock: Callable[[], float], control: ControlListener, rounds: Rounds = Rounds()
 ) -> AsyncIterator[Serving]:
-    """Serve while the block runs. The traffic listener closes first, then the gates, then health, then the journal.
+    """Serve while the block runs. The traffic listener closes first, then the console, health, gates, and the journal.
 
     `rounds` says when the revocation bound is checked.
 
@@ -69,6 +73,11 @@ async def serving(
             {str(settings.listen.ops): ops_app(plane, traffic, exports, check.figures, course)}, drain=OPS_SECONDS
         ),
         control(plane),
+        listening(
+            {str(settings.listen.console): console_app(plane)},
+            forwarded_from=[str(network) for network in settings.forwarded_from],
+            drain=CONSOLE_SECONDS,
+        ),
         listening(
             _apps(settings, traffic),
             forwarded_from=[str(network) for network in settings.forwarded_from],

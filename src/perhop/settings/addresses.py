@@ -68,6 +68,26 @@ def parse_address(name: str, text: str, findings: Findings) -> Address | None:
     return Address(match[1] or match[2], int(match[3]))
 
 
+def parse_console_url(text: str | None, listen: Listen | None, findings: Findings) -> str | None:
+    """The origin under which people reach the console; None if there is none, and the problem is noted."""
+    if text is None:
+        if listen is not None and not is_loopback(listen.console.host):
+            findings.add(
+                ("listen", "console"),
+                "`listen.console` is not on this machine, and there is no `console_url`: people's passwords go there",
+                "let a proxy end TLS, and write what people call: `console_url: https://console.example.com`",
+            )
+        return None if listen is None else f"http://{listen.console}"
+    uri = parse_uri(("console_url",), text, findings)
+    if uri is None:
+        return None
+    if str(uri) != uri.origin:
+        findings.add(("console_url",), "`console_url` has a path or a query", f"write `{uri.origin}`")
+    if uri.scheme == "http" and not is_loopback(uri.host):
+        findings.add(("console_url",), "`console_url` must be https: only a loopback address may be http")
+    return uri.origin
+
+
 def parse_networks(texts: Sequence[str], findings: Findings) -> tuple[IPv4Network | IPv6Network, ...]:
     """Single addresses and networks."""
     parsed = []

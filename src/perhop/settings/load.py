@@ -13,7 +13,7 @@ import yaml
 
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
-from perhop.settings.addresses import check_issuer, parse_database, parse_listen, parse_networks
+from perhop.settings.addresses import check_issuer, parse_console_url, parse_database, parse_listen, parse_networks
 from perhop.settings.agreement import check_agreement
 from perhop.settings.authz import parse_authz
 from perhop.settings.build import build_hops, build_owners, build_resources
@@ -98,6 +98,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     folder = path.absolute().parent
     check_issuer(file.issuer, findings)
     listen = parse_listen(file.listen, findings)
+    console_url = parse_console_url(file.console_url, listen, findings)
     authz = parse_authz(file.listen, listen, folder, findings)
     database_path = parse_database(file.database, folder, findings)
     networks = parse_networks(file.forwarded_from, findings)
@@ -106,7 +107,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     clients = build_clients(file.clients, folder, findings)
     hops = build_hops(file.hops)
     check_agreement(file, resources, findings)
-    if findings.problems or listen is None or database_path is None:
+    if findings.problems or listen is None or console_url is None or database_path is None:
         return None
     definitions = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
     return Settings(
@@ -114,6 +115,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         folder=folder,
         issuer=file.issuer,
         listen=replace(listen, authz=authz),
+        console_url=console_url,
         database_path=database_path,
         policies_dir=folder / file.policies,
         policy_review_required=file.policy_review == "required",

@@ -56,7 +56,7 @@ class ListenSection(Section):
     """Where Perhop listens."""
 
     traffic: Text = Field(default="127.0.0.1:8420", description="authorization server and gateway: what clients reach")
-    console: Text = Field(default="127.0.0.1:8421", description="the pages for people")
+    console: Text = Field(default="127.0.0.1:8421", description="the console: pages for the people of the owners")
     ops: Text = Field(default="127.0.0.1:8422", description="health and metrics; for your own network only")
     authz: Text | None = Field(
         default=None,
@@ -277,6 +277,11 @@ class File(Section):
     listen: ListenSection = Field(
         default=ListenSection(),
         description="the addresses, HOST:PORT, where Perhop listens",
+    )
+    console_url: Text | None = Field(
+        default=None,
+        description="the URL at which people reach the console, without a path; https except on this machine; default: "
+        "`http://` and `listen.console`, if that is on this machine",
     )
     database: Text = Field(
         default="sqlite:///perhop.db", description="the database; the journal lies beside it in `journal.db`"

@@ -67,7 +67,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One loaded configuration. `max_call`, `approval_wait` and `drain` are in seconds.
+    """One loaded configuration. `max_call`, `approval_wait` and `drain` are in seconds. `console_url` is an origin.
 
     `forwarded_from` are the believed proxies, `inherited` the harmless variables of our own environment that local
     servers get to see.
@@ -77,6 +77,7 @@ class Settings:
     folder: Path
     issuer: str
     listen: Listen
+    console_url: str
     database_path: Path
     policies_dir: Path
     policy_review_required: bool

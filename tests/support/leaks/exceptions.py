@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 from tests.support.leaks.secrets import Kind
 
@@ -63,6 +64,14 @@ ANSWERED_HEADERS = {
 }
 HIDDEN_INPUT = re.compile(rb"<input type=\"hidden\"[^>]*>")
 """Of an answer that refuses: a form that is shown again carries its own seal."""
+
+CONSOLE_PAGE = re.compile(r"/approvals/[A-Za-z0-9_-]+")
+"""The page of one approval: it shows a person of the team the call, also when it takes no decision (400, 403)."""
+
+
+def allowed_in_answer(status: int, path: str) -> Kind | None:
+    """What an answer that refuses may hold, if anything."""
+    return Kind.ARGUMENT if status in (400, 403) and CONSOLE_PAGE.fullmatch(urlsplit(path).path) else None
 
 
 def kept_file(place: str) -> KeptFile | None:

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from tests.support.leaks.exceptions import ANSWERED_HEADERS, HIDDEN_INPUT, PROGRAMS, tells_a_secret
+from tests.support.leaks.exceptions import (
+    ANSWERED_HEADERS,
+    HIDDEN_INPUT,
+    PROGRAMS,
+    allowed_in_answer,
+    tells_a_secret,
+)
 from tests.support.leaks.files import Sight, Text, files_in, kept_secrets, texts_of
 from tests.support.leaks.secrets import COMPACT, Kind, Secrets
 from tests.support.leaks.wire import secrets_in_answer, secrets_in_request
@@ -81,7 +87,8 @@ class Scan:
         if status >= 400:
             fields = "".join(f"{name}: {value}\n" for name, value in headers if name.lower() not in ANSWERED_HEADERS)
             said = fields.encode("utf-8", "replace") + b"\n" + HIDDEN_INPUT.sub(b"", body)
-            self.show(Sight.ANSWER, f"answer {status} to {method} {path}", said)
+            allowed = allowed_in_answer(status, path)
+            self.show(Sight.ANSWER, f"answer {status} to {method} {path}", said, allowed=allowed)
         elif path.endswith("/metrics"):
             self.show(Sight.METRICS, f"answer to {method} {path}", body)
 

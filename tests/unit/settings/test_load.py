@@ -186,6 +186,22 @@ def test_addresses_to_listen_on(tmp_path: Path, text: str, address: Address) -> 
     assert str(address) == text.strip("'")
 
 
+@pytest.mark.parametrize(
+    ("listen", "said", "url"),
+    [
+        ("127.0.0.1:8421", "", "http://127.0.0.1:8421"),
+        ("'[::1]:9'", "", "http://[::1]:9"),
+        ("127.0.0.1:8421", "console_url: https://Console.example.com/", "https://console.example.com"),
+        ("0.0.0.0:8421", "console_url: https://console.example.com:8443", "https://console.example.com:8443"),
+        ("0.0.0.0:8421", "console_url: http://localhost:8421", "http://localhost:8421"),
+    ],
+)
+def test_where_people_reach_the_console(tmp_path: Path, listen: str, said: str, url: str) -> None:
+    """On this machine it is where it listens; elsewhere it is what the file says."""
+    changes = (("console: 127.0.0.1:8421", f"console: {listen}"), ("policies:", f"{said}\npolicies:"))
+    assert load_example(tmp_path, *changes).console_url == url
+
+
 def test_yaml_means_what_it_looks_like(tmp_path: Path) -> None:
     """`no` is a name, a number of digits is a name, and a date is a date."""
     settings = load_example(

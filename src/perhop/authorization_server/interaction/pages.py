@@ -1,22 +1,18 @@
-"""The pages that a person sees: plain forms, no scripts, in no frame, kept in no cache.
+"""The pages that a person sees on the way to a token: sign-in and consent, and what is said where that cannot go on.
 
-Spec: RFC 9700 §4.16
 Spec: RFC 6749 §10.13
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from perhop.authorization_server.interaction.consent import Terms
+from perhop.authorization_server.interaction.rendering import PROTECTION, Renderer, in_words
 from perhop.core.client import Client
 from perhop.core.resource import Resource
 from perhop.core.task import EVERYTHING, Task, ToolPattern
@@ -25,27 +21,12 @@ from perhop.errors import Refused, Unavailable
 _CSP_SOURCE = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?")
 _CSP_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
-PROTECTION = {
-    "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
-
 
 class Pages:
     """Renders pages from the templates beside this file; everything in them is escaped."""
 
     def __init__(self) -> None:
-        self._templates = Environment(
-            loader=PackageLoader("perhop.authorization_server.interaction", "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-        )
-        source = self._templates.get_template("style.css").render()
-        self._style = Markup(source)  # noqa: S704 - our own file, no input in it
-        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")
-        self._style_source = f"'sha256-{digest}'"
+        self._renderer = Renderer("perhop.authorization_server.interaction", styles=("style.css",))
 
     def sign_in(
         self,
@@ -79,14 +60,9 @@ class Pages:
         return page
 
     def _page(self, template: str, values: dict[str, Any], *, status: int, redirect_uri: str = "") -> Response:
-        text = self._templates.get_template(template).render(style=self._style, **values)
         # Browsers hold the redirect that follows a form against `form-action` too.
-        form_action = " ".join(["'self'", *([form_target(redirect_uri)] if redirect_uri else [])])
-        policy = (
-            f"default-src 'none'; style-src {self._style_source}; base-uri 'none'; frame-ancestors 'none'; "
-            f"form-action {form_action}"
-        )
-        return HTMLResponse(text, status_code=status, headers={**PROTECTION, "content-security-policy": policy})
+        targets = (form_target(redirect_uri),) if redirect_uri else ()
+        return self._renderer.page(template, values, status=status, form_targets=targets)
 
 
 def task_in_words(task: Task, *, now: int) -> dict[str, Any]:
@@ -98,7 +74,7 @@ def task_in_words(task: Task, *, now: int) -> dict[str, Any]:
         "purpose": task.purpose,
         "tools": [_pattern_in_words(each) for each in task.tools],
         "limits": f"{calls}; {writes} of them may change something",
-        "ends": _in_words(max(0, task.expires_at - now)),
+        "ends": in_words(max(0, task.expires_at - now)),
     }
 
 
@@ -107,15 +83,6 @@ def _pattern_in_words(pattern: ToolPattern) -> str:
         return f"{pattern.resource}: every tool, prompt and document"
     kind = "every tool named" if EVERYTHING in pattern.glob else "the tool"
     return f"{pattern.resource}: {kind} {pattern.glob}"
-
-
-def _in_words(seconds: int) -> str:
-    """How long, in the largest unit that fits, rounded up: what is said is never less than what is given."""
-    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
-        if seconds >= 2 * size or size == 1:
-            count = -(-seconds // size)
-            return f"{count} {unit}" + ("" if count == 1 else "s")
-    raise AssertionError("a second always fits")
 
 
 def form_target(redirect_uri: str) -> str:

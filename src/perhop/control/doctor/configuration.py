@@ -85,8 +85,3 @@ async def proxies(patient: Patient) -> list[Seen]:
 
 def _is_wide(network: IPv4Network | IPv6Network) -> bool:
     return not network.is_private and network.prefixlen < (WIDE_V4 if network.version == 4 else WIDE_V6)
-
-
-async def console(patient: Patient) -> list[Seen]:
-    """What is configured and not there."""
-    return [ok(f"this version has none: nothing of ours listens on {patient.settings.listen.console}")]

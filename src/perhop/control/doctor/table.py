@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from perhop.control.doctor import configuration, gates, installation, issuer, revocation, upstreams
+from perhop.control.doctor import configuration, gates, installation, issuer, people, revocation, upstreams
 from perhop.control.doctor.answers import SECONDS, Answers, ask_upstream
 from perhop.control.doctor.finding import Finding, Seen, failed
 from perhop.control.doctor.patient import Patient
@@ -54,7 +54,7 @@ CHECKS: Sequence[Check] = (
         "addresses in records and limits are taken from the headers of those that are believed",
         configuration.proxies,
     ),
-    Check("console", "what is configured and not there may be relied on", configuration.console),
+    Check("console", "a call that waits for approval is lost when nobody can look at it", people.console),
     Check("revocation bound", "so long a revoked token may still be taken", revocation.bound),
     Check("issuer", "clients and servers find the authorization server by this URL alone", issuer.issuer),
     Check("published keys", "servers verify tokens with the keys that are published", issuer.jwks),
