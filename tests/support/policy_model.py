@@ -1,7 +1,8 @@
 """A second opinion on decisions: our rules in plain Python, over a part of the policy language, without Cedar.
 
 A policy is made up here as a value, written out as Cedar text for the engine, and judged here by what the guide says:
-the head, then the conditions from left to right; a failure is a refusal, a forbid wins, three actions need a permit.
+the head, then the conditions from left to right; a failure is a refusal, a forbid wins, three actions need a permit,
+and one permit that wants an approval makes the call wait for a person.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class ModelPolicy:
 
     id: str
     effect: Literal["permit", "forbid"]
+    asks: bool
     head: str
     admits: Callable[[Question], bool]
     conditions: tuple[tuple[bool, Condition], ...]
@@ -54,7 +56,8 @@ class ModelPolicy:
     @property
     def text(self) -> str:
         clauses = "".join(f" {'when' if must else 'unless'} {{ {each.text} }}" for must, each in self.conditions)
-        return f'@id("{self.id}") {self.effect} ({self.head}){clauses};\n'
+        asks = '@approval("owner") ' if self.asks else ""
+        return f'@id("{self.id}") {asks}{self.effect} ({self.head}){clauses};\n'
 
     @property
     def arguments(self) -> dict[str, bool]:
@@ -67,11 +70,11 @@ class ModelPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is decided: allowed, refused by these, or by none; or refused because these failed."""
+    """What is decided and by which; none where nothing permits. `asking` are those that want an approval."""
 
-    allowed: bool
-    failed: bool
+    outcome: Literal["permit", "approval", "deny", "error"]
     policies: tuple[str, ...]
+    asking: tuple[str, ...] = ()
 
 
 def judge(policies: tuple[ModelPolicy, ...], question: Question) -> Verdict:
@@ -79,7 +82,7 @@ def judge(policies: tuple[ModelPolicy, ...], question: Question) -> Verdict:
     about = [each for each in policies if each.admits(question)]
     unjudged = [each.id for each in about if not all(_can_judge(each, name, question) for name in each.arguments)]
     if unjudged:
-        return Verdict(False, True, tuple(sorted(unjudged)))
+        return Verdict("error", tuple(sorted(unjudged)))
     satisfied: dict[str, list[str]] = {"permit": [], "forbid": []}
     failed: list[str] = []
     for policy in about:
@@ -89,12 +92,15 @@ def judge(policies: tuple[ModelPolicy, ...], question: Question) -> Verdict:
         except Failed:
             failed.append(policy.id)
     if failed:
-        return Verdict(False, True, tuple(sorted(failed)))
+        return Verdict("error", tuple(sorted(failed)))
     if satisfied["forbid"]:
-        return Verdict(False, False, tuple(sorted(satisfied["forbid"])))
+        return Verdict("deny", tuple(sorted(satisfied["forbid"])))
     if question.target.action not in NEEDING_PERMIT:
-        return Verdict(True, False, ())
-    return Verdict(bool(satisfied["permit"]), False, tuple(sorted(satisfied["permit"])))
+        return Verdict("permit", ())
+    if not satisfied["permit"]:
+        return Verdict("deny", ())
+    asking = tuple(sorted(each.id for each in about if each.asks and each.id in satisfied["permit"]))
+    return Verdict("approval" if asking else "permit", tuple(sorted(satisfied["permit"])), asking)
 
 
 def _can_judge(policy: ModelPolicy, name: str, question: Question) -> bool:
@@ -162,6 +168,7 @@ def _make_policy(chance: random.Random, policy_id: str) -> ModelPolicy:
     return ModelPolicy(
         id=policy_id,
         effect=effect,
+        asks=effect == "permit" and chance.random() < 0.3,
         head=f"{principal}, {action}, {resource}",
         admits=lambda asked: is_principal(asked) and is_action(asked) and is_resource(asked),
         conditions=conditions,

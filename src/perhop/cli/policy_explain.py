@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,11 +58,15 @@ def explain(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs."""
+    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs.
+
+    Exit code 0 only where the call passes by itself: one that needs the approval of a person is refused until then.
+    """
     from perhop.core.decision import Question
     from perhop.policy.arguments import type_arguments
     from perhop.policy.cases import beyond_scope
     from perhop.policy.explain import explain as explain_question
+    from perhop.policy.explain import refused_before_policy
 
     settings = load_settings(config)
     for kind, name, defined in (
@@ -91,7 +95,7 @@ def explain(
     explanation = explain_question(load_engine(policy_folder(policies, settings), settings), question)
     beyond = beyond_scope(described, question)
     if beyond:
-        explanation = replace(explanation, allowed=False, summary=beyond, fired=(), errors=(), overridden=(), near=())
+        explanation = refused_before_policy(explanation, beyond)
     if as_json:
         emit_json(asdict(explanation))
     else:

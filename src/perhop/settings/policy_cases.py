@@ -119,7 +119,10 @@ def _cases(
         for at, policy in enumerate(section.by or ()):
             if policy not in policies:
                 findings.add_unknown((*path, "by", at), "policy", policy, policies)
-        if section.by and section.expect == "permit" and section.action is not None:
+        if section.expect == "approval" and section.action is not None:
+            text = f"`{section.action}` needs no permit, so nobody is asked to approve it"
+            findings.add((*path, "expect"), text, "write `expect: permit`")
+        elif section.by and section.expect == "permit" and section.action is not None:
             findings.add((*path, "by"), f"`{section.action}` needs no permit, so nothing permits it", "write `by: []`")
         if question is not None:
             yield PolicyCase(
