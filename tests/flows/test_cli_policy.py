@@ -156,6 +156,25 @@ def test_explain_takes_the_whole_situation(folder: Path) -> None:
         assert needed in ran.out
 
 
+def test_explain_takes_the_limits_of_a_task(folder: Path) -> None:
+    """A permit that rests on a small budget is satisfied by it; a limit without a task is refused."""
+    (folder / "policies/start.cedar").write_text(
+        '@id("budget") permit (principal, action, resource) when { context has task'
+        " && context.task has max_writes && context.task.max_writes <= 5"
+        " && context.task has max_calls && context.task.max_calls <= 50 };",
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "create_event")
+    task = ("--purpose", "book the rooms")
+    assert perhop(*asked, *task, "--max-writes", "5", "--max-calls", "50", folder=folder).code == 0
+    ran = perhop(*asked, *task, "--max-writes", "6", "--max-calls", "50", folder=folder)
+    assert (ran.code, "would need: context.task.max_writes <= 5\n" in ran.out) == (3, True)
+    assert perhop(*asked, *task, "--max-writes", "5", folder=folder).code == 3
+    for option in ("--max-writes", "--max-calls"):
+        ran = perhop(*asked, option, "5", folder=folder)
+        assert (ran.code, "there is no task" in ran.err) == (2, True)
+
+
 def test_explain_tells_of_an_argument_that_policy_cannot_read(folder: Path) -> None:
     """A number with a fraction is not passed over: the gateway would refuse such a call, and so it is told."""
     (folder / "policies/own.cedar").write_text(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from perhop.core.call import Action, Target
 from perhop.core.decision import Question
+from perhop.core.task import Task, TaskLimits
 from perhop.errors import PolicyError
 from perhop.policy.policy_set import PolicySet, parse_policies
 from tests.support.policies import NOON_ISH, REGISTRY
@@ -148,6 +149,23 @@ def make_question(chance: random.Random) -> Question:
         ip=chance.choice(["", "192.0.2.7", "192.0.2.200", "2001:db8::1", "::ffff:192.0.2.7"]),
         revision=chance.choice(["", "2025-11-25"]),
         session=chance.choice(["", "s"]),
+        task=_make_task(chance),
+    )
+
+
+def _make_task(chance: random.Random) -> Task | None:
+    if chance.random() < 0.4:
+        return None
+    bounds = [None, 0, 1, 5, 6]
+    return Task(
+        id="task-1",
+        client="trip-planner",
+        purpose=chance.choice(["plan", "pay the rent"]),
+        tools=(),
+        limits=TaskLimits(calls=chance.choice(bounds), writes=chance.choice(bounds)),
+        created_at=0,
+        expires_at=1,
+        approved_at=chance.choice([None, 0]),
     )
 
 
@@ -289,6 +307,7 @@ def _leaves(chance: random.Random, effect: str, actions: tuple[Action, ...]) -> 
     )
     yield Condition("context has session", lambda asked: bool(asked.session), {})
     yield Condition('principal.owner == MCP::Owner::"finance"', _has_owner_finance, {})
+    yield chance.choice(list(_about_task(number)))
     if effect == "forbid":
         yield Condition(
             'context.actors.contains("calendar-server")', lambda asked: "calendar-server" in asked.actors, {}
@@ -299,6 +318,35 @@ def _leaves(chance: random.Random, effect: str, actions: tuple[Action, ...]) -> 
         yield Condition('resource.server.risk == "high"', _is_risky, {})
     for _ in range(2):
         yield _about_argument(chance, number)
+
+
+def _about_task(number: int) -> Iterator[Condition]:
+    has = "context has task"
+    yield Condition(has, lambda asked: asked.task is not None, {})
+    yield Condition(f"{has} && context.task.approved", lambda asked: asked.task is not None and _is_approved(asked), {})
+    yield Condition(
+        f'{has} && context.task has purpose && context.task.purpose like "pay*"',
+        lambda asked: asked.task is not None and _is_approved(asked) and asked.task.purpose.startswith("pay"),
+        {},
+    )
+    yield Condition(
+        f"{has} && context.task has max_writes && context.task.max_writes <= {number}",
+        lambda asked: asked.task is not None and _is_held(asked.task.limits.writes, number),
+        {},
+    )
+    yield Condition(
+        f"{has} && context.task has max_calls && context.task.max_calls <= {number}",
+        lambda asked: asked.task is not None and _is_held(asked.task.limits.calls, number),
+        {},
+    )
+
+
+def _is_held(limit: int | None, most: int) -> bool:
+    return limit is not None and limit <= most
+
+
+def _is_approved(asked: Question) -> bool:
+    return asked.task is not None and asked.task.approved_at is not None
 
 
 def _about_argument(chance: random.Random, number: int) -> Condition:

@@ -20,12 +20,15 @@ from perhop.policy.vocabulary import mcp
 Literal = pst.StringLit | pst.LongLit | pst.BoolLit | pst.EntityLit
 
 _REQUEST, _TOKEN, _RESOURCE = pst.GetAttr(CONTEXT, "request"), pst.GetAttr(CONTEXT, "token"), pst.Var("resource")
+_TASK = pst.GetAttr(CONTEXT, "task")
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 _RANGES: Mapping[pst.Expr, tuple[int, int]] = {
     pst.GetAttr(_REQUEST, "hour"): (0, 23),
     pst.GetAttr(_REQUEST, "weekday"): (1, 7),
     pst.GetAttr(_REQUEST, "time"): (0, _GREATEST),
     pst.GetAttr(_TOKEN, "hop"): (1, _GREATEST),
+    pst.GetAttr(_TASK, "max_calls"): (0, _GREATEST),
+    pst.GetAttr(_TASK, "max_writes"): (0, _GREATEST),
 }
 _RISKS: frozenset[Literal] = frozenset(pst.StringLit(each.value) for each in Risk)
 _CHOICES: Mapping[pst.Expr, frozenset[Literal]] = {

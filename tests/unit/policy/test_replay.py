@@ -44,6 +44,16 @@ def test_a_draft_that_reads_an_argument_that_was_not_recorded_is_undecidable() -
     assert asked(PERMIT_ALL, PAY, server="bank", name="other", known=frozenset()) == Now(Outcome.PERMIT, ("all",))
 
 
+@pytest.mark.parametrize("limit", ["max_calls", "max_writes"])
+def test_a_draft_that_reads_the_limits_of_a_task_is_undecidable(limit: str) -> None:
+    """A record names the task, and says neither what it is held to nor whether a person approved it."""
+    held = f"context has task && context.task has {limit} && context.task.{limit} <= 5"
+    budget = f'@id("budget") permit (principal, action, resource in MCP::Server::"bank") when {{ {held} }};'
+    found = asked(PERMIT_ALL, budget, server="bank", name="pay")
+    assert found == Unknown("the draft reads `context.task`, which is not recorded")
+    assert asked(PERMIT_ALL, budget, server="rooms") == Now(Outcome.PERMIT, ("all",))
+
+
 def test_a_recorded_argument_decides() -> None:
     """What is known to have been there, or not to have been, is enough; a value that policy could not read refuses."""
     known = frozenset({"amount"})
