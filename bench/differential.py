@@ -38,7 +38,7 @@ def main(questions: int, seed: int) -> int:
                 sys.stdout.write(f"{text}\n{question}\nengine {found}\nmodel  {expected}\n")
                 return 1
             asked += 1
-            seen["permit" if found.allowed else "error" if found.failed else "deny"] += 1
+            seen[found.outcome] += 1
     seconds = time.perf_counter() - began
     sys.stdout.write(f"{asked} questions, {sets} sets, seed {seed}: all agree; {dict(seen)}; {seconds:.0f} s\n")
     return 0

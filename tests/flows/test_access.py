@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -384,19 +383,21 @@ async def test_a_tool_that_its_owner_has_not_approved_is_a_no(server: RunningSer
     assert (await search(server, "resource", body))["results"] == [{"type": "tool", "id": "list_events"}]
 
 
-async def test_a_permit_that_asks_for_more_than_a_decision_is_a_no(server: RunningServer) -> None:
-    """An annotation that binds the call, as an approval would, cannot be kept by whoever asks here."""
-    policies = parse_policies({"p.cedar": POLICY})
-    bound = tuple(
-        replace(each, tree=replace(each.tree, annotations={**each.tree.annotations, "approval": "owner"}))
-        if each.id == "calls"
-        else each
-        for each in policies.policies
-    )
-    server.change(policy=PolicyEngine(replace(policies, policies=bound), server.issuer.registry))
-    answer = await decision(server)
-    assert (answer["decision"], answer["context"]["reason"]) == (False, "policy.error")
-    assert answer["context"]["policies"] == ["calls"]
+async def test_a_permit_that_wants_an_approval_is_a_no(server: RunningServer) -> None:
+    """A question asks no person, and what waits is found by no search; one such permit is enough for the no."""
+    asking = '@id("asks") @approval("owner") permit (principal, action, resource == MCP::Tool::"calendar/get_event");'
+    getting = {"type": "tool", "id": "calendar/get_event"}
+    server.forbid(POLICY + asking)
+    answer = await decision(server, resource=getting)
+    assert (answer["decision"], answer["context"]["reason"]) == (False, "approval.required")
+    assert answer["context"]["policies"] == ["asks"]
+    (recorded,) = server.records("access.evaluated")
+    assert recorded["reason"] == "approval.required"
+    body = question(resource={"type": "tool"})
+    assert getting["id"] not in {each["id"] for each in (await search(server, "resource", body))["results"]}
+    assert server.records("approval.changed") == []
+    server.forbid(POLICY)
+    assert getting["id"] in {each["id"] for each in (await search(server, "resource", body))["results"]}
 
 
 async def test_an_address_counts_as_the_callers(server: RunningServer) -> None:

@@ -55,6 +55,46 @@ def test_a_failed_case_is_told_with_place_and_grounds(folder: Path) -> None:
     assert found.json["cases"][1]["observed"] == {"outcome": "permit", "by": ["start-what-scopes-list"]}
 
 
+ASKING = '@id("asks") @approval("owner") permit (principal, action, resource == MCP::Tool::"calendar/create_event");\n'
+
+
+def test_a_case_may_expect_that_a_person_is_asked(folder: Path) -> None:
+    """`approval` is neither `permit` nor `deny`, and its policies are all permits that are satisfied."""
+    (folder / "policies/own.cedar").write_text(ASKING, encoding="utf-8")
+    ran = perhop("policy", "test", folder=folder)
+    assert ran.code == 7
+    assert "  expected deny, and it is approval by `asks`, `start-what-scopes-list`" in ran.out.splitlines()
+    assert "once a person of the owner's team approves this very call: `asks` wants that" in ran.out
+    cases = folder / "policies/tests/calendar.yaml"
+    by = "expect: approval\n    by: [asks, start-what-scopes-list]"
+    cases.write_text(CASES.replace("expect: deny", by), encoding="utf-8")
+    found = perhop("policy", "test", "--full-coverage", "--json", folder=folder)
+    assert (found.code, found.json["ok"]) == (0, True)
+    said = found.json["cases"][1]
+    assert said["observed"] == {"outcome": "approval", "by": ["asks", "start-what-scopes-list"]}
+    assert (said["explanation"]["allowed"], said["explanation"]["needs_approval"]) == (False, True)
+    cases.write_text(CASES.replace("tool: create_event", "action: list").replace("expect: deny", by), encoding="utf-8")
+    ran = perhop("policy", "test", folder=folder)
+    assert ran.code == 2
+    assert "`list` needs no permit, so nobody is asked to approve it" in ran.err
+
+
+def test_explain_does_not_call_it_permitted_where_a_person_is_asked(folder: Path) -> None:
+    """Exit code 3, as the call would be refused; `--json` says that it is an approval that is wanting."""
+    (folder / "policies/own.cedar").write_text(ASKING, encoding="utf-8")
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "create_event")
+    ran = perhop(*asked, folder=folder)
+    assert ran.code == 3
+    assert ran.out.splitlines()[0] == (
+        "permitted by `asks`, `start-what-scopes-list` once a person of the owner's team approves this very call: "
+        "`asks` wants that"
+    )
+    found = perhop(*asked, "--json", folder=folder)
+    assert (found.code, found.json["allowed"], found.json["needs_approval"]) == (3, False, True)
+    found = perhop(*asked, "--scope", "calendar:read", "--json", folder=folder)
+    assert (found.code, found.json["allowed"], found.json["needs_approval"]) == (3, False, False)
+
+
 def test_cases_that_pass_and_policies_that_none_has_tried(folder: Path) -> None:
     """With `--full-coverage` a policy that no case needs is a failure, and without it is told."""
     policies = folder / "policies"
@@ -114,6 +154,25 @@ def test_explain_takes_the_whole_situation(folder: Path) -> None:
     assert "nearest permit `office` at start.cedar:1 would need: " in ran.out
     for needed in ('ip("10.0.0.0/8")', "context.token.hop <= 2", "context.request.hour >= 8"):
         assert needed in ran.out
+
+
+def test_explain_takes_the_limits_of_a_task(folder: Path) -> None:
+    """A permit that rests on a small budget is satisfied by it; a limit without a task is refused."""
+    (folder / "policies/start.cedar").write_text(
+        '@id("budget") permit (principal, action, resource) when { context has task'
+        " && context.task has max_writes && context.task.max_writes <= 5"
+        " && context.task has max_calls && context.task.max_calls <= 50 };",
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "create_event")
+    task = ("--purpose", "book the rooms")
+    assert perhop(*asked, *task, "--max-writes", "5", "--max-calls", "50", folder=folder).code == 0
+    ran = perhop(*asked, *task, "--max-writes", "6", "--max-calls", "50", folder=folder)
+    assert (ran.code, "would need: context.task.max_writes <= 5\n" in ran.out) == (3, True)
+    assert perhop(*asked, *task, "--max-writes", "5", folder=folder).code == 3
+    for option in ("--max-writes", "--max-calls"):
+        ran = perhop(*asked, option, "5", folder=folder)
+        assert (ran.code, "there is no task" in ran.err) == (2, True)
 
 
 def test_explain_tells_of_an_argument_that_policy_cannot_read(folder: Path) -> None:

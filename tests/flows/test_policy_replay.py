@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from perhop.control.local import carry_out
+from perhop.control.lookup import look_up
 from perhop.demo.run import staged
 from perhop.demo.scene import Scene, call
 from perhop.journal.query import Filter
@@ -110,6 +111,62 @@ async def test_a_call_that_was_refused_may_be_permitted_now(scene: Scene) -> Non
     draft(scene, START)
     (change,) = replayed(scene)["changes"]
     assert (change["was"], change["now"], change["policies"]) == ("deny", "permit", ["all"])
+
+
+ASKING = '@id("asks") @approval("owner") permit (principal, action, resource == MCP::Tool::"calendar/list_events");\n'
+MONDAY = {"day": "monday"}
+
+
+async def in_force(scene: Scene, *policies: str) -> None:
+    """Go on with these policies beside the first ones."""
+    (scene.folder / "policies/own.cedar").write_text("".join(policies), encoding="utf-8")
+    await carry_out(scene.settings, "apply", {"dry_run": False})
+
+
+async def decide(scene: Scene, *, allow: bool) -> None:
+    """Decide on the one call that waits, as a person of the team."""
+    account = await carry_out(scene.settings, "account.add", {"email": "ann@example.com", "password": None})
+    (approval,) = (each["id"] for each in await look_up(scene.settings, "approvals") if each["state"] == "waiting")
+    given = {"approval": approval, "allow": allow, "email": "ann@example.com", "password": account["password"]}
+    await carry_out(scene.settings, "approval.decide", {**given, "why": ""})
+
+
+async def test_a_draft_that_wants_an_approval_is_a_change(scene: Scene) -> None:
+    """permit -> approval, with every permit that is satisfied; the records are the ones that passed by themselves."""
+    for _ in range(2):
+        assert await ask(scene, "list_events", MONDAY) == "200"
+    draft(scene, START, ASKING)
+    (change,) = replayed(scene)["changes"]
+    assert (change["was"], change["now"], change["policies"], change["count"]) == (
+        "permit",
+        "approval",
+        ["all", "asks"],
+        2,
+    )
+    text = perhop("policy", "replay", "--policies", "draft", folder=scene.folder).out
+    assert "permit -> approval: `trip-planner` calendar list_events: permitted by `all`, `asks`, once a person" in text
+
+
+@pytest.mark.parametrize("allow", [True, False])
+async def test_a_journal_with_approvals_is_asked_again(scene: Scene, allow: bool) -> None:
+    """What waited, what passed by an approval and what a person denied: policy wanted one; a draft may want none."""
+    assert await ask(scene, "list_events", MONDAY) == "200"
+    await in_force(scene, ASKING)
+    assert (await ask(scene, "list_events", MONDAY)).startswith("403")
+    await decide(scene, allow=allow)
+    assert await ask(scene, "list_events", MONDAY) == ("200" if allow else "403 -31403")
+    draft(scene, START)
+    (change,) = replayed(scene)["changes"]
+    assert (change["was"], change["now"], change["policies"], change["count"]) == ("approval", "permit", ["all"], 2)
+    # The call that had passed by itself, before, would wait now; those that waited would do so again.
+    found = perhop("policy", "replay", "--json", folder=scene.folder).json
+    (change,) = found["changes"]
+    assert (change["was"], change["now"], change["count"], found["undecidable"]) == ("permit", "approval", 1, 0)
+    draft(scene, START, '@id("no-lists") forbid (principal, action, resource == MCP::Tool::"calendar/list_events");')
+    assert {(each["was"], each["now"], each["count"]) for each in replayed(scene)["changes"]} == {
+        ("permit", "deny", 1),
+        ("approval", "deny", 2),
+    }
 
 
 async def test_arguments_decide_only_where_they_were_recorded(scene: Scene) -> None:

@@ -230,6 +230,21 @@ async def test_a_call_is_never_given_back(world: World) -> None:
     assert seen(await world.send(call(), token=token(world, task))) == EXCEEDED
 
 
+async def test_a_permit_that_rests_on_a_limit_lets_no_more_through_than_it(world: World) -> None:
+    """The agent's own word is enough for the permit, because it is held to it: exactly so many calls, then none."""
+    world.take_policies(
+        '@id("budget") permit (principal, action, resource)'
+        " when { context has task && context.task has max_writes && context.task.max_writes <= 2 };"
+    )
+    stated = await begin(world, "calendar/*", writes=2)
+    answers = await asyncio.gather(*(world.send(call(), token=token(world, stated)) for _ in range(8)))
+    assert Counter(map(seen, answers)) == {(200, None, None): 2, EXCEEDED: 6}
+    for other in (await begin(world, "calendar/*", writes=3), await begin(world, "calendar/*", calls=1)):
+        assert seen(await world.send(call(), token=token(world, other))) == (403, -31403, "policy.denied")
+    assert seen(await world.send(call())) == (403, -31403, "policy.denied")
+    assert len(world.upstream.received) == 2
+
+
 async def test_only_what_needs_a_permit_counts(world: World) -> None:
     """Lists, handshakes and pings are free, also when nothing is left."""
     task = await begin(world, calls=1)

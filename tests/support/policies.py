@@ -47,8 +47,8 @@ def a_client(name: str, owner: str = "travel-team") -> Client:
 
 REGISTRY = Registry(
     owners={
-        "travel-team": Owner(name="travel-team", contact="travel@example.com"),
-        "finance": Owner(name="finance", contact="finance@example.com"),
+        "travel-team": Owner(name="travel-team", contact="travel@example.com", members=("ann@example.com",)),
+        "finance": Owner(name="finance", contact="finance@example.com", members=("bob@example.com",)),
     },
     resources={
         "calendar": a_resource("calendar", tenant="acme"),

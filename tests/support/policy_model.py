@@ -1,7 +1,8 @@
 """A second opinion on decisions: our rules in plain Python, over a part of the policy language, without Cedar.
 
 A policy is made up here as a value, written out as Cedar text for the engine, and judged here by what the guide says:
-the head, then the conditions from left to right; a failure is a refusal, a forbid wins, three actions need a permit.
+the head, then the conditions from left to right; a failure is a refusal, a forbid wins, three actions need a permit,
+and one permit that wants an approval makes the call wait for a person.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from perhop.core.call import Action, Target
 from perhop.core.decision import Question
+from perhop.core.task import Task, TaskLimits
 from perhop.errors import PolicyError
 from perhop.policy.policy_set import PolicySet, parse_policies
 from tests.support.policies import NOON_ISH, REGISTRY
@@ -47,6 +49,7 @@ class ModelPolicy:
 
     id: str
     effect: Literal["permit", "forbid"]
+    asks: bool
     head: str
     admits: Callable[[Question], bool]
     conditions: tuple[tuple[bool, Condition], ...]
@@ -54,7 +57,8 @@ class ModelPolicy:
     @property
     def text(self) -> str:
         clauses = "".join(f" {'when' if must else 'unless'} {{ {each.text} }}" for must, each in self.conditions)
-        return f'@id("{self.id}") {self.effect} ({self.head}){clauses};\n'
+        asks = '@approval("owner") ' if self.asks else ""
+        return f'@id("{self.id}") {asks}{self.effect} ({self.head}){clauses};\n'
 
     @property
     def arguments(self) -> dict[str, bool]:
@@ -67,11 +71,11 @@ class ModelPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is decided: allowed, refused by these, or by none; or refused because these failed."""
+    """What is decided and by which; none where nothing permits. `asking` are those that want an approval."""
 
-    allowed: bool
-    failed: bool
+    outcome: Literal["permit", "approval", "deny", "error"]
     policies: tuple[str, ...]
+    asking: tuple[str, ...] = ()
 
 
 def judge(policies: tuple[ModelPolicy, ...], question: Question) -> Verdict:
@@ -79,7 +83,7 @@ def judge(policies: tuple[ModelPolicy, ...], question: Question) -> Verdict:
     about = [each for each in policies if each.admits(question)]
     unjudged = [each.id for each in about if not all(_can_judge(each, name, question) for name in each.arguments)]
     if unjudged:
-        return Verdict(False, True, tuple(sorted(unjudged)))
+        return Verdict("error", tuple(sorted(unjudged)))
     satisfied: dict[str, list[str]] = {"permit": [], "forbid": []}
     failed: list[str] = []
     for policy in about:
@@ -89,12 +93,15 @@ def judge(policies: tuple[ModelPolicy, ...], question: Question) -> Verdict:
         except Failed:
             failed.append(policy.id)
     if failed:
-        return Verdict(False, True, tuple(sorted(failed)))
+        return Verdict("error", tuple(sorted(failed)))
     if satisfied["forbid"]:
-        return Verdict(False, False, tuple(sorted(satisfied["forbid"])))
+        return Verdict("deny", tuple(sorted(satisfied["forbid"])))
     if question.target.action not in NEEDING_PERMIT:
-        return Verdict(True, False, ())
-    return Verdict(bool(satisfied["permit"]), False, tuple(sorted(satisfied["permit"])))
+        return Verdict("permit", ())
+    if not satisfied["permit"]:
+        return Verdict("deny", ())
+    asking = tuple(sorted(each.id for each in about if each.asks and each.id in satisfied["permit"]))
+    return Verdict("approval" if asking else "permit", tuple(sorted(satisfied["permit"])), asking)
 
 
 def _can_judge(policy: ModelPolicy, name: str, question: Question) -> bool:
@@ -142,6 +149,23 @@ def make_question(chance: random.Random) -> Question:
         ip=chance.choice(["", "192.0.2.7", "192.0.2.200", "2001:db8::1", "::ffff:192.0.2.7"]),
         revision=chance.choice(["", "2025-11-25"]),
         session=chance.choice(["", "s"]),
+        task=_make_task(chance),
+    )
+
+
+def _make_task(chance: random.Random) -> Task | None:
+    if chance.random() < 0.4:
+        return None
+    bounds = [None, 0, 1, 5, 6]
+    return Task(
+        id="task-1",
+        client="trip-planner",
+        purpose=chance.choice(["plan", "pay the rent"]),
+        tools=(),
+        limits=TaskLimits(calls=chance.choice(bounds), writes=chance.choice(bounds)),
+        created_at=0,
+        expires_at=1,
+        approved_at=chance.choice([None, 0]),
     )
 
 
@@ -162,6 +186,7 @@ def _make_policy(chance: random.Random, policy_id: str) -> ModelPolicy:
     return ModelPolicy(
         id=policy_id,
         effect=effect,
+        asks=effect == "permit" and chance.random() < 0.3,
         head=f"{principal}, {action}, {resource}",
         admits=lambda asked: is_principal(asked) and is_action(asked) and is_resource(asked),
         conditions=conditions,
@@ -282,6 +307,7 @@ def _leaves(chance: random.Random, effect: str, actions: tuple[Action, ...]) -> 
     )
     yield Condition("context has session", lambda asked: bool(asked.session), {})
     yield Condition('principal.owner == MCP::Owner::"finance"', _has_owner_finance, {})
+    yield chance.choice(list(_about_task(number)))
     if effect == "forbid":
         yield Condition(
             'context.actors.contains("calendar-server")', lambda asked: "calendar-server" in asked.actors, {}
@@ -292,6 +318,35 @@ def _leaves(chance: random.Random, effect: str, actions: tuple[Action, ...]) -> 
         yield Condition('resource.server.risk == "high"', _is_risky, {})
     for _ in range(2):
         yield _about_argument(chance, number)
+
+
+def _about_task(number: int) -> Iterator[Condition]:
+    has = "context has task"
+    yield Condition(has, lambda asked: asked.task is not None, {})
+    yield Condition(f"{has} && context.task.approved", lambda asked: asked.task is not None and _is_approved(asked), {})
+    yield Condition(
+        f'{has} && context.task has purpose && context.task.purpose like "pay*"',
+        lambda asked: asked.task is not None and _is_approved(asked) and asked.task.purpose.startswith("pay"),
+        {},
+    )
+    yield Condition(
+        f"{has} && context.task has max_writes && context.task.max_writes <= {number}",
+        lambda asked: asked.task is not None and _is_held(asked.task.limits.writes, number),
+        {},
+    )
+    yield Condition(
+        f"{has} && context.task has max_calls && context.task.max_calls <= {number}",
+        lambda asked: asked.task is not None and _is_held(asked.task.limits.calls, number),
+        {},
+    )
+
+
+def _is_held(limit: int | None, most: int) -> bool:
+    return limit is not None and limit <= most
+
+
+def _is_approved(asked: Question) -> bool:
+    return asked.task is not None and asked.task.approved_at is not None
 
 
 def _about_argument(chance: random.Random, number: int) -> Condition:

@@ -99,11 +99,8 @@ def _emit_failure(result: CaseResult) -> None:
     expected = f"{case.expect.value}{_by(case.by)}"
     emit_text(f"failed: {case.place}: {case.name}")
     emit_text(f"  expected {expected}, and it is {result.outcome.value}{_by(result.by)}")
-    if result.beyond_scope:
-        emit_text(f"  {result.beyond_scope}")
-    else:
-        emit_text(f"  {result.explanation.summary}")
-        emit_explanation(result.explanation, most_near=_MOST_NEAR)
+    emit_text(f"  {result.explanation.summary}")
+    emit_explanation(result.explanation, most_near=_MOST_NEAR)
 
 
 def _by(policies: frozenset[str] | tuple[str, ...] | None) -> str:
@@ -124,10 +121,6 @@ def _emit_coverage(coverage: Coverage, engine: PolicyEngine) -> None:
 
 
 def _as_json(result: CaseResult) -> dict[str, Any]:
-    explanation = asdict(result.explanation)
-    if result.beyond_scope:
-        explanation |= {"allowed": False, "summary": result.beyond_scope, "fired": (), "errors": (), "near": ()}
-        explanation["overridden"] = ()
     return {
         "name": result.case.name,
         "place": result.case.place,
@@ -137,5 +130,5 @@ def _as_json(result: CaseResult) -> dict[str, Any]:
             "by": sorted(result.case.by) if result.case.by is not None else None,
         },
         "observed": {"outcome": result.outcome.value, "by": list(result.by)},
-        "explanation": explanation,
+        "explanation": asdict(result.explanation),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ from perhop.errors import NotFound
 
 if TYPE_CHECKING:
     from perhop.core.call import Target
-    from perhop.core.task import Task
+    from perhop.core.task import Task, TaskLimits
 
 _MOST_NEAR = 5
 
@@ -54,15 +54,26 @@ def explain(
         str | None, typer.Option("--purpose", metavar="TEXT", help="What the token's task is for (default: no task).")
     ] = None,
     approved: Annotated[bool, typer.Option("--approved", help="A person has approved the task.")] = False,
+    max_calls: Annotated[
+        int | None, typer.Option("--max-calls", min=0, metavar="N", help="The task's limit on calls (default: none).")
+    ] = None,
+    max_writes: Annotated[
+        int | None, typer.Option("--max-writes", min=0, metavar="N", help="The task's limit on writes (default: none).")
+    ] = None,
     policies: PolicyFolder = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs."""
+    """Say what is decided on a call, by scope and policy, and why. Of a refusal, also what the nearest permit needs.
+
+    Exit code 0 only where the call passes by itself: one that needs the approval of a person is refused until then.
+    """
     from perhop.core.decision import Question
+    from perhop.core.task import TaskLimits
     from perhop.policy.arguments import type_arguments
     from perhop.policy.cases import beyond_scope
     from perhop.policy.explain import explain as explain_question
+    from perhop.policy.explain import refused_before_policy
 
     settings = load_settings(config)
     for kind, name, defined in (
@@ -86,12 +97,14 @@ def explain(
         arguments=type_arguments(None, _arguments(arguments)),
         tenant=described.tenant,
         ip=ip,
-        task=_task(agent, purpose, subject=subject, approved=approved),
+        task=_task(
+            agent, purpose, subject=subject, approved=approved, limits=TaskLimits(calls=max_calls, writes=max_writes)
+        ),
     )
     explanation = explain_question(load_engine(policy_folder(policies, settings), settings), question)
     beyond = beyond_scope(described, question)
     if beyond:
-        explanation = replace(explanation, allowed=False, summary=beyond, fired=(), errors=(), overridden=(), near=())
+        explanation = refused_before_policy(explanation, beyond)
     if as_json:
         emit_json(asdict(explanation))
     else:
@@ -101,26 +114,17 @@ def explain(
         raise typer.Exit(ExitCode.DENIED)
 
 
-def _task(agent: str, purpose: str | None, *, subject: str | None, approved: bool) -> Task | None:
-    """A task of this purpose: what it covers is no matter here."""
-    from perhop.core.task import Task, TaskLimits
+def _task(agent: str, purpose: str | None, *, subject: str | None, approved: bool, limits: TaskLimits) -> Task | None:
+    """A task of this purpose, approved or not, with these limits."""
+    from perhop.policy.stated_task import state_task
 
-    if purpose is None:
-        if approved:
-            raise typer.BadParameter("there is no task: say what it is for with --purpose", param_hint="--approved")
-        return None
-    now = int(time.time())
-    return Task(
-        id="example",
-        client=agent,
-        purpose=purpose,
-        tools=(),
-        limits=TaskLimits(),
-        created_at=now,
-        expires_at=now + 1,
-        subject=subject,
-        approved_at=now if approved else None,
-    )
+    if purpose is not None:
+        return state_task(agent, purpose, subject=subject, approved=approved, limits=limits, now=int(time.time()))
+    given = {"--approved": approved, "--max-calls": limits.calls is not None, "--max-writes": limits.writes is not None}
+    for option, is_given in given.items():
+        if is_given:
+            raise typer.BadParameter("there is no task: say what it is for with --purpose", param_hint=option)
+    return None
 
 
 def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:

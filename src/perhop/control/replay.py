@@ -11,7 +11,7 @@ from typing import TypeVar
 from perhop.errors import OperatorError
 from perhop.journal.facets import LONGEST_NAME, Facets
 from perhop.journal.keys import load_journal_key
-from perhop.journal.query import Entry, Filter
+from perhop.journal.query import Entry
 from perhop.journal.record import Event
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.recorded import Recorded, Unknown, parse_decision, target_of
@@ -112,8 +112,7 @@ def replay(
     Raises: NotFound, JournalUnavailable, JournalDamaged
     """
     with JournalDecisions(settings.journal_path) as journal:
-        knows_approvals = journal.last(Filter(event=Event.APPROVAL_CHANGED.value)) is not None
-        asked = _Asked(settings, draft, knows_approvals=knows_approvals)
+        asked = _Asked(settings, draft, with_approvals=journal.resources_with_approvals())
         kinds = journal.kinds(window)
         alike = {kind.first: kind for kind in kinds if asked.is_decided_by_kind(kind.facets)}
         done = 0
@@ -134,10 +133,10 @@ def replay(
 class _Asked:
     """The draft, and what it has said until now."""
 
-    def __init__(self, settings: Settings, draft: PolicyEngine, *, knows_approvals: bool) -> None:
+    def __init__(self, settings: Settings, draft: PolicyEngine, *, with_approvals: frozenset[str]) -> None:
         self._registry = settings.registry
         self._replay = Replay(draft)
-        self._knows_approvals = knows_approvals
+        self._with_approvals = with_approvals
         self._empty_mac = _mac_of_nothing(settings)
         self.report = ReplayReport()
 
@@ -146,7 +145,7 @@ class _Asked:
         # A refusal of this reason may have been made before policy was asked: only its record says so.
         if facets.event != Event.CALL_PERMITTED or len(facets.name or "") >= LONGEST_NAME:
             return False
-        if self._knows_approvals:  # so does whether a person had to approve a permitted call
+        if facets.resource in self._with_approvals:  # so does whether a person had to approve a permitted call
             return False
         target = target_of(facets.method or "", facets.name)
         if target is None or isinstance(target, Unknown):

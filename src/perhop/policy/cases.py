@@ -13,7 +13,7 @@ from perhop.core.call import Action
 from perhop.core.decision import Question
 from perhop.core.resource import Resource
 from perhop.policy.engine import PolicyEngine
-from perhop.policy.explain import Explanation, explain
+from perhop.policy.explain import Explanation, explain, refused_before_policy
 from perhop.policy.outcome import Outcome
 from perhop.policy.policy_set import Policy
 from perhop.policy.satisfied import Satisfied
@@ -112,7 +112,7 @@ def _run(engine: PolicyEngine, satisfied_by: Satisfied, case: PolicyCase) -> Cas
             beyond_scope=before,
             satisfied=frozenset(),
             decisive=frozenset(),
-            explanation=explanation,
+            explanation=refused_before_policy(explanation, before),
         )
     outcome = Outcome.of(engine.decide(question))
     satisfied = satisfied_by.by(question)

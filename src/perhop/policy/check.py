@@ -12,14 +12,17 @@ from typing import Any
 
 from cedarpy import pst
 
+from perhop.core.call import Action, Target
+from perhop.core.owner import Owner
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
-from perhop.policy.covering import covering_forbid, same_but_for_the_id
+from perhop.policy.bodies import speaks_of_calls_at
+from perhop.policy.covering import covering_approval, covering_forbid, same_but_for_the_id
 from perhop.policy.declared import Schemas, undeclared
 from perhop.policy.finding import Finding, Severity
 from perhop.policy.never import why_never
 from perhop.policy.policy_set import Policy, examine
-from perhop.policy.vocabulary import NEEDS_PERMIT
+from perhop.policy.vocabulary import NEEDS_PERMIT, scene
 
 _ITEM_TYPES = ("Tool", "Prompt", "Resource")
 
@@ -60,6 +63,7 @@ def _warnings(policy: Policy, registry: Registry | None) -> Iterator[Finding]:
             f"`@owner` `{policy.owner}` is not an owner of the configuration",
             _did_you_mean("Owner", set(registry.owners)),
         )
+    yield from _not_approvable(policy, registry)
     for uid in sorted(pst.entity_uids(policy.tree), key=str):
         yield from _naming_warnings(policy, uid, registry)
 
@@ -109,12 +113,51 @@ def _about_each_other(policies: Sequence[Policy], registry: Registry | None) -> 
         place = f"{earlier.file}:{earlier.line}"
         yield _warning(policy, f"it says what `{earlier.id}` at {place} says", "take one of them out")
     for permit in policies:
-        if permit.effect == "permit" and (forbid := covering_forbid(permit, policies, registry)) is not None:
-            yield _warning(
-                permit,
-                f"this permit has no effect: `{forbid.id}` at {forbid.file}:{forbid.line} forbids all that it permits",
-                "take one of them out, or narrow the forbid",
-            )
+        if permit.effect == "permit":
+            yield from _about_permit(permit, policies, registry)
+
+
+def _about_permit(permit: Policy, policies: Sequence[Policy], registry: Registry | None) -> Iterator[Finding]:
+    """A permit that another policy makes void."""
+    if (forbid := covering_forbid(permit, policies, registry)) is not None:
+        yield _warning(
+            permit,
+            f"this permit has no effect: `{forbid.id}` at {forbid.file}:{forbid.line} forbids all that it permits",
+            "take one of them out, or narrow the forbid",
+        )
+    elif _can_permit(permit) and (asking := covering_approval(permit, policies, registry)) is not None:
+        yield _warning(
+            permit,
+            f"this permit has no effect: `{asking.id}` at {asking.file}:{asking.line} permits all that it permits, and "
+            "wants an approval",
+            "take this one out, or narrow the one with `@approval`",
+        )
+
+
+def _not_approvable(policy: Policy, registry: Registry) -> Iterator[Finding]:
+    """A permit that wants an approval at servers whose owners have nobody to give it."""
+    if not (policy.needs_approval and _can_permit(policy)):
+        return
+    listed = Target(Action.LIST)
+    nobody = [
+        each
+        for each in registry.resources.values()
+        if speaks_of_calls_at(policy.tree, scene("", each.name, listed, registry))
+        and not why_never(policy.tree, each)
+        and not _has_people(registry.owners.get(each.owner))
+    ]
+    if nobody:
+        servers = ", ".join(f"`{each.name}`" for each in nobody)
+        owners = ", ".join(f"`{each}`" for each in sorted({each.owner for each in nobody}))
+        yield _warning(
+            policy,
+            f"nobody can give the approval that it wants for {servers}: {owners} has neither members nor deputies",
+            "name a person under `members` or `deputies` of the owner",
+        )
+
+
+def _has_people(owner: Owner | None) -> bool:
+    return owner is not None and bool(owner.members or owner.deputies)
 
 
 def _without_owner(policies: Sequence[Policy]) -> Iterator[Finding]:

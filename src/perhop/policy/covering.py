@@ -1,4 +1,4 @@
-"""Policies that say the same, and permits that a forbid leaves nothing of: as far as their text tells for certain.
+"""Policies that say the same, and permits of which others leave nothing: as far as their text tells for certain.
 
 A condition is compared as it is written; two ways to write the same are two conditions here.
 """
@@ -29,7 +29,14 @@ def same_but_for_the_id(policies: Iterable[Policy]) -> Iterator[tuple[Policy, Po
     seen: dict[object, Policy] = {}
     for policy in policies:
         tree = policy.tree
-        says = (policy.effect, tree.principal, tree.action, tree.resource, frozenset(conjuncts(tree)))
+        says = (
+            policy.effect,
+            policy.needs_approval,
+            tree.principal,
+            tree.action,
+            tree.resource,
+            frozenset(conjuncts(tree)),
+        )
         earlier = seen.setdefault(says, policy)
         if earlier is not policy:
             yield policy, earlier
@@ -40,8 +47,16 @@ def covering_forbid(permit: Policy, policies: Iterable[Policy], registry: Regist
     return next((each for each in policies if each.effect == "forbid" and _covers(each, permit, registry)), None)
 
 
-def _covers(forbid: Policy, permit: Policy, registry: Registry | None) -> bool:
-    wide, narrow = forbid.tree, permit.tree
+def covering_approval(permit: Policy, policies: Iterable[Policy], registry: Registry | None) -> Policy | None:
+    """A permit that wants an approval and is satisfied whenever this one is, which wants none: it spares nobody one."""
+    if permit.needs_approval:
+        return None
+    return next((each for each in policies if each.needs_approval and _covers(each, permit, registry)), None)
+
+
+def _covers(wider: Policy, permit: Policy, registry: Registry | None) -> bool:
+    """True if the wider policy, of either effect, is satisfied whenever the permit is."""
+    wide, narrow = wider.tree, permit.tree
     return (
         _covers_actions(wide.action, narrow.action)
         and _covers_principal(wide.principal, narrow.principal, registry)

@@ -5,11 +5,11 @@ For people at a terminal: it may show values of the question, and never goes to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cedarpy import pst
 
-from perhop.core.decision import Deny, NeedsApproval, Question
+from perhop.core.decision import Allow, Deny, NeedsApproval, Question
 from perhop.policy.engine import Case, PolicyEngine, evaluate
 from perhop.policy.policy_set import Policy
 from perhop.policy.reads import conjuncts, mentions
@@ -45,7 +45,8 @@ class NearMiss:
 class Explanation:
     """A decision with its grounds.
 
-    `needs_approval` is True where it is permitted once a person of the owner's team approves exactly this call.
+    `needs_approval` is True where it is allowed once a person of the owner's team approves exactly this call, and not
+    before: `allowed` is False then.
     `overridden` are the satisfied permits of a call that is forbidden all the same. `near` is filled where no permit
     is satisfied, the nearest first: those whose head lacks at most one of principal, action and resource.
     """
@@ -64,12 +65,12 @@ class Explanation:
 def explain(engine: PolicyEngine, question: Question) -> Explanation:
     """Decide, and say why."""
     decision = engine.decide(question)
-    allowed = not isinstance(decision, Deny)
+    allowed = isinstance(decision, Allow)
     failed = isinstance(decision, Deny) and decision.failed
     asking = decision.asking if isinstance(decision, NeedsApproval) else ()
     policies = {policy.id: policy for policy in engine.policy_set.policies}
     fired = tuple(_fired(policies[each]) for each in decision.policies)
-    wants_permit = not allowed and not failed and question.target.action in NEEDS_PERMIT
+    wants_permit = isinstance(decision, Deny) and not failed and question.target.action in NEEDS_PERMIT
     permits = [each for each in Satisfied(engine).by(question) if each.effect == "permit"] if wants_permit else []
     return Explanation(
         allowed=allowed,
@@ -84,13 +85,29 @@ def explain(engine: PolicyEngine, question: Question) -> Explanation:
     )
 
 
+def refused_before_policy(explanation: Explanation, why: str) -> Explanation:
+    """The explanation of a question that was refused before policy was asked, and never got there."""
+    return replace(
+        explanation,
+        allowed=False,
+        needs_approval=False,
+        failed=False,
+        summary=why,
+        fired=(),
+        errors=(),
+        overridden=(),
+        near=(),
+    )
+
+
 def _summary(fired: tuple[Fired, ...], asking: tuple[str, ...], *, allowed: bool, failed: bool) -> str:
     names = ", ".join(f"`{each.id}`" for each in fired)
     if failed:
         return f"refused, undecidable: {names or 'the question'} could not be evaluated, and unsure means no"
     if asking:
         wanting = ", ".join(f"`{each}`" for each in asking)
-        return f"permitted by {names}, once a person of the owner's team approves this very call: {wanting} wants that"
+        verb = "want" if len(asking) > 1 else "wants"
+        return f"permitted by {names} once a person of the owner's team approves this very call: {wanting} {verb} that"
     if allowed:
         return f"permitted by {names}" if fired else "permitted: no policy forbids it, and it needs no permit"
     return f"forbidden by {names}" if fired else "refused: no policy permits it"

@@ -12,19 +12,23 @@ from dataclasses import dataclass, field
 
 from cedarpy import pst
 
-from perhop.core.resource import Risk
+from perhop.core.resource import Resource, Risk
 from perhop.policy.reads import CONTEXT, conjuncts
 from perhop.policy.rendering import render_condition
+from perhop.policy.vocabulary import mcp
 
 Literal = pst.StringLit | pst.LongLit | pst.BoolLit | pst.EntityLit
 
 _REQUEST, _TOKEN, _RESOURCE = pst.GetAttr(CONTEXT, "request"), pst.GetAttr(CONTEXT, "token"), pst.Var("resource")
+_TASK = pst.GetAttr(CONTEXT, "task")
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 _RANGES: Mapping[pst.Expr, tuple[int, int]] = {
     pst.GetAttr(_REQUEST, "hour"): (0, 23),
     pst.GetAttr(_REQUEST, "weekday"): (1, 7),
     pst.GetAttr(_REQUEST, "time"): (0, _GREATEST),
     pst.GetAttr(_TOKEN, "hop"): (1, _GREATEST),
+    pst.GetAttr(_TASK, "max_calls"): (0, _GREATEST),
+    pst.GetAttr(_TASK, "max_writes"): (0, _GREATEST),
 }
 _RISKS: frozenset[Literal] = frozenset(pst.StringLit(each.value) for each in Risk)
 _CHOICES: Mapping[pst.Expr, frozenset[Literal]] = {
@@ -55,9 +59,9 @@ _TURNED = {
 }
 
 
-def why_never(policy: pst.Template) -> str:
-    """Why no call satisfies the policy, in words; empty where that cannot be told."""
-    known = _Known(dict(_of_the_head(policy)))
+def why_never(policy: pst.Template, server: Resource | None = None) -> str:
+    """Why no call satisfies the policy, or none of an item of this server; empty where that cannot be told."""
+    known = _Known({**dict(_of_the_head(policy)), **(dict(_of_a_server(server)) if server is not None else {})})
     earlier: list[pst.Expr] = []
     for part in conjuncts(policy):
         if value_of(part) is False or known.alone_excludes(part):
@@ -113,6 +117,14 @@ def _of_the_head(policy: pst.Template) -> Iterator[tuple[pst.Expr, Literal]]:
     match policy.resource:
         case pst.ScopeEq(entity=pst.EntityUid() as entity) if entity.type.basename in ("Tool", "Prompt"):
             yield pst.GetAttr(_RESOURCE, "name"), pst.StringLit(entity.id.partition("/")[2])
+
+
+def _of_a_server(server: Resource) -> Iterator[tuple[pst.Expr, Literal]]:
+    """What is so of every tool, prompt and MCP resource of a server."""
+    there = pst.GetAttr(_RESOURCE, "server")
+    yield there, pst.EntityLit(mcp("Server", server.name))
+    yield pst.GetAttr(there, "risk"), pst.StringLit(server.risk.value)
+    yield pst.GetAttr(there, "owner"), pst.EntityLit(mcp("Owner", server.owner))
 
 
 @dataclass(slots=True)

@@ -28,7 +28,10 @@ FACTS: Mapping[str, Callable[[Question], Any]] = {
     "request.ip": lambda asked: asked.ip,
     "request.revision": lambda asked: asked.revision,
 }
-"""What the journal's records tell, by the path under `context`; arguments are told apart."""
+"""What the journal's records tell, by the path under `context`; arguments are told apart.
+
+Nothing of a task: a record has its id and purpose, and neither its limits nor whether a person had approved it.
+"""
 
 
 def context_paths(policy: pst.Template) -> frozenset[str]:

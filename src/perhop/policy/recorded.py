@@ -15,6 +15,7 @@ from perhop.core.decision import Question
 from perhop.core.registry import Registry
 from perhop.policy.arguments import Visible, is_visible
 from perhop.policy.outcome import Outcome
+from perhop.rules.approval import asks_anew
 from perhop.rules.mcp_methods import REQUESTS
 
 PERMITTED = "call.permitted"
@@ -45,12 +46,14 @@ class Recorded:
     """A decision as it was.
 
     `question.arguments` has those arguments that are known to have been there; `known` are the names of which it is
-    known whether they were, and what; None: of all names.
+    known whether they were, and what; None: of all names. `asks_anew` is False for what only looked after an McpTask:
+    it passes by the approval of the call that had opened it.
     """
 
     question: Question
     outcome: Outcome
     known: frozenset[str] | None
+    asks_anew: bool = True
 
     def knows(self, names: frozenset[str]) -> bool:
         """True if it is known what these arguments were."""
@@ -112,6 +115,7 @@ def parse_decision(fields: Mapping[str, Any], registry: Registry, *, empty_mac: 
         ),
         outcome=_outcome(fields, decision),
         known=known,
+        asks_anew=asks_anew(method),
     )
 
 

@@ -7,7 +7,7 @@ are decided once.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from perhop.core.call import Target
@@ -77,6 +77,8 @@ class Replay:
             if len(self._answers) >= _MOST_REMEMBERED:
                 self._answers.clear()
             answer = self._answers[key] = self._decide(question, reads, known=known)
+        if isinstance(answer, Now) and answer.outcome is Outcome.APPROVAL and not recorded.asks_anew:
+            return replace(answer, outcome=Outcome.PERMIT)
         return answer
 
     def _decide(self, question: Question, reads: _Reads, *, known: bool) -> Now | Unknown:

@@ -92,9 +92,14 @@ def _token(question: Question) -> dict[str, Any]:
 
 
 def _task(task: Task) -> dict[str, Any]:
-    """INVARIANT: what an agent says of itself permits nothing; only the purpose that a person approved is told."""
+    """INVARIANT: what an agent says of itself permits nothing; only the purpose that a person approved is told.
+
+    Its limits are told either way: they are no word that must be believed, since the gateway counts every call.
+    """
     purpose = {"purpose": task.purpose} if task.is_approved else {}
-    return {"id": task.id, "approved": task.is_approved, **purpose}
+    limits = {"max_calls": task.limits.calls, "max_writes": task.limits.writes}
+    bounds = {name: limit for name, limit in limits.items() if limit is not None}
+    return {"id": task.id, "approved": task.is_approved, **purpose, **bounds}
 
 
 def _request(question: Question) -> dict[str, Any]:

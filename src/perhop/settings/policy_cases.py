@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,10 +19,12 @@ from perhop.core.call import Action, Target
 from perhop.core.decision import Question
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
+from perhop.core.task import Task, TaskLimits
 from perhop.errors import NotFound
 from perhop.policy.arguments import type_arguments
 from perhop.policy.cases import PolicyCase
 from perhop.policy.outcome import Outcome
+from perhop.policy.stated_task import state_task
 from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
 from perhop.settings.model import Section, Text
 from perhop.settings.problems import Findings, did_you_mean, dotted, settings_error
@@ -35,6 +37,24 @@ USUAL_TIME = "2026-01-07T12:00:00Z"
 
 _NAMED = ("tool", "prompt", "read")
 _GATEWAY = "gateway:"
+
+
+Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
+
+
+class CaseLimitsSection(Section):
+    """The limits of a case's task."""
+
+    calls: Limit | None = Field(default=None, description="how many calls the whole task may make; default: no bound")
+    writes: Limit | None = Field(default=None, description="how many of them may write; default: no bound")
+
+
+class CaseTaskSection(Section):
+    """The task of a case."""
+
+    purpose: Text = Field(default="a test case", description="what it is for; policy sees it only if it is approved")
+    approved: bool = Field(default=False, description="the person in `subject` has consented to exactly this task")
+    limits: CaseLimitsSection = Field(default=CaseLimitsSection(), description="what the task is held to")
 
 
 class CaseSection(Section):
@@ -70,6 +90,9 @@ class CaseSection(Section):
     )
     ip: Text | None = Field(default=None, description="the caller's address; default: none is known")
     session: Text | None = Field(default=None, description="the MCP session")
+    task: CaseTaskSection | None = Field(
+        default=None, description="the task that the token names, `{}` for one without anything; default: none"
+    )
     revision: Text = Field(default=SUPPORTED_REVISIONS[0], description="the MCP revision")
     expect: Literal["permit", "approval", "deny", "error"] = Field(
         description="`permit`; `approval`: permitted once a person of the owner's team approves the call; `deny`: by a "
@@ -119,7 +142,10 @@ def _cases(
         for at, policy in enumerate(section.by or ()):
             if policy not in policies:
                 findings.add_unknown((*path, "by", at), "policy", policy, policies)
-        if section.by and section.expect == "permit" and section.action is not None:
+        if section.expect == "approval" and section.action is not None:
+            text = f"`{section.action}` needs no permit, so nobody is asked to approve it"
+            findings.add((*path, "expect"), text, "write `expect: permit`")
+        elif section.by and section.expect == "permit" and section.action is not None:
             findings.add((*path, "by"), f"`{section.action}` needs no permit, so nothing permits it", "write `by: []`")
         if question is not None:
             yield PolicyCase(
@@ -141,6 +167,8 @@ def _question(path: tuple[Key, ...], section: CaseSection, registry: Registry, f
         findings.add((*path, "subject"), f"`{section.subject}` is not a person", "write it as `user:ann`")
     if section.revision not in SUPPORTED_REVISIONS:
         findings.add_unknown((*path, "revision"), "revision", section.revision, SUPPORTED_REVISIONS)
+    if section.task is not None and section.task.approved and section.subject is None:
+        findings.add((*path, "task", "approved"), "nobody has approved this task", "name the person as `subject`")
     arguments = _arguments((*path, "arguments"), section.arguments, findings)
     resource = registry.resources.get(section.resource)
     if resource is None:
@@ -164,6 +192,21 @@ def _question(path: tuple[Key, ...], section: CaseSection, registry: Registry, f
         ip=section.ip or "",
         revision=section.revision,
         session=section.session or "",
+        task=_task(section, now),
+    )
+
+
+def _task(section: CaseSection, now: int) -> Task | None:
+    if section.task is None:
+        return None
+    limits = TaskLimits(calls=section.task.limits.calls, writes=section.task.limits.writes)
+    return state_task(
+        section.agent,
+        section.task.purpose,
+        subject=section.subject if section.task.approved else None,
+        approved=section.task.approved,
+        limits=limits,
+        now=now,
     )
 
 

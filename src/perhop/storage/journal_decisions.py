@@ -59,6 +59,13 @@ class JournalDecisions(JournalQueries):
                 if (meant := facets.meant((*(None,) * 8, kind))) is not None
             ]
 
+    def resources_with_approvals(self) -> frozenset[str]:
+        """The resources at which a call has ever waited for a person; kinds outlive the records that were archived."""
+        found = "SELECT DISTINCT resource FROM kind WHERE event = ? AND resource IS NOT NULL"
+        with self._reading() as connection:
+            rows = connection.execute(found, [Event.APPROVAL_CHANGED.value]).fetchall()
+        return frozenset(str(resource) for (resource,) in rows)
+
     def records(self, seqs: Sequence[int]) -> Iterator[Entry]:
         """The records of these numbers, in order."""
         for page in _pages(seqs):

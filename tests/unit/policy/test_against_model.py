@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import assert_never
 
 import pytest
 
-from perhop.core.decision import Allow, Decision
+from perhop.core.decision import Allow, Decision, Deny, NeedsApproval
 from perhop.policy.engine import PolicyEngine
 from tests.support.policies import REGISTRY
 from tests.support.policy_model import Verdict, judge, make_question, make_set
@@ -21,13 +22,21 @@ QUESTIONS = 120
 
 def as_verdict(decision: Decision) -> Verdict:
     """A decision of the engine in the words of the model."""
-    failed = not isinstance(decision, Allow) and decision.failed
-    return Verdict(isinstance(decision, Allow), failed, tuple(sorted(decision.policies)))
+    named = tuple(sorted(decision.policies))
+    match decision:
+        case Allow():
+            return Verdict("permit", named)
+        case NeedsApproval(asking=asking):
+            return Verdict("approval", named, tuple(sorted(asking)))
+        case Deny(failed=failed):
+            return Verdict("error" if failed else "deny", named)
+        case _:
+            assert_never(decision)
 
 
 @pytest.mark.parametrize("seed", range(SETS))
 def test_engine_and_model_agree(seed: int) -> None:
-    """Outcome and policies are the same, and what is permitted may also be seen in a list."""
+    """Outcome and policies are the same, and what is or may be permitted may also be seen in a list."""
     chance = random.Random(seed)
     model, policies = make_set(chance, chance.randrange(1, 9))
     engine = PolicyEngine(policies, REGISTRY)
@@ -36,18 +45,18 @@ def test_engine_and_model_agree(seed: int) -> None:
         decision = engine.decide(question)
         expected = judge(model, question)
         assert as_verdict(decision) == expected, ("".join(each.text for each in model), question)
-        if expected.allowed:
+        if expected.outcome in ("permit", "approval"):
             assert engine.may_permit(question), ("".join(each.text for each in model), question)
 
 
 def test_every_outcome_comes_up() -> None:
-    """Permits, denials by default and by forbid, and failures are all among what is compared."""
-    seen: Counter[tuple[bool, bool, bool]] = Counter()
+    """Permits, calls that wait, denials by default and by forbid, and failures are all among what is compared."""
+    seen: Counter[tuple[str, bool]] = Counter()
     for seed in range(SETS):
         chance = random.Random(seed)
         model, _ = make_set(chance, chance.randrange(1, 9))
         for _ in range(QUESTIONS):
             verdict = judge(model, make_question(chance))
-            seen[verdict.allowed, verdict.failed, bool(verdict.policies)] += 1
-    assert {(True, False, True), (False, False, False), (False, False, True), (False, True, True)} <= seen.keys()
+            seen[verdict.outcome, bool(verdict.policies)] += 1
+    assert {("permit", True), ("approval", True), ("deny", False), ("deny", True), ("error", True)} <= seen.keys()
     assert min(seen.values()) > 20

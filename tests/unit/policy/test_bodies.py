@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from perhop.policy.bodies import needs_body
@@ -60,9 +58,9 @@ def test_a_presence_is_read_too() -> None:
     assert an_engine(text).needing_body("calendar") == ("asks",)
 
 
-def test_an_annotation_that_may_bind_the_call_wants_the_body() -> None:
-    """What an annotation asks for beside the decision, such as somebody's approval, is asked for this very call."""
+def test_a_permit_that_wants_an_approval_wants_the_body() -> None:
+    """The approval is of the call as it is, so it must be there."""
     (policy,) = parse_policies({"p.cedar": PERMIT_ALL}).policies
     assert not needs_body(policy)
-    annotated = replace(policy.tree, annotations={**policy.tree.annotations, "approval": "owner"})
-    assert needs_body(replace(policy, tree=annotated))
+    (asking,) = parse_policies({"p.cedar": f'@approval("owner") {PERMIT_ALL}'}).policies
+    assert needs_body(asking)

@@ -60,6 +60,38 @@ def test_a_case_passes_if_outcome_and_policies_are_those_expected(case: PolicyCa
     assert result.passed is passes
 
 
+ASKING = '@id("asking") @approval("owner") permit (principal, action, resource in MCP::Server::"calendar");\n'
+
+
+@pytest.mark.parametrize(
+    ("case", "passes"),
+    [
+        (a_case(Outcome.APPROVAL), True),
+        (a_case(Outcome.APPROVAL, {"all", "asking"}), True),
+        (a_case(Outcome.APPROVAL, {"asking"}), False),
+        (a_case(Outcome.PERMIT), False),
+        (a_case(Outcome.DENY), False),
+        (a_case(Outcome.DENY, {"night"}, now=MIDNIGHT), True),
+        (a_case(Outcome.PERMIT, {"all"}, server="rooms"), True),
+        (a_case(Outcome.PERMIT, set(), action=Action.LIST), True),
+    ],
+)
+def test_an_approval_is_an_outcome_of_its_own(case: PolicyCase, passes: bool) -> None:
+    """It is neither a permit nor a refusal; all satisfied permits are those that decide."""
+    (result,), _ = ran(case, policies=PERMIT_ALL + ASKING + NIGHT)
+    assert result.passed is passes
+
+
+def test_a_permit_that_alone_wants_the_approval_is_decisive() -> None:
+    """Without it the call would pass at once; of two that want one, and of others beside it, none is needed."""
+    (result,), _ = ran(a_case(Outcome.APPROVAL), policies=PERMIT_ALL + ASKING)
+    assert result.decisive == {"asking"}
+    (result,), _ = ran(a_case(Outcome.APPROVAL), policies=ASKING)
+    assert result.decisive == {"asking"}
+    (result,), _ = ran(a_case(Outcome.APPROVAL), policies=ASKING + ASKING.replace('"asking"', '"more"'))
+    assert result.decisive == frozenset()
+
+
 def test_what_scopes_refuse_is_not_asked_of_policy() -> None:
     """A tool that no scope of the token lists is denied by no policy, and tries none."""
     case = a_case(Outcome.DENY, set())
@@ -67,6 +99,14 @@ def test_what_scopes_refuse_is_not_asked_of_policy() -> None:
     (result,), coverage = ran(beyond, policies=PERMIT_ALL)
     assert (result.passed, "needs the scope `calendar:all`" in result.beyond_scope) == (True, True)
     assert coverage.unsatisfied == ("all",)
+
+
+def test_what_scopes_refuse_is_not_explained_by_policy() -> None:
+    """Whatever policy would have said, it was not asked: no approval is wanted, and nothing decided."""
+    case = a_case(Outcome.DENY, set())
+    (result,), _ = ran(replace(case, question=replace(case.question, scopes=frozenset())), policies=ASKING)
+    said = result.explanation
+    assert (said.allowed, said.needs_approval, said.fired, said.summary) == (False, False, (), result.beyond_scope)
 
 
 def test_a_policy_is_covered_once_a_case_needs_it() -> None:

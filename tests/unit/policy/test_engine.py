@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perhop.core.call import Action
-from perhop.core.decision import Allow, Deny
+from perhop.core.decision import Allow, Deny, NeedsApproval
 from perhop.errors import PolicyError
 from perhop.policy.engine import PolicyEngine, evaluate
 from perhop.policy.policy_set import PolicySet, parse_policies
@@ -46,6 +46,47 @@ def test_a_forbid_wins_over_a_permit(action: Action) -> None:
     """A satisfied forbid denies every action and is named."""
     engine = an_engine(PERMIT_ALL, FORBID_ALL)
     assert engine.decide(a_question(action)) == Deny(("none",), engine.version)
+
+
+ASKING = '@id("asking") @approval("owner") permit (principal, action, resource in MCP::Server::"calendar");'
+SMALL = (
+    '@id("small") @approval("owner") permit (principal, action == MCP::Action::"call_tool", resource)'
+    " when { context.arguments has amount && context.arguments.amount <= 5 };"
+)
+
+
+@pytest.mark.parametrize("action", PERMIT_NEEDED)
+def test_one_satisfied_permit_that_wants_an_approval_is_enough(action: Action) -> None:
+    """Whatever others permit beside it; all are named, and those that ask apart."""
+    engine = an_engine(PERMIT_ALL, ASKING)
+    assert engine.decide(a_question(action)) == NeedsApproval(("all", "asking"), engine.version, ("asking",))
+    assert engine.decide(a_question(action, server="rooms")) == Allow(("all",), engine.version)
+
+
+@pytest.mark.parametrize("action", FORBID_ONLY)
+def test_what_needs_no_permit_needs_no_approval(action: Action) -> None:
+    """Nobody is asked about a list or a token."""
+    engine = an_engine(ASKING)
+    assert engine.decide(a_question(action)) == Allow((), engine.version)
+
+
+def test_a_no_is_no_question_to_a_person() -> None:
+    """Neither a forbid nor an error beside the permit becomes an approval, and an unsatisfied one asks for none."""
+    engine = an_engine(ASKING, FORBID_ALL)
+    assert engine.decide(a_question()) == Deny(("none",), engine.version)
+    engine = an_engine(PERMIT_ALL, SMALL)
+    assert engine.decide(a_question(arguments={"amount": 6})) == Allow(("all",), engine.version)
+    needed = NeedsApproval(("all", "small"), engine.version, ("small",))
+    assert engine.decide(a_question(arguments={"amount": 5})) == needed
+    failed = engine.decide(a_question(arguments={"amount": "5"}))
+    assert isinstance(failed, Deny)
+    assert (failed.failed, failed.policies) == (True, ("small",))
+
+
+def test_a_list_shows_what_waits_for_an_approval() -> None:
+    """An approval could let it pass, so it is not hidden."""
+    assert an_engine(SMALL).may_permit(a_question())
+    assert not an_engine(SMALL, FORBID_ALL).may_permit(a_question())
 
 
 @pytest.mark.parametrize("action", PERMIT_NEEDED)

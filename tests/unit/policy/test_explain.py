@@ -111,3 +111,17 @@ def test_what_would_be_permitted_but_for_a_forbid_is_told() -> None:
     explanation = explain(an_engine(PAY, never), a_question(name="pay", server="bank", arguments={"amount": 5}))
     assert explanation.overridden == ()
     assert explanation.near[0].needs == ('principal == MCP::Agent::"clerk"',)
+
+
+def test_a_call_that_needs_an_approval_is_explained_so() -> None:
+    """It is not allowed by itself; the permits are named, and among them those that want the approval."""
+    asking = '@id("asking") @approval("owner") @reason("a person looks") permit (principal, action, resource);'
+    explanation = explain(an_engine(PERMIT_ALL, asking), a_question())
+    assert (explanation.allowed, explanation.needs_approval, explanation.failed) == (False, True, False)
+    assert [each.id for each in explanation.fired] == ["all", "asking"]
+    assert explanation.summary == (
+        "permitted by `all`, `asking` once a person of the owner's team approves this very call: `asking` wants that"
+    )
+    assert (explanation.near, explanation.overridden) == ((), ())
+    explanation = explain(an_engine(PERMIT_ALL, asking), a_question(Action.LIST))
+    assert (explanation.allowed, explanation.needs_approval) == (True, False)

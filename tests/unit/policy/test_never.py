@@ -40,6 +40,8 @@ def told(text: str, registry: Registry | None = None) -> list[str]:
         ("when { 23 < context.request.hour }", "never holds"),
         ("when { context.request.weekday < 1 }", "never holds"),
         ("when { context.token.hop <= 0 }", "never holds"),
+        ("when { context has task && context.task has max_writes && context.task.max_writes < 0 }", "never holds"),
+        ("when { context has task && context.task has max_calls && context.task.max_calls == -1 }", "never holds"),
         ('when { resource.server.risk == "hihg" }', "never holds"),
         (
             "when { context.request.hour < 6 && context.request.hour > 18 }",
@@ -191,17 +193,21 @@ def test_a_permit_that_nobody_answers_for_is_a_hint() -> None:
 
 
 def test_what_is_said_holds_for_generated_rules_and_questions() -> None:
-    """No question satisfies a rule that can never be satisfied, and a permit without effect has a forbid beside it."""
+    """No question satisfies a rule that never can be; a permit without effect has what voids it beside it."""
     chance = random.Random(1000)
     never: set[str] = set()
     without_effect: set[str] = set()
-    for number in range(5):
+    sparing_nobody: set[str] = set()
+    for number in range(8):
         model, policies = make_set(chance, 40)
         findings = check({"all.cedar": "".join(each.text for each in model)}, REGISTRY)
         not_satisfied = {each.policy for each in findings if "can never be satisfied" in each.message}
         overruled = {each.policy for each in findings if "forbids all that it permits" in each.message}
+        asked_anyway = {each.policy for each in findings if "wants an approval" in each.message}
+        asking = {each.id for each in model if each.asks}
         never |= {f"{number} {each}" for each in not_satisfied}
         without_effect |= {f"{number} {each}" for each in overruled}
+        sparing_nobody |= {f"{number} {each}" for each in asked_anyway}
         satisfied = Satisfied(PolicyEngine(policies, REGISTRY))
         for _ in range(150):
             question = make_question(chance)
@@ -209,5 +215,8 @@ def test_what_is_said_holds_for_generated_rules_and_questions() -> None:
             assert not_satisfied.isdisjoint(effects), question
             if question.target.action in NEEDS_PERMIT and not overruled.isdisjoint(effects):
                 assert "forbid" in effects.values(), question
+            if question.target.action in NEEDS_PERMIT and not asked_anyway.isdisjoint(effects):
+                assert not asking.isdisjoint(effects), question
     assert len(never) > 3
     assert len(without_effect) > 3
+    assert sparing_nobody

@@ -20,7 +20,14 @@ REFUSED_POLICIES = {
     "an empty id": (f'@id("") permit {CALL};', "is not an `@id`", "letters"),
     "an id with a blank": (f'@id("a b") permit {CALL};', "is not an `@id`", "letters"),
     "an id too long": (f'@id("{"a" * 129}") permit {CALL};', "is not an `@id`", "128"),
-    "an annotation for approvals": (f'@id("a") @approval("owner") permit {CALL};', "`@approval`", "`@reason`"),
+    "an approval by somebody else": (
+        f'@id("a") @approval("me") permit {CALL};',
+        "names nobody",
+        '`@approval("owner")`',
+    ),
+    "an approval by nobody": (f'@id("a") @approval permit {CALL};', "names nobody", '`@approval("owner")`'),
+    "a forbid that wants approval": (f'@id("a") @approval("owner") forbid {CALL};', "is a forbid", "only a permit"),
+    "a misspelt approval": (f'@id("a") @aproval("owner") permit {CALL};', "`@aproval`", "`@approval`"),
     "a template": ('@id("a") permit (principal == ?principal, action, resource);', "template", "principal"),
     "an unknown action": (
         '@id("a") permit (principal, action == MCP::Action::"call_tol", resource);',

@@ -8,6 +8,7 @@ import pytest
 
 from perhop.core.call import Action, Target
 from perhop.policy.arguments import type_arguments
+from perhop.policy.outcome import Outcome
 from perhop.policy.paths import FACTS, all_under, context_paths
 from perhop.policy.policy_set import parse_policies
 from perhop.policy.recorded import Recorded, Unknown, parse_decision, target_of, written_arguments
@@ -65,14 +66,38 @@ def test_every_fact_of_a_record_is_asked_again() -> None:
     assert (asked.subject, asked.client_id, asked.actors) == ("user:7f3a", "clerk", ("clerk", "gateway:calendar"))
     assert (asked.scopes, asked.hop, asked.now, asked.tenant) == ({"a", "b"}, 3, NOON_ISH, "acme")
     assert (asked.ip, asked.session, asked.revision) == ("192.0.2.7", "s", "2025-11-25")
-    assert (recorded.permitted, recorded.known) == (True, frozenset())
+    assert (recorded.outcome, recorded.known, recorded.asks_anew) == (Outcome.PERMIT, frozenset(), True)
 
 
 def test_without_a_token_going_out_the_hop_is_as_recorded() -> None:
     """A refusal has no token that goes out, and neither has an upstream that takes none."""
     recorded = parsed(out=None, event="call.refused", hop=3)
     assert isinstance(recorded, Recorded)
-    assert (recorded.question.hop, recorded.permitted) == (3, False)
+    assert (recorded.question.hop, recorded.outcome) == (3, Outcome.DENY)
+
+
+@pytest.mark.parametrize(
+    ("event", "effect", "reason"),
+    [
+        ("call.permitted", "permit", None),
+        ("call.refused", "deny", "approval.required"),
+        ("call.refused", "deny", "policy.denied"),
+    ],
+)
+def test_policy_wanted_an_approval_whatever_came_of_it(event: str, effect: str, reason: str | None) -> None:
+    """A call that passed by one, that waits for one, and that a person denied: policy said the same of all three."""
+    decision = {"effect": effect, "policies": ["all"], "policy_version": "v", "approval": "a-1"}
+    recorded = parsed(event=event, reason=reason, decision=decision)
+    assert isinstance(recorded, Recorded)
+    assert recorded.outcome is Outcome.APPROVAL
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/result", "tasks/cancel"])
+def test_looking_after_a_call_asks_for_no_approval(method: str) -> None:
+    """It passed by that of the call that had opened the task."""
+    recorded = parsed(call={"method": method, "name": "create_event"})
+    assert isinstance(recorded, Recorded)
+    assert not recorded.asks_anew
 
 
 def test_a_client_of_its_own_is_no_person() -> None:

@@ -1,4 +1,4 @@
-"""What policies see of a task: its id, whether a person approved it, and its purpose only then."""
+"""What policies see of a task: its id, its limits, whether a person approved it, and its purpose only then."""
 
 from __future__ import annotations
 
@@ -42,6 +42,34 @@ def test_the_purpose_is_there_only_if_a_person_approved_it() -> None:
     assert "task" not in context(a_question(), {})
 
 
+ON_A_BUDGET = """
+@id("on-a-budget")
+permit (principal, action, resource)
+when { context has task && context.task has max_writes && context.task.max_writes <= 5 };
+"""
+
+
+@pytest.mark.parametrize("task", [TASK, APPROVED])
+def test_limits_are_there_where_the_task_has_them(task: Task) -> None:
+    """Approved or not: the gateway counts them, so nobody needs to be believed. A limit that is none is not there."""
+    told = context(a_question(task=replace(task, limits=TaskLimits(calls=9, writes=0))), {})["task"]
+    assert (told["max_calls"], told["max_writes"]) == (9, 0)
+    for limits in (TaskLimits(), TaskLimits(calls=9), TaskLimits(writes=0)):
+        told = context(a_question(task=replace(task, limits=limits)), {})["task"]
+        assert ("max_calls" in told, "max_writes" in told) == (limits.calls is not None, limits.writes is not None)
+
+
+def test_a_permit_may_rest_on_a_limit() -> None:
+    """A task that is held to little passes; one that is held to more, or to nothing, and no task at all do not."""
+    engine = an_engine(ON_A_BUDGET)
+    small = a_question(task=replace(TASK, limits=TaskLimits(writes=5)))
+    assert engine.decide(small) == Allow(("on-a-budget",), engine.version)
+    assert engine.may_permit(small)
+    for task in (replace(TASK, limits=TaskLimits(writes=6)), replace(TASK, limits=TaskLimits(calls=1)), TASK, None):
+        decision = engine.decide(a_question(task=task))
+        assert decision == Deny((), engine.version, detail="no policy permits it")
+
+
 @pytest.mark.parametrize("action", [Action.CALL_TOOL, Action.GET_PROMPT, Action.READ_RESOURCE])
 def test_a_permit_reads_an_approved_purpose(action: Action) -> None:
     """Permitted under the approved task; without approval, without a task, or for another purpose it is not."""
@@ -68,10 +96,12 @@ def test_a_forbid_may_ask_for_a_task_at_all() -> None:
         "context.task.approved",
         "context has task && context.task.approved == 1",
         'context has task && context.task.tools == "x"',
+        "context has task && context.task.max_writes <= 5",
+        'context has task && context.task has max_calls && context.task.max_calls == "5"',
     ],
 )
 def test_a_read_that_is_not_asked_for_first_is_refused_at_load(condition: str) -> None:
-    """Task and purpose are optional, and have no other members: the schema says so when the policies are read."""
+    """Task, purpose and limits are optional, and there is nothing else: the schema says so when policies are read."""
     with pytest.raises(PolicyError):
         an_engine(f'@id("p") permit (principal, action, resource) when {{ {condition} }};')
 

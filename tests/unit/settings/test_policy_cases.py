@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perhop.core.call import Action
+from perhop.core.task import TaskLimits
 from perhop.errors import NotFound, SettingsError
 from perhop.policy.cases import PolicyCase
 from perhop.settings.policy_cases import load_cases
@@ -28,6 +29,7 @@ cases:
     time: 2026-07-29T13:30:00Z
     ip: 192.0.2.7
     session: s-1
+    task: {purpose: pay the rent, approved: true, limits: {calls: 9, writes: 1}}
     revision: 2025-11-25
     expect: deny
     by: [night, day]
@@ -56,6 +58,9 @@ def test_every_key_reaches_the_question(tmp_path: Path) -> None:
     )
     assert (asked.scopes, asked.tenant, asked.ip) == ({"calendar:all"}, "acme", "192.0.2.7")
     assert (asked.now, asked.session, asked.revision) == (1785331800, "s-1", "2025-11-25")
+    assert asked.task is not None
+    assert (asked.task.purpose, asked.task.is_approved, asked.task.subject) == ("pay the rent", True, "user:ann")
+    assert asked.task.limits == TaskLimits(calls=9, writes=1)
     assert (case.expect, case.by, case.place) == ("deny", {"night", "day"}, f"{tmp_path / 'cases.yaml'}:2")
 
 
@@ -65,6 +70,10 @@ def test_what_a_case_leaves_out_is_usual(tmp_path: Path) -> None:
     asked = case.question
     assert (asked.client_id, asked.actors, asked.hop, asked.scopes) == ("clerk", (), 1, {"bank:all"})
     assert (asked.now, asked.ip, asked.subject, case.by) == (1767787200, "", None, None)
+    assert asked.task is None
+    (case,) = loaded(LEAST.replace("tool: pay", "tool: pay, task: {}"), tmp_path)
+    assert case.question.task is not None
+    assert (case.question.task.is_approved, case.question.task.limits) == (False, TaskLimits())
     (case,) = loaded(LEAST.replace("tool: pay", "tool: pay, actors: [trip-planner]"), tmp_path)
     assert (case.question.client_id, case.question.hop) == ("trip-planner", 2)
 
@@ -91,11 +100,11 @@ def test_arguments_as_json_can_hold_a_fraction(tmp_path: Path) -> None:
         ("hop: 7", "hopp: 7", 10, "unknown key `hopp` in `cases.0`\ndid you mean `hop`?"),
         ("agent: trip-planner", "agent: trip-planer", 3, "unknown agent `trip-planer`\ndid you mean `trip-planner`?"),
         ("resource: calendar", "resource: calender", 4, "unknown resource `calender`\ndid you mean `calendar`?"),
-        ("by: [night, day]", "by: [night, days]", 17, "unknown policy `days`\ndid you mean `day`?"),
+        ("by: [night, day]", "by: [night, days]", 18, "unknown policy `days`\ndid you mean `day`?"),
         ("client: clerk", "client: clark", 8, "unknown client `clark`\ndid you mean `clerk`?"),
         ("[gateway:calendar, clerk]", "[gateway:calender]", 9, "`gateway:calender`\ndid you mean `gateway:calendar`?"),
         ('["calendar:all"]', "[calendar:al]", 11, "unknown scope `calendar:al`\ndid you mean `calendar:all`?"),
-        ("expect: deny", "expect: denied", 16, "unknown value `denied`\none of `permit`, `deny`, `error`"),
+        ("expect: deny", "expect: denied", 17, "unknown value `denied`\none of `permit`, `approval`, `deny`, `error`"),
         ("tool: create_event", "action: fly", 5, "unknown value `fly`\none of `list`, `issue`, `exchange`"),
         ("tool: create_event", "tool: x\n    prompt: y", 2, "asks several things"),
         ("    tool: create_event\n", "", 2, "asks nothing"),
@@ -103,10 +112,13 @@ def test_arguments_as_json_can_hold_a_fraction(tmp_path: Path) -> None:
         ("2026-07-29T13:30:00Z", "noon", 12, "`noon` is not a time"),
         ("192.0.2.7", "here", 13, "`here` is not an address"),
         ("user:ann", "ann", 7, "`ann` is not a person"),
-        ("revision: 2025-11-25", "revision: 2025-11-26", 15, "did you mean `2025-11-25`?"),
+        ("revision: 2025-11-25", "revision: 2025-11-26", 16, "did you mean `2025-11-25`?"),
         ("{title: lunch, seats: 4, loud: true, guests: [ann], note: null}", "'[1]'", 6, "must hold keys and values"),
         ("hop: 7", "hop: 0", 10, "greater than or equal to 1"),
         ("    expect: deny\n", "", 2, "has no `expect`"),
+        ("writes: 1", "writes: -1", 15, "greater than or equal to 0"),
+        ("writes: 1", "write: 1", 15, "unknown key `write` in `cases.0.task.limits`\ndid you mean `writes`?"),
+        ("    subject: user:ann\n", "", 14, "nobody has approved this task\nname the person as `subject`"),
         ("cases:", "case:", 1, "unknown key `case`\ndid you mean `cases`?"),
     ],
 )
