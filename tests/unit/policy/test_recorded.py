@@ -26,6 +26,7 @@ def a_record(**changes: Any) -> dict[str, Any]:
         "txn": "t",
         "hop": 4,
         "in": {
+            "tenant": "acme",
             "jti": "j",
             "sub": "user:7f3a",
             "agent": "trip-planner",

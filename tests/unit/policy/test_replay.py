@@ -109,7 +109,7 @@ def test_answers_are_remembered_by_the_facts_that_the_draft_reads() -> None:
     [
         ('resource.name like "create_*"', True),
         ('context.token.client_id == "x"', True),
-        ("context.token has tenant", True),
+        ("context.token has tenant", False),
         ("context has subject", False),
         ("context.request.time > 0", False),
         ("context.token.hop > 1", False),

@@ -98,7 +98,7 @@ async def _take_decision(form: Form, seen: Seen, request: Request, console: Cons
 
     Raises: ApprovalClosed, StorageUnavailable, JournalUnavailable
     """
-    check_open(seen.approval, policy_version=console.policies.version, now=console.now())
+    check_open(seen.approval, allow=True, policy_version=console.policies.version, now=console.now())
     why = clean_reason(form.one("why"))
     shown = await shown_call(seen.stored, seen.owner, console)
     if not console.issuer.form_seal.is_good(form.one("seal") or "", *_binding(seen, shown), now=console.now()):
@@ -156,7 +156,7 @@ def _hindrance(seen: Seen, console: Console) -> str:
     """Why this person cannot decide on it, whatever they do; empty if they can, perhaps after signing in again."""
     now = console.now()
     try:
-        check_open(seen.approval, policy_version=console.policies.version, now=now)
+        check_open(seen.approval, allow=True, policy_version=console.policies.version, now=now)
         check_approver(seen.approver, seen.approval, seen.owner, now=now)
     except (ApprovalClosed, ApproverRefused) as fact:
         return sentence(fact)
