@@ -142,9 +142,7 @@ async def test_a_default_resource_may_be_left_out(server: RunningServer) -> None
     assert claims_of(await server.planner_token(resource=""))["aud"] == CALENDAR
 
 
-@pytest.mark.parametrize(
-    "grant", ["password", "refresh_token", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer"]
-)
+@pytest.mark.parametrize("grant", ["password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer"])
 async def test_a_grant_that_is_not_built_is_unsupported(server: RunningServer, grant: str) -> None:
     """Any other grant type is refused by its own error."""
     assert_refused(await server.planner_token(grant_type=grant), "unsupported_grant_type")

@@ -133,6 +133,7 @@ def a_registry(keys: Keys) -> Registry:
         return PrivateKeyJwt(keys=(key.public().as_jwk(),))
 
     reads = {"calendar": ("calendar:read",)}
+    for_people = (GrantType.AUTHORIZATION_CODE, GrantType.REFRESH_TOKEN)
     clients = (
         a_client(
             "trip-planner",
@@ -146,13 +147,11 @@ def a_registry(keys: Keys) -> Registry:
         a_client(
             "basic", ClientSecret("client_secret_basic", Secret(SECRET)), GrantType.CLIENT_CREDENTIALS, reaches=reads
         ),
-        a_client(
-            "desk-app", NoAuthentication(), GrantType.AUTHORIZATION_CODE, reaches=reads, redirect_uris=(CALLBACK,)
-        ),
+        a_client("desk-app", NoAuthentication(), *for_people, reaches=reads, redirect_uris=(CALLBACK,)),
         a_client(
             "laptop-app",
             NoAuthentication(),
-            GrantType.AUTHORIZATION_CODE,
+            *for_people,
             reaches=reads,
             redirect_uris=(LOOPBACK_CALLBACK,),
         ),

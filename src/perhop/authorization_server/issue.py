@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from perhop.authorization_server.canary import is_canary
 from perhop.authorization_server.issuer import Issuer, Policy
+from perhop.authorization_server.refresh_families import FirstOfFamily, NextRefreshToken, end_reused
 from perhop.authorization_server.store import TokenRecord
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Deny, NeedsApproval, Question
@@ -18,6 +19,7 @@ from perhop.core.resource import Resource
 from perhop.core.task import Task
 from perhop.core.token import MintedToken, TokenDraft, VerifiedToken
 from perhop.errors import (
+    RefreshRevoked,
     SubjectTokenRefused,
     TargetForbidden,
     TargetUndecidable,
@@ -41,6 +43,7 @@ class Authorized:
     resource: Resource
     subject_token: VerifiedToken | None = None
     code_hash: str | None = None
+    refresh: NextRefreshToken | None = None
 
 
 def question_of(draft: TokenDraft, resource: Resource, action: Action, *, task: Task | None, ip: str = "") -> Question:
@@ -89,9 +92,10 @@ async def issue(
 ) -> MintedToken:
     """Mint a token and make it durable, before it leaves.
 
-    Does not ask policy and does not look at who asks.
+    Does not ask policy and does not look at who asks. A code's family begins here, a refresh token is spent here.
 
-    Raises: CodeReplayed, SubjectTokenRefused, TaskRefused, StorageUnavailable, JournalUnavailable
+    Raises: CodeReplayed, CodeInvalid, RefreshReused, RefreshRevoked, SubjectTokenRefused, TaskRefused,
+        StorageUnavailable, JournalUnavailable
     """
     minted = mint(authorized.draft, issuer.keyring.active)
     await _record(authorized, issuer)
@@ -125,14 +129,35 @@ async def issue_canary(draft: TokenDraft, issuer: Issuer, *, about: Mapping[str,
 
 async def _record(authorized: Authorized, issuer: Issuer) -> None:
     parent = authorized.subject_token
-    record = _token_record(authorized.draft, parent_audience=None if parent is None else parent.audience)
-    if authorized.code_hash is None:
-        await issuer.stores.token_records.add(record)
+    refresh = authorized.refresh
+    record = _token_record(
+        authorized.draft,
+        parent_audience=None if parent is None else parent.audience,
+        family=None if refresh is None else refresh.family.id,
+    )
+    if authorized.code_hash is not None:
+        begins = None if refresh is None else FirstOfFamily(refresh.family, refresh.token)
+        await issuer.stores.token_records.add_for_code(record, authorized.code_hash, begins=begins)
+    elif refresh is not None and refresh.spends is not None:
+        await _spend(record, refresh.spends, refresh, issuer)
     else:
-        await issuer.stores.token_records.add_for_code(record, authorized.code_hash)
+        await issuer.stores.token_records.add(record)
 
 
-def _token_record(draft: TokenDraft, *, parent_audience: str | None) -> TokenRecord:
+async def _spend(record: TokenRecord, spends: str, refresh: NextRefreshToken, issuer: Issuer) -> None:
+    """Spend the refresh token, if nobody has in between: who comes second ends the family, as any later one does.
+
+    Raises: RefreshReused, RefreshRevoked, StorageUnavailable, JournalUnavailable
+    """
+    if await issuer.stores.token_records.add_for_refresh(record, spends, refresh.token):
+        return
+    stored = await issuer.stores.refresh_tokens.find(spends)
+    if stored is not None and stored.is_spent:
+        raise await end_reused(refresh.family, issuer.revoker)
+    raise RefreshRevoked("the refresh token's family was ended meanwhile")
+
+
+def _token_record(draft: TokenDraft, *, parent_audience: str | None, family: str | None = None) -> TokenRecord:
     return TokenRecord(
         jti=draft.jti,
         parent_jti=draft.parent_jti,
@@ -146,6 +171,7 @@ def _token_record(draft: TokenDraft, *, parent_audience: str | None) -> TokenRec
         issued_at=draft.issued_at,
         expires_at=draft.expires_at,
         tenant=draft.tenant,
+        family=family,
         parent_audience=parent_audience,
         task=draft.task,
     )

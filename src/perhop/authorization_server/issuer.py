@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.refresh_families import RefreshTokens
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -71,6 +72,7 @@ class Stores:
     token_records: TokenRecords
     lineage: Lineage
     codes: AuthorizationCodes
+    refresh_tokens: RefreshTokens
     assertions: Assertions
     accounts: Accounts
     sign_ins: SignIns

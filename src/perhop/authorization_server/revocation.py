@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from perhop.authorization_server.store import Lineage, RevocationRow, RevocationRows, TokenRecord
 from perhop.core.registry import Registry
@@ -30,15 +31,17 @@ class RevokedObject(StrEnum):
     RESOURCE = "resource"
     TENANT = "tenant"
     TASK = "task"
+    FAMILY = "family"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """What one revocation did: `jtis` are the live tokens that end by it."""
+    """What one revocation did: `jtis` are the live tokens that end by it, `families` the refresh families."""
 
     kind: RevokedObject
     value: str
     jtis: tuple[str, ...]
+    families: tuple[str, ...] = ()
 
     @property
     def live(self) -> int:
@@ -107,22 +110,42 @@ class Revoker:
         self._grown.set()
 
     async def revoke(self, kind: RevokedObject, value: str, *, why: str, by: str) -> Revoked:
-        """Revoke every token that `value` names, and all that came from them.
+        """Revoke every token that `value` names, refresh tokens too, and all that came from them.
 
-        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, a tenant, or a task's id. Does not
-        keep new tokens from being issued: that is standing. In force when it returns, even if the journal then fails.
+        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, a tenant, or a task's or a refresh
+        family's id. Does not keep new tokens from being issued for a new consent: that is standing. In force when it
+        returns, even if the journal then fails.
 
         Raises: StorageUnavailable, JournalUnavailable
         """
+        revoked = await self._revoke(kind, value, why=why, by=by, only_ending=False)
+        assert revoked is not None, "only what must end something may come to nothing"
+        return revoked
+
+    async def end_family(self, family: str, *, why: str, by: str) -> Revoked | None:
+        """Revoke a refresh family, unless it is over already: then None, and nothing is written.
+
+        So whoever brings a spent token a thousand times fills neither feed nor journal with ends.
+
+        Raises: StorageUnavailable, JournalUnavailable
+        """
+        return await self._revoke(RevokedObject.FAMILY, family, why=why, by=by, only_ending=True)
+
+    async def _revoke(self, kind: RevokedObject, value: str, *, why: str, by: str, only_ending: bool) -> Revoked | None:
         now = self._now()
         self._revocations.forget(now=now)
         # INVARIANT: the named tokens are refused before their descendants are listed; an exchange records its token,
         # then looks at its parent again. So either the exchange sees this revocation, or the list below has the token.
+        # Of a family likewise: it is ended with the first row, and records a token only while it is not.
         names = self._names(kind, value)
-        await self._enforce([_row(name_kind, name, now=now) for name_kind, name in names])
+        rows = [_row(name_kind, name, now=now).written() for name_kind, name in names]
+        added, families = await self._rows.add_ending(rows, _written(names), now=now, only_ending=only_ending)
+        if only_ending and not families:
+            return None
+        self._take(added)
         ended = await self._ended(names, now=now)
         await self._enforce([_token_row(record) for record in ended.values()])
-        revoked = Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)))
+        revoked = Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)), families=tuple(families))
         await self._record(revoked, why=why, by=by)
         return revoked
 
@@ -142,7 +165,9 @@ class Revoker:
         return revoked
 
     async def _record(self, revoked: Revoked, *, why: str, by: str) -> None:
-        about = {"kind": revoked.kind.value, "value": revoked.value, "why": why, "by": by}
+        about: dict[str, Any] = {"kind": revoked.kind.value, "value": revoked.value, "why": why, "by": by}
+        if revoked.families:
+            about["families"] = list(revoked.families)
         await self._journal.append(
             Record(event=Event.REVOCATION, reason="token.revoked", about={**about, "tokens": list(revoked.jtis)})
         )
@@ -152,8 +177,10 @@ class Revoker:
 
         Raises: StorageUnavailable, JournalUnavailable
         """
-        ended = await self._ended(self._names(kind, value), now=self._now())
-        return Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)))
+        now, names = self._now(), self._names(kind, value)
+        families = await self._rows.covered_families(_written(names), now=now)
+        ended = await self._ended(names, now=now)
+        return Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)), families=tuple(families))
 
     def _names(self, kind: RevokedObject, value: str) -> list[tuple[RevocationKind, str]]:
         match kind:
@@ -167,6 +194,8 @@ class Revoker:
                 return [(RevocationKind.TENANT, value)]
             case RevokedObject.TASK:
                 return [(RevocationKind.TASK, value)]
+            case RevokedObject.FAMILY:
+                return [(RevocationKind.FAMILY, value)]
             case RevokedObject.RESOURCE:
                 registry = self._registry()
                 resource = (
@@ -213,10 +242,15 @@ def for_good(now: int) -> tuple[int, int]:
     return last, last
 
 
+def _written(names: Sequence[tuple[RevocationKind, str]]) -> list[tuple[str, str]]:
+    return [(kind.value, value) for kind, value in names]
+
+
 def _row(kind: RevocationKind, value: str, *, now: int) -> _Row:
-    """Of a token every `iat` is refused; of anything else what was issued until now."""
+    """Of a token or a refresh family every `iat` is refused; of anything else what was issued until now."""
     not_before, last = for_good(now)
-    return _Row(kind, value, not_before if kind is RevocationKind.TOKEN else now, last)
+    is_for_good = kind in (RevocationKind.TOKEN, RevocationKind.FAMILY)
+    return _Row(kind, value, not_before if is_for_good else now, last)
 
 
 def _token_row(record: TokenRecord) -> _Row:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from perhop.authorization_server.refresh_families import FirstOfFamily, RefreshToken
 from perhop.core.task import Task, TaskUse
 from perhop.journal.query import Entry
 
@@ -43,10 +44,20 @@ class TokenRecords(Protocol):
         """Durable when it returns: called before the token leaves."""
         ...
 
-    async def add_for_code(self, record: TokenRecord, code_hash: str) -> None:
-        """Add, and tie the token to the authorization code that it came from, in one transaction.
+    async def add_for_code(self, record: TokenRecord, code_hash: str, *, begins: FirstOfFamily | None = None) -> None:
+        """Add, tie the token to the authorization code that it came from, and begin a refresh family, if one begins.
+
+        One transaction.
 
         Raises: CodeReplayed if the code was redeemed a second time since: that redemption found no token to revoke
+            CodeInvalid if a revocation covers the family that would begin
+        """
+        ...
+
+    async def add_for_refresh(self, record: TokenRecord, spent_hash: str, following: RefreshToken) -> bool:
+        """Spend a refresh token, put the next one in its place, and add the record: one transaction.
+
+        False, and nothing is done, if it is spent or has expired, or its family is over.
         """
         ...
 
@@ -72,7 +83,10 @@ class Lineage(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationCode:
-    """What a code stands for. The code itself is kept as its SHA-256 only."""
+    """What a code stands for. The code itself is kept as its SHA-256 only.
+
+    `terms` is the digest of what the person was shown.
+    """
 
     code_hash: str
     client_id: str
@@ -83,6 +97,7 @@ class AuthorizationCode:
     scopes: frozenset[str]
     expires_at: int
     task: str | None = None
+    terms: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +109,10 @@ class Consumed:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The code was used before; `jtis` are the tokens that came of it."""
+    """The code was used before; `jtis` are the tokens that came of it, `family` the refresh family that began."""
 
     jtis: tuple[str, ...]
+    family: str | None = None
 
 
 class AuthorizationCodes(Protocol):
@@ -130,6 +146,10 @@ class Accounts(Protocol):
         ...
 
     async def get(self, email: str) -> Account | None: ...
+
+    async def may_sign_in(self, subject: str) -> bool:
+        """True if there is an account of this subject, not disabled, that signs in to consent."""
+        ...
 
     async def list(self) -> Sequence[Account]: ...
 
@@ -207,6 +227,25 @@ class RevocationRow:
 class RevocationRows(Protocol):
     async def add(self, rows: Sequence[tuple[str, str, int, int]]) -> Sequence[RevocationRow]:
         """Add (kind, digest, not_before, expires_at) rows in one transaction; returns them with their `seq`."""
+        ...
+
+    async def add_ending(
+        self,
+        rows: Sequence[tuple[str, str, int, int]],
+        names: Sequence[tuple[str, str]],
+        *,
+        now: int,
+        only_ending: bool = False,
+    ) -> tuple[Sequence[RevocationRow], Sequence[str]]:
+        """The same, and in the same transaction end every refresh family that one of these names (kind, value) covers.
+
+        Returns the rows, and the ids of the families that were in force. With `only_ending` no row is added where
+        there is none.
+        """
+        ...
+
+    async def covered_families(self, names: Sequence[tuple[str, str]], *, now: int) -> Sequence[str]:
+        """Ids of the families that `add_ending` would end now."""
         ...
 
     async def after(self, seq: int, *, now: int) -> Sequence[RevocationRow]:

@@ -9,19 +9,30 @@ from dataclasses import dataclass, replace
 from starlette.requests import Request
 
 from perhop.authorization_server.form import Form
+from perhop.authorization_server.refresh_families import RefreshFamily
 from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.token import VerifiedToken
-from perhop.errors import CodeOfTaskOver, Refused, SubjectTokenRefused, TaskRefused, TokenExpired, Unavailable
+from perhop.errors import (
+    CodeOfTaskOver,
+    RefreshOfTaskOver,
+    Refused,
+    SubjectTokenRefused,
+    TaskRefused,
+    TokenExpired,
+    Unavailable,
+)
 from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFacts
 
 MAX_USER_AGENT = 256
 
+_CARRYING = SubjectTokenRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver
+
 
 def reason_of(fact: Refused | Unavailable) -> str:
     """The dotted reason: of a subject token or a task that is not good, the reason of the fact that said so."""
-    return fact.fact.reason if isinstance(fact, SubjectTokenRefused | TaskRefused | CodeOfTaskOver) else fact.reason
+    return fact.fact.reason if isinstance(fact, _CARRYING) else fact.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,7 @@ class Trail:
     verified: VerifiedToken | None = None
     grant: GrantType | None = None
     task: TaskFacts | None = None
+    family: str | None = None
 
     @classmethod
     def of(cls, request: Request) -> Trail:
@@ -90,6 +102,10 @@ class Trail:
         """The client may use this grant."""
         return replace(self, grant=grant)
 
+    def of_family(self, family: RefreshFamily | None) -> Trail:
+        """A refresh token of this family came, or goes out."""
+        return self if family is None else replace(self, family=family.id)
+
     def under(self, task: TaskFacts | None) -> Trail:
         """The request, or the token in it, names a task."""
         return replace(self, task=task)
@@ -118,8 +134,10 @@ class Trail:
 
     @property
     def about(self) -> Mapping[str, str] | None:
-        """By which grant a token is asked for, once that is clear."""
-        return None if self.grant is None else {"grant": self.grant.value}
+        """By which grant a token is asked for, once that is clear, and of which refresh family it is."""
+        grant = {"grant": self.grant.value} if self.grant is not None else {}
+        family = {"family": self.family} if self.family is not None else {}
+        return {**grant, **family} or None
 
     def _inbound(self, fact: Refused | Unavailable) -> Inbound | None:
         if self.verified is not None:

@@ -33,6 +33,10 @@ def revoke(
     task: Annotated[
         str | None, typer.Option("--task", metavar="ID", help="Every token of this task; see also `perhop task end`.")
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option("--family", metavar="ID", help="A refresh family, as `perhop trace` names it: every token of it."),
+    ] = None,
     why: Why = "",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -51,10 +55,11 @@ def revoke(
         "resource": resource,
         "tenant": tenant,
         "task": task,
+        "family": family,
     }
     chosen = [(kind, value) for kind, value in named.items() if value is not None]
     if len(chosen) != 1:
-        raise typer.BadParameter("name one of --token, --agent, --subject, --resource, --tenant, --task")
+        raise typer.BadParameter("name one of --token, --agent, --subject, --resource, --tenant, --task, --family")
     ((kind, value),) = chosen
     if kind == "token":
         value = (sys.stdin.read() if value == "-" else value).strip()
@@ -83,6 +88,8 @@ def _tell(result: dict[str, Any]) -> None:
 def _ends(result: Mapping[str, Any], verb: str) -> str:
     """`2 live tokens ended, with 3 open calls, 1 of them a stream without an end`."""
     ends = f"{counted(result['live'], 'live token')} {verb}"
+    if result["families"]:
+        ends += f", with {result['families']} refresh {'family' if result['families'] == 1 else 'families'}"
     if result["calls"]:
         ends += f", with {counted(result['calls'], 'open call')}"
     if result["streams"]:

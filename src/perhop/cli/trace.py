@@ -61,6 +61,8 @@ class _Branch:
             *(cls.of(child, hops) for child in hops if child.parent_jti == hop.jti),
         ]
         lines = [f"hop {hop.hop}: good for {hop.aud}", f"{hop.jti} for {hop.sub}{through}"]
+        if hop.family is not None:
+            lines.append(f"refresh family {hop.family}")
         return cls(hop.seq, lines, sorted(below, key=lambda branch: branch.seq))
 
 

@@ -38,7 +38,9 @@ MIN_PASSWORD = 12
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
-    """Revoke by token, agent, subject, resource, tenant or task; descendants along. What is not known is revoked, too.
+    """Revoke by token, agent, subject, resource, tenant, task or refresh family; descendants along.
+
+    What is not known is revoked, too. Refresh tokens end with what they stand for: `families` counts theirs.
 
     With `dry_run` nothing happens and nothing is recorded. `calls` are those on their way that are cut, `streams` those
     of them that have no end of their own; zero where no server answers this.
@@ -57,6 +59,7 @@ async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool
         "revoked": not dry_run,
         "known": known,
         "live": revoked.live,
+        "families": len(revoked.families),
         "calls": len(cut),
         "streams": sum(each.is_standing for each in cut),
         "jtis": list(revoked.jtis),
@@ -90,6 +93,8 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
             return any(each.tenant == value for each in registry.resources.values())
         case RevokedObject.TASK:
             return plane.issuer.tasks.find(value) is not None
+        case RevokedObject.FAMILY:
+            return await plane.issuer.stores.refresh_tokens.family(value) is not None
         case _:
             assert_never(kind)
 

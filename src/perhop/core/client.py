@@ -15,6 +15,7 @@ class GrantType(StrEnum):
     """The wire words of the grants that are built."""
 
     AUTHORIZATION_CODE = "authorization_code"
+    REFRESH_TOKEN = "refresh_token"
     CLIENT_CREDENTIALS = "client_credentials"
     TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 

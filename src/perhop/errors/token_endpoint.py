@@ -71,6 +71,41 @@ class CodeOfTaskOver(CodeInvalid):
         self.fact = fact
 
 
+class RefreshInvalid(TokenRefused):
+    """The refresh token is not known, or what it stands for holds no longer. Spec: RFC 6749 §5.2."""
+
+    error = "invalid_grant"
+    description = "the refresh token is not valid"
+
+
+class RefreshOfAnother(RefreshInvalid):
+    """It was given to another client. Spec: RFC 6749 §6."""
+
+    reason = "presenter.mismatch"
+
+
+class RefreshReused(RefreshInvalid):
+    """It was used before: somebody has a copy, or its client sent it twice. Spec: RFC 9700 §4.14.2."""
+
+    reason = "refresh.reused"
+
+
+class RefreshRevoked(RefreshInvalid):
+    reason = "token.revoked"
+
+
+class RefreshExpired(RefreshInvalid):
+    reason = "token.expired"
+
+
+class RefreshOfTaskOver(RefreshInvalid):
+    """The task that its family is for is over; carries the reason."""
+
+    def __init__(self, fact: Refused) -> None:
+        super().__init__(fact.detail)
+        self.fact = fact
+
+
 class TargetInvalid(TokenRefused):
     """The resource is missing, unknown, or given twice. Spec: RFC 8707 §2."""
 

@@ -47,7 +47,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedHop:
-    """One token, and what was done with it. `seq` is the first record that knows it."""
+    """One token, and what was done with it. `seq` is the first record that knows it.
+
+    `family` is the refresh family of a token that a person allowed, where its client may refresh it.
+    """
 
     txn: str | None
     hop: int
@@ -59,6 +62,7 @@ class TracedHop:
     seq: int
     calls: tuple[TracedCall, ...]
     refused: tuple[Refusal, ...]
+    family: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,7 @@ class _Token:
     sub: str | None = None
     act: Any = None
     parent_jti: str | None = None
+    family: str | None = None
     calls: list[TracedCall] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
@@ -192,6 +197,13 @@ def _read_tokens(entry: Entry, tokens: dict[str, _Token]) -> None:
     if target.parent_jti == target.jti:
         target.parent_jti = None
     target.sub = target.sub or inbound.get("sub") or entry.text("client")
+    target.family = target.family or family_of(entry)
+
+
+def family_of(entry: Entry) -> str | None:
+    """The refresh family of which a record speaks."""
+    family = entry.part("about").get("family")
+    return family if isinstance(family, str) else None
 
 
 def _token(tokens: dict[str, _Token], claims: Mapping[str, Any], entry: Entry) -> _Token | None:
@@ -256,4 +268,5 @@ def _hop(txn: str | None, token: _Token, hop: int) -> TracedHop:
         seq=token.seq,
         calls=tuple(token.calls),
         refused=tuple(token.refused),
+        family=token.family,
     )

@@ -42,12 +42,12 @@ def resolve_target(
 def resolve_granted_target(
     values: Sequence[str], *, granted: ResourceUri, audience_values: Sequence[str] = ()
 ) -> ResourceUri:
-    """The resource of a code, which was fixed when it was granted: the request may repeat it, and name no other.
+    """The resource of a code or a refresh token, fixed when it was granted: a request may repeat it, and name no other.
 
     Spec: RFC 8707 §2.2
     Raises: TargetMultiple, TargetInvalid
     """
     target = resolve_target(values, audience_values=audience_values, default=granted)
     if target != granted:
-        raise TargetInvalid("the code was granted for another resource")
+        raise TargetInvalid("it was granted for another resource")
     return target

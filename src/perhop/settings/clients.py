@@ -70,9 +70,9 @@ def _build_redirect_uris(path: tuple[Key, ...], texts: Iterable[str], findings: 
 
 def _build_grants(path: tuple[Key, ...], section: ClientSection, findings: Findings) -> frozenset[GrantType]:
     public = section.authentication.method == "none"
-    possible = set()
+    possible: set[GrantType] = set()
     if section.redirect_uris:
-        possible.add(GrantType.AUTHORIZATION_CODE)
+        possible |= {GrantType.AUTHORIZATION_CODE, GrantType.REFRESH_TOKEN}
     if (section.reaches or section.serves) and not public:
         # A server that reaches nothing gets a token for the journal's reports, and for nothing else.
         possible.add(GrantType.CLIENT_CREDENTIALS)
@@ -86,11 +86,15 @@ def _build_grants(path: tuple[Key, ...], section: ClientSection, findings: Findi
     asked = {GrantType.TOKEN_EXCHANGE if each == _TOKEN_EXCHANGE else GrantType(each) for each in section.grants}
     for grant in sorted(asked - possible):
         findings.add((*path, "grants"), f"`{dotted(path)}` cannot use `{grant.value}`: {_NEEDS[grant]}")
+    if GrantType.REFRESH_TOKEN in asked & possible and GrantType.AUTHORIZATION_CODE not in asked:
+        why = "only `authorization_code` gives a refresh token"
+        findings.add((*path, "grants"), f"`{dotted(path)}` cannot use `refresh_token` alone: {why}")
     return frozenset(asked)
 
 
 _NEEDS = {
     GrantType.AUTHORIZATION_CODE: "it has no `redirect_uris`",
+    GrantType.REFRESH_TOKEN: "it has no `redirect_uris`",
     GrantType.CLIENT_CREDENTIALS: "it needs `reaches` or `serves`, and a method other than `none`",
     GrantType.TOKEN_EXCHANGE: "it serves no resource",
 }

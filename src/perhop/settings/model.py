@@ -230,6 +230,7 @@ class ClientSection(Section):
         list[
             Literal[
                 "authorization_code",
+                "refresh_token",
                 "client_credentials",
                 "token_exchange",
                 "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -238,8 +239,9 @@ class ClientSection(Section):
         | None
     ) = Field(
         default=None,
-        description="narrows what it may use; default: `authorization_code` with `redirect_uris`, `client_credentials` "
-        "with `reaches` or `serves` and a method other than `none`, `token_exchange` with `serves`",
+        description="narrows what it may use; default: `authorization_code` and `refresh_token` with `redirect_uris`, "
+        "`client_credentials` with `reaches` or `serves` and a method other than `none`, `token_exchange` with "
+        "`serves`",
     )
     redirect_uris: list[Text] = Field(default=[], description="where browsers are sent back to, compared exactly")
     reaches: dict[str, list[Text]] = Field(default={}, description="the resources that it may ask for, with the scopes")

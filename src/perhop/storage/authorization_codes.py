@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
 from perhop.storage.engine import Database
+from perhop.storage.refresh_families import family_of_code
 from perhop.storage.schema import authorization_code, token_record
 from perhop.storage.scope_text import join_scopes, split_scopes
 
@@ -39,6 +40,7 @@ class SqlAuthorizationCodes:
                 scope=join_scopes(code.scopes),
                 expires_at=code.expires_at,
                 task=code.task,
+                terms=code.terms,
             )
         )
 
@@ -61,7 +63,9 @@ class SqlAuthorizationCodes:
             row = (await connection.execute(count)).one_or_none()
             if row is None:
                 return None
-            return Consumed(_code(row)) if row.uses == 1 else Replayed(tuple(await connection.scalars(tokens)))
+            if row.uses == 1:
+                return Consumed(_code(row))
+            return Replayed(tuple(await connection.scalars(tokens)), await family_of_code(connection, code_hash))
 
         return await self._database.write(work)
 
@@ -77,4 +81,5 @@ def _code(row: Row[Any]) -> AuthorizationCode:
         scopes=split_scopes(row.scope),
         expires_at=row.expires_at,
         task=row.task,
+        terms=row.terms,
     )

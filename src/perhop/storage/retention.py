@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.core.approval import ApprovalState
@@ -12,13 +12,15 @@ from perhop.storage.schema import (
     assertion,
     authorization_code,
     call_approval,
+    refresh_family,
+    refresh_token,
     revocation,
     sign_in,
     token_record,
 )
 
 TOKEN_LIFETIME_CAP = 900
-"""No token lives longer, so a code's replay can revoke none after this."""
+"""No access token lives longer, so the replay of a code that began no refresh family can revoke none after this."""
 
 KEPT_AFTER_EXPIRY = 24 * 3600
 """How long the record of an expired token stays, for a look at what just happened."""
@@ -30,16 +32,27 @@ APPROVAL_KEPT_AFTER_EXPIRY = 30 * 24 * 3600
 """How long a decision on a call can still be looked at."""
 
 
+FAMILY_KEPT_AFTER_EXPIRY = 24 * 3600
+"""How long a refresh family that is over, ended or not, can still be named. Until then its spent tokens are known."""
+
+
 async def forget_expired(database: Database, *, now: int) -> int:
     """Drop what expired; returns how many rows. A live token's ancestors outlive it, so lineage stays whole.
 
     Raises: StorageUnavailable
     """
+    gone = refresh_family.c.expires_at <= now - FAMILY_KEPT_AFTER_EXPIRY
     dead = (
+        delete(refresh_token).where(refresh_token.c.family.in_(select(refresh_family.c.id).where(gone))),
+        delete(refresh_family).where(gone),
         delete(assertion).where(assertion.c.expires_at <= now),
         delete(sign_in).where(sign_in.c.expires_at <= now),
         delete(revocation).where(revocation.c.expires_at <= now),
-        delete(authorization_code).where(authorization_code.c.expires_at <= now - TOKEN_LIFETIME_CAP),
+        # A code that comes again ends the family that began with it, as long as there is one.
+        delete(authorization_code).where(
+            authorization_code.c.expires_at <= now - TOKEN_LIFETIME_CAP,
+            authorization_code.c.code_hash.not_in(select(refresh_family.c.code_hash)),
+        ),
         delete(token_record).where(token_record.c.expires_at <= now - KEPT_AFTER_EXPIRY),
         delete(agent_task).where(agent_task.c.expires_at <= now - TASK_KEPT_AFTER_EXPIRY),
         # What nobody has decided in time is recorded first: see `perhop.gateway.approvals`.

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.store import RevocationRow
 from perhop.storage.engine import Database
+from perhop.storage.refresh_families import covered_families, end_families
 from perhop.storage.schema import revocation
 
 
@@ -28,6 +29,37 @@ class SqlRevocationRows:
             return [await add_revocation(connection, *row) for row in rows]
 
         return await self._database.write(work)
+
+    async def add_ending(
+        self,
+        rows: Sequence[tuple[str, str, int, int]],
+        names: Sequence[tuple[str, str]],
+        *,
+        now: int,
+        only_ending: bool = False,
+    ) -> tuple[Sequence[RevocationRow], Sequence[str]]:
+        """The same, and in the same transaction end every refresh family that one of the names (kind, value) covers.
+
+        Returns the rows, and the ids of the families that were in force. With `only_ending` no row is added where
+        there is none.
+
+        Raises: StorageUnavailable
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[list[RevocationRow], Sequence[str]]:
+            ended = await end_families(connection, names, now=now)
+            if only_ending and not ended:
+                return [], ended
+            return [await add_revocation(connection, *row) for row in rows], ended
+
+        return await self._database.write(work)
+
+    async def covered_families(self, names: Sequence[tuple[str, str]], *, now: int) -> Sequence[str]:
+        """Ids of the families that `add_ending` would end now.
+
+        Raises: StorageUnavailable
+        """
+        return await covered_families(self._database, names, now=now)
 
     async def after(self, seq: int, *, now: int) -> Sequence[RevocationRow]:
         """Rows in force with a higher `seq`, in order.

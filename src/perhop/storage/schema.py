@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 metadata = MetaData()
@@ -59,7 +60,43 @@ authorization_code = Table(
     Column("expires_at", Integer, nullable=False),
     Column("uses", Integer, nullable=False, server_default="0"),
     Column("task", Text),
+    Column("terms", Text),
     Index("authorization_code_expires", "expires_at"),
+)
+
+# What was fixed when a code was redeemed; only `ended_at` ever changes.
+refresh_family = Table(
+    "refresh_family",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("code_hash", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("tenant", Text),
+    Column("task", Text),
+    Column("began_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("ended_at", Integer),
+    Index("refresh_family_code", "code_hash", unique=True),
+    Index("refresh_family_client", "client_id"),
+    Index("refresh_family_subject", "subject"),
+    Index("refresh_family_expires", "expires_at"),
+)
+
+# Spent ones stay as long as their family: whoever brings one again has a copy. One at most is not spent.
+refresh_token = Table(
+    "refresh_token",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("family", Text, nullable=False),
+    Column("issued_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("spent_at", Integer),
+    Index("refresh_token_family", "family"),
+    Index("refresh_token_live", "family", unique=True, sqlite_where=text("spent_at IS NULL")),
 )
 
 assertion = Table(

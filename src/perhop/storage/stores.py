@@ -18,6 +18,7 @@ from perhop.storage.engine import Database
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
 from perhop.storage.policy_versions import SqlPolicyVersions
+from perhop.storage.refresh_families import SqlRefreshTokens
 from perhop.storage.revocations import SqlRevocationRows
 from perhop.storage.sign_ins import SqlSignIns
 from perhop.storage.standings import SqlStandings
@@ -44,6 +45,7 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         token_records=SqlTokenRecords(database),
         lineage=SqlLineage(database, permits),
         codes=SqlAuthorizationCodes(database),
+        refresh_tokens=SqlRefreshTokens(database),
         assertions=SqlAssertions(database),
         accounts=SqlAccounts(database),
         sign_ins=SqlSignIns(database),

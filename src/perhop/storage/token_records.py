@@ -6,10 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, bindparam, exists, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from perhop.authorization_server.refresh_families import FirstOfFamily, RefreshToken
 from perhop.authorization_server.store import TokenRecord
-from perhop.errors import CodeReplayed
+from perhop.errors import CodeInvalid, CodeReplayed
 from perhop.storage.engine import Database
+from perhop.storage.refresh_families import begin_family, spend
 from perhop.storage.schema import authorization_code, token_record
 
 RECORD_COLUMNS = tuple(column for column in token_record.columns if column.name != "code_hash")
@@ -34,17 +37,38 @@ class SqlTokenRecords:
         """
         await self._database.apply(insert(token_record).values(**asdict(record)))
 
-    async def add_for_code(self, record: TokenRecord, code_hash: str) -> None:
-        """Add, and tie the token to its code, unless that code was used a second time in between.
+    async def add_for_code(self, record: TokenRecord, code_hash: str, *, begins: FirstOfFamily | None = None) -> None:
+        """Add, tie the token to its code, and begin its family, unless that code was used a second time in between.
 
         The second use found no token to revoke, so the first must not make one any more.
 
-        Raises: CodeReplayed, StorageUnavailable
+        Raises: CodeReplayed, CodeInvalid, StorageUnavailable
         """
         values = {**asdict(record), "code_hash": code_hash}
         used_once = exists().where(authorization_code.c.code_hash == code_hash, authorization_code.c.uses == 1)
         columns = [bindparam(None, value, type_=token_record.c[name].type) for name, value in values.items()]
         statement = insert(token_record).from_select(list(values), select(*columns).where(used_once))
-        added = await self._database.apply(statement.returning(literal(1)))
-        if not added:
-            raise CodeReplayed("the code was used again before its first token was recorded")
+
+        async def work(connection: AsyncConnection) -> None:
+            if (await connection.execute(statement.returning(literal(1)))).one_or_none() is None:
+                raise CodeReplayed("the code was used again before its first token was recorded")
+            if begins is not None and not await begin_family(connection, begins, code_hash=code_hash):
+                raise CodeInvalid("what the code stands for was revoked while it was redeemed")
+
+        await self._database.write(work)
+
+    async def add_for_refresh(self, record: TokenRecord, spent_hash: str, following: RefreshToken) -> bool:
+        """Spend a refresh token, put the next one in its place, and add the record: one transaction.
+
+        False, and nothing is done, if it is spent or has expired, or its family is over.
+
+        Raises: StorageUnavailable
+        """
+
+        async def work(connection: AsyncConnection) -> bool:
+            if not await spend(connection, spent_hash, following):
+                return False
+            await connection.execute(insert(token_record).values(**asdict(record)))
+            return True
+
+        return await self._database.write(work)

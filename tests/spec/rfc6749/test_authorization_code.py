@@ -20,6 +20,7 @@ from tests.support.authorization_servers import (
     running_server,
 )
 from tests.support.browsers import Browser, a_request, answer_in, redeem
+from tests.support.refreshing import refresh
 
 
 @pytest.fixture
@@ -141,13 +142,27 @@ async def test_a_client_needs_the_grant(server: RunningServer, browser: Browser)
 
 
 async def test_a_code_is_good_once(server: RunningServer, browser: Browser) -> None:
-    """The second redemption is refused with its own reason, and takes the first one's token with it."""
+    """The second redemption is refused with its own reason, and takes the first one's tokens with it."""
     code = await browser.code()
-    first = claims_of(await redeem(server, code))
+    answer = await redeem(server, code)
+    first = claims_of(answer)
     assert_refused(await redeem(server, code), "invalid_grant")
     assert server.last_refusal()["reason"] == "code.replayed"
     (revocation,) = server.records("revocation")
-    assert revocation["about"]["value"] == first["jti"]
+    assert revocation["about"]["tokens"] == [first["jti"]]
+    assert_refused(await refresh(server, answer.json()["refresh_token"]), "invalid_grant")
+    assert server.last_refusal()["reason"] == "token.revoked"
+
+
+async def test_a_code_without_refresh_tokens_is_good_once(server: RunningServer, browser: Browser) -> None:
+    """The same where the client gets no refresh token."""
+    server.change_client("desk-app", grants=frozenset({GrantType.AUTHORIZATION_CODE}))
+    code = await browser.code()
+    answer = await redeem(server, code)
+    assert "refresh_token" not in answer.json()
+    assert_refused(await redeem(server, code), "invalid_grant")
+    (revocation,) = server.records("revocation")
+    assert revocation["about"]["value"] == claims_of(answer)["jti"]
 
 
 async def test_a_replay_takes_descendants_along(server: RunningServer, browser: Browser) -> None:

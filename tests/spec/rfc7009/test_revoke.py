@@ -16,6 +16,7 @@ from tests.support.authorization_servers import (
     running_server,
 )
 from tests.support.forge import good_claims, sign
+from tests.support.refreshing import allowed, refresh
 
 
 @pytest.fixture
@@ -79,3 +80,34 @@ async def test_revoking_needs_client_and_token(server: RunningServer) -> None:
     answer = await server.http.post("/revoke", data={"token": server.forged()})
     assert_refused(answer, "invalid_client", status=401)
     assert_refused(await _revoke(server, "", by="trip-planner"), "invalid_request")
+
+
+@pytest.mark.parametrize("hint", ["", "access_token", "refresh_token", "unknown"])
+@pytest.mark.parametrize("is_spent", [False, True])
+async def test_a_refresh_token_is_given_back(server: RunningServer, hint: str, is_spent: bool) -> None:
+    """Its family ends, with every access token of it, also where the token was used already; the hint is no matter.
+
+    Spec: RFC 7009 §2.1
+    """
+    first = await allowed(server)
+    second = (await refresh(server, first["refresh_token"])).json()
+    given_back = first if is_spent else second
+    fields = {"token": given_back["refresh_token"], "client_id": "desk-app", "token_type_hint": hint}
+    answer = await server.http.post("/revoke", data=fields)
+    assert (answer.status_code, answer.content) == (200, b"")
+    (record,) = server.records("revocation")
+    assert (record["about"]["kind"], record["about"]["by"]) == ("family", "client:desk-app")
+    assert set(record["about"]["tokens"]) == {claims_in(each["access_token"])["jti"] for each in (first, second)}
+    assert_refused(await refresh(server, second["refresh_token"]), "invalid_grant")
+    assert (await server.http.post("/revoke", data=fields)).status_code == 200
+    assert len(server.records("revocation")) == 1
+
+
+async def test_only_its_client_gives_a_refresh_token_back(server: RunningServer) -> None:
+    """Another client is refused, and the family goes on."""
+    first = await allowed(server)
+    for by in ({"client_id": "laptop-app"}, server.proof("trip-planner")):
+        answer = await server.http.post("/revoke", data={"token": first["refresh_token"], **by})
+        assert_refused(answer, "unauthorized_client")
+    assert (await refresh(server, first["refresh_token"])).status_code == 200
+    assert server.records("revocation") == []

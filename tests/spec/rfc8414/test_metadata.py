@@ -25,6 +25,7 @@ async def test_the_document_says_what_is_built(tmp_path: Path, path: str) -> Non
         assert document["response_types_supported"] == ["code"]
         assert document["grant_types_supported"] == [
             "authorization_code",
+            "refresh_token",
             "client_credentials",
             "urn:ietf:params:oauth:grant-type:token-exchange",
         ]

@@ -82,7 +82,7 @@ def test_grants_follow_from_what_a_client_has(tmp_path: Path) -> None:
     """Without `grants` a client may use what its redirect URIs, reaches and services call for."""
     clients = load_example(tmp_path).registry.clients
     assert clients["trip-planner"].grants == {GrantType.CLIENT_CREDENTIALS}
-    assert clients["desk-app"].grants == {GrantType.AUTHORIZATION_CODE}
+    assert clients["desk-app"].grants == {GrantType.AUTHORIZATION_CODE, GrantType.REFRESH_TOKEN}
     assert clients["calendar-server"].grants == {GrantType.TOKEN_EXCHANGE, GrantType.CLIENT_CREDENTIALS}
     assert clients["desk-app"].expires == date(2027, 1, 31)
 

@@ -138,7 +138,7 @@ async def _answer(
             return decided
     stored = await issuer.stores.consents.get(signed_in.subject, asked.client.id, asked.resource.uri)
     if is_task_known(terms, signed_in.subject) and is_covered(stored, terms, asked.client):
-        return await _give_code(asked, signed_in, issuer)
+        return await _give_code(asked, terms, signed_in, issuer)
     seal = issuer.form_seal.seal(*_consent_binding(asked, terms, signed_in), now=issuer.now())
     return issuer.pages.consent(
         terms=terms,
@@ -229,7 +229,7 @@ async def _take_consent(
     match sent.all("decision"):
         case ("allow",):
             await _keep_consent(asked, terms, signed_in, trail, issuer)
-            return await _give_code(asked, signed_in, issuer)
+            return await _give_code(asked, terms, signed_in, issuer)
         case ("deny",):
             raise ConsentDenied(f"`{signed_in.subject}` denied client `{asked.client.id}`")
         case _:
@@ -263,7 +263,7 @@ async def _keep_consent(
         raise TaskRefused(fact) from None
 
 
-async def _give_code(asked: AuthorizationRequest, signed_in: SignIn, issuer: Issuer) -> Response:
+async def _give_code(asked: AuthorizationRequest, terms: Terms, signed_in: SignIn, issuer: Issuer) -> Response:
     """A code is bound to client, redirect URI, challenge and resource; good once, for a minute.
 
     Spec: RFC 6749 §4.1.2
@@ -280,6 +280,7 @@ async def _give_code(asked: AuthorizationRequest, signed_in: SignIn, issuer: Iss
             scopes=asked.scopes,
             expires_at=issuer.now() + CODE_LIFETIME,
             task=asked.task.id if asked.task is not None else None,
+            terms=terms_digest(terms),
         )
     )
     return see_other(asked.destination.with_code(code, issuer.url))

@@ -1,4 +1,4 @@
-"""`/revoke`: a client gives back a token that it got, and all that came from it.
+"""`/revoke`: a client gives back a token that it got, and all that came from it; of a refresh token, its family.
 
 Spec: RFC 7009 §2
 """
@@ -14,6 +14,7 @@ from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
 from perhop.authorization_server.form import check_unrepeated, read_form
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.refresh_families import hash_refresh_token
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.trail import Trail
 from perhop.core.client import Client
@@ -39,7 +40,9 @@ async def revoke(request: Request, issuer: Issuer) -> Response:
         client = await authenticate_client(parse_credentials(authorization, form), issuer)
         trail = trail.by(client)
         token = _live_token(form.required("token"), issuer)
-        if token is not None:
+        if token is None:
+            await _give_back_family(form.required("token"), client, issuer)
+        else:
             trail = trail.having_verified(token)
             _check_owned(token, client)
             await issuer.revoker.revoke(
@@ -48,6 +51,21 @@ async def revoke(request: Request, issuer: Issuer) -> Response:
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))
     return Response(status_code=200, headers=dict(NO_STORE))
+
+
+async def _give_back_family(raw: str, client: Client, issuer: Issuer) -> None:
+    """End the family of a refresh token, used or not, if it is one; the hint of its type is not needed.
+
+    Spec: RFC 7009 §2.1
+    Raises: RevocationNotAllowed, StorageUnavailable, JournalUnavailable
+    """
+    stored = await issuer.stores.refresh_tokens.find(hash_refresh_token(raw))
+    if stored is None:
+        return
+    family = stored.family
+    if family.client_id != client.id:
+        raise RevocationNotAllowed(f"the refresh token was given to client `{family.client_id}`")
+    await issuer.revoker.end_family(family.id, why="its client gave it back", by=f"client:{client.id}")
 
 
 def _live_token(raw: str, issuer: Issuer) -> VerifiedToken | None:

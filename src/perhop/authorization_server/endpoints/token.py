@@ -18,11 +18,13 @@ from perhop.authorization_server.client_auth.credentials import parse_credential
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
 from perhop.authorization_server.form import Form, check_unrepeated, read_form
-from perhop.authorization_server.grants import authorization_code, client_credentials, token_exchange
+from perhop.authorization_server.grants import authorization_code, client_credentials, refresh_token, token_exchange
 from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.refresh_token import find_refresh_token
 from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE, verify_subject_token
 from perhop.authorization_server.issue import Authorized, check_policy, issue, question_of
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.refresh_families import NextRefreshToken, StoredRefreshToken
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
 from perhop.core.client import Client, GrantType
@@ -36,13 +38,14 @@ Authorize = Callable[[Asked, Issuer], Awaitable[Authorized]]
 
 GRANTS: Mapping[GrantType, Authorize] = {
     GrantType.AUTHORIZATION_CODE: authorization_code.authorize,
+    GrantType.REFRESH_TOKEN: refresh_token.authorize,
     GrantType.CLIENT_CREDENTIALS: client_credentials.authorize,
     GrantType.TOKEN_EXCHANGE: token_exchange.authorize,
 }
 
 
 async def token(request: Request, issuer: Issuer) -> Response:
-    """Parse -> authenticate client -> verify subject token -> authorize one resource -> ask policy -> issue -> respond.
+    """Parse -> authenticate client -> look at its token -> authorize one resource -> ask policy -> issue -> respond.
 
     Spec: RFC 6749 §5.1
     """
@@ -59,10 +62,13 @@ async def token(request: Request, issuer: Issuer) -> Response:
         is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
         subject_token = verify_subject_token(form, issuer, now=now) if is_exchange else None
         trail = trail.having_verified(subject_token)
-        trail = trail.under(_task_named(form, subject_token, issuer))
-        asked = Asked(form=form, client=client, now=now, subject_token=subject_token)
+        refreshed = await find_refresh_token(form, issuer) if grant_type is GrantType.REFRESH_TOKEN else None
+        trail = trail.of_family(refreshed.family if refreshed is not None else None)
+        trail = trail.under(_task_named(form, subject_token, refreshed, issuer))
+        asked = Asked(form=form, client=client, now=now, subject_token=subject_token, refresh_token=refreshed)
         authorized = await GRANTS[grant_type](asked, issuer)
         trail = trail.to(authorized.resource)
+        trail = trail.of_family(authorized.refresh.family if authorized.refresh is not None else None)
         action = Action.EXCHANGE if is_exchange else Action.ISSUE
         check_policy(
             issuer.policy,
@@ -77,16 +83,19 @@ async def token(request: Request, issuer: Issuer) -> Response:
         minted = await issue(authorized, issuer, request=trail.request, about=trail.about)
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))
-    return render_token(minted, is_exchange=is_exchange)
+    return render_token(minted, authorized.refresh, is_exchange=is_exchange)
 
 
-def _task_named(form: Form, subject_token: VerifiedToken | None, issuer: Issuer) -> TaskFacts | None:
+def _task_named(
+    form: Form, subject_token: VerifiedToken | None, refreshed: StoredRefreshToken | None, issuer: Issuer
+) -> TaskFacts | None:
     """The task of which the record of this request speaks. Checks nothing of it: the grants do.
 
     Raises: DetailsMalformed
     """
     named = parse_task_named(form.one("authorization_details"))
-    return issuer.tasks.facts(named or (subject_token.task if subject_token is not None else None))
+    rests_on = subject_token.task if subject_token is not None else refreshed.family.task if refreshed else None
+    return issuer.tasks.facts(named or rests_on)
 
 
 def allowed_grant(grant_type: str, client: Client) -> GrantType:
@@ -104,7 +113,7 @@ def allowed_grant(grant_type: str, client: Client) -> GrantType:
     return grant
 
 
-def render_token(minted: MintedToken, *, is_exchange: bool) -> Response:
+def render_token(minted: MintedToken, refresh: NextRefreshToken | None, *, is_exchange: bool) -> Response:
     """The successful answer. Spec: RFC 6749 §5.1, RFC 8693 §2.2.1."""
     draft = minted.draft
     body: dict[str, Any] = {
@@ -113,6 +122,8 @@ def render_token(minted: MintedToken, *, is_exchange: bool) -> Response:
         "expires_in": draft.expires_at - draft.issued_at,
         "scope": render_scope(draft.scopes),
     }
+    if refresh is not None:
+        body["refresh_token"] = refresh.secret.reveal()
     if is_exchange:
         body["issued_token_type"] = ACCESS_TOKEN_TYPE
     return JSONResponse(body, headers=dict(NO_STORE))

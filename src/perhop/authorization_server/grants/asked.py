@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.authorization_server.form import Form
+from perhop.authorization_server.refresh_families import StoredRefreshToken
 from perhop.core.client import Client
 from perhop.core.token import VerifiedToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One token request; `subject_token` is verified, and there for the exchange only."""
+    """One token request; `subject_token` is verified, and there for the exchange only.
+
+    `refresh_token` is there for the refresh only, and only known: nothing of it is checked.
+    """
 
     form: Form
     client: Client
     now: int
     subject_token: VerifiedToken | None = None
+    refresh_token: StoredRefreshToken | None = None

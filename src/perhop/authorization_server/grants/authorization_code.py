@@ -16,9 +16,17 @@ from perhop.authorization_server.grants.client_credentials import reach, reachab
 from perhop.authorization_server.grants.named_task import check_same_task
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.refresh_families import (
+    FAMILY_LIFETIME,
+    NextRefreshToken,
+    RefreshFamily,
+    next_refresh_token,
+)
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
+from perhop.core.client import GrantType
 from perhop.core.resource import Resource
+from perhop.core.secret import Secret
 from perhop.core.task import Task
 from perhop.errors import CodeInvalid, CodeOfTaskOver, CodeReplayed, TaskExpired, TaskOutside, TaskSuperseded
 from perhop.rules.pkce import check_code_verifier
@@ -60,7 +68,9 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         now=asked.now,
         task=task,
     )
-    return Authorized(draft=draft, resource=resource, code_hash=hashed)
+    return Authorized(
+        draft=draft, resource=resource, code_hash=hashed, refresh=_first_refresh_token(code, asked, resource, issuer)
+    )
 
 
 async def _consume(hashed: str, issuer: Issuer) -> AuthorizationCode:
@@ -68,16 +78,42 @@ async def _consume(hashed: str, issuer: Issuer) -> AuthorizationCode:
     match await issuer.stores.codes.consume(hashed):
         case Consumed(code=code):
             return code
-        case Replayed(jtis=jtis):
-            for jti in jtis:
-                await issuer.revoker.revoke(
-                    RevokedObject.TOKEN, jti, why="its authorization code came twice", by="perhop"
-                )
+        case Replayed(jtis=jtis, family=family):
+            why = "its authorization code came twice"
+            if family is not None:
+                await issuer.revoker.end_family(family, why=why, by="perhop")
+            else:
+                for jti in jtis:
+                    await issuer.revoker.revoke(RevokedObject.TOKEN, jti, why=why, by="perhop")
             raise CodeReplayed(f"the code was used before; {len(jtis)} tokens are revoked")
         case None:
             raise CodeInvalid("the code is not known")
         case unexpected:
             assert_never(unexpected)
+
+
+def _first_refresh_token(
+    code: AuthorizationCode, asked: Asked, resource: Resource, issuer: Issuer
+) -> NextRefreshToken | None:
+    """The token with which a family begins, if the client may use it. The family has all that the person allowed.
+
+    Spec: RFC 6749 §4.1.4
+    """
+    if GrantType.REFRESH_TOKEN not in asked.client.grants or code.terms is None:
+        return None
+    family = RefreshFamily(
+        id=issuer.new_id(),
+        client_id=code.client_id,
+        subject=code.subject,
+        resource=code.resource,
+        scopes=code.scopes,
+        terms=code.terms,
+        began_at=asked.now,
+        expires_at=asked.now + FAMILY_LIFETIME,
+        tenant=resource.tenant,
+        task=code.task,
+    )
+    return next_refresh_token(family, Secret(issuer.new_secret()), now=asked.now)
 
 
 def _check_code(code: AuthorizationCode, asked: Asked) -> None:
