@@ -250,6 +250,41 @@ async def test_a_decision_under_other_policies(world: ConsoleWorld) -> None:
     assert await world.state(approval) == "waiting"
 
 
+async def _reconfigure(world: ConsoleWorld, old: str, new: str) -> None:
+    text = world.settings.file.read_text(encoding="utf-8")
+    assert old in text
+    world.settings.file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    await put_in_force(world.plane, load(world.settings.file, {}), by="test")
+
+
+async def test_a_page_that_said_something_else(world: ConsoleWorld) -> None:
+    """Who saw another purpose, or another owner, than is in force now has not decided on what is."""
+    approval = await world.asked()
+    browser = await world.browser(BOB)
+    page = await browser.open(f"/approvals/{approval}")
+    await _reconfigure(world, "plans business trips", "empties calendars")
+    again = await browser.send(page, {"decision": "approve"})
+    assert again.status_code == 403
+    assert "the call is shown differently now" in again.text
+    assert "empties calendars" in again.text
+    assert await world.state(approval) == "waiting"
+    await browser.send(again, {"decision": "approve"})
+    assert await world.state(approval) == "approved"
+
+
+async def test_a_person_who_has_left_the_team(world: ConsoleWorld) -> None:
+    """Who is taken out of the team, or whose account is disabled, sees and decides nothing, page or no page."""
+    approval = await world.asked()
+    browser, other = await world.browser(BOB), await world.browser(ANN)
+    page, others = [await each.open(f"/approvals/{approval}") for each in (browser, other)]
+    await _reconfigure(world, ", Bob@example.com", "")
+    assert (await browser.send(page, {"decision": "approve"})).status_code == 404
+    assert (await browser.open(f"/approvals/{approval}")).status_code == 404
+    await world.plane.stores.accounts.disable(ANN)
+    assert (await other.send(others, {"decision": "approve"})).headers["location"].startswith("/sign-in")
+    assert await world.state(approval) == "waiting"
+
+
 async def test_a_reason_has_a_length(world: ConsoleWorld) -> None:
     """One character more than is kept: nothing is decided, and what was typed stands there still."""
     approval = await world.asked()

@@ -311,14 +311,22 @@ async def test_characters_that_do_not_show(world: ConsoleWorld) -> None:
     page = await (await world.browser(BOB)).open(f"/approvals/{approval}")
     call = page.text.partition("<pre>")[2].partition("</pre>")[0]
     assert [each for each in hidden if each in page.text] == []
-    for written in ("\\u202e", "\\u2066", "\\u200b", "\\u00ad", "\\ufeff", "\\u00a0", "\\u2028", "\\u007f", "\\u0085"):
-        assert call.count(f'<span class="unseen">{written}</span>') == 2, written
-    assert '<span class="unseen">\\udb40\\udc41</span>' in call
+    codes = ("202e", "2066", "200b", "00ad", "feff", "00a0", "2028", "007f", "0085", "fe0f", "3164", "db40", "dc41")
+    written = "".join(f"\\u{code}" for code in codes)
+    assert call.count(f'<span class="unseen">{written}</span>') == 2
     assert "a" + "\u0301" * 3 + '<span class="unseen">' in call
     payroll = await world.asked({"a": 1}, resource="payroll", tool="pay\u202eyap")
     page = await (await world.browser("fay@example.com")).open(f"/approvals/{payroll}")
     assert "\u202e" not in page.text
     assert 'pay<span class="unseen">\\u202e</span>yap' in page.text
+
+
+async def test_a_call_as_long_as_calls_can_be(world: ConsoleWorld) -> None:
+    """Nothing of it is left out, and the buttons come after it."""
+    letters = "".join(f"{number:07} " for number in range(100_000))
+    approval = await world.asked({"title": letters, "tail": "the end"})
+    page = await (await world.browser(BOB)).open(f"/approvals/{approval}")
+    assert page.text.index(letters) < page.text.index("</pre>") < page.text.index('value="approve"')
 
 
 # --- sizes, forms, failures ----------------------------------------------------------------------------------------

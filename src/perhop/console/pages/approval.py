@@ -5,6 +5,7 @@ Spec: RFC 9700 §4.7.1
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -134,7 +135,7 @@ async def _show(seen: Seen, console: Console, *, why: str = "", notice: str = ""
     session = seen.person.id_hash
     values = {
         "shown": shown,
-        "params": render_params(shown.params),
+        "params": await asyncio.to_thread(render_params, shown.params),  # calls of others go on meanwhile
         "asked": ago(seen.approval.asked_at, now=now),
         "left": left(seen.approval.expires_at, now=now),
         "until": until(seen.approval.expires_at, now=now),
