@@ -129,10 +129,16 @@ async def test_a_server_is_ready_only_while_it_serves(folder: Path) -> None:
         plane, traffic, course = site.running.plane, site.running.traffic, Course()
         site.go.set()
         await site.until("/startupz", 200)
-        assert not (await readiness(plane, traffic, (), site.running.revocation_check.figures, course))["ready"]
+        assert not (
+            await readiness(plane, traffic, (), site.running.webhooks, site.running.revocation_check.figures, course)
+        )["ready"]
         assert not startup(traffic, course)["started"]
         course.begin()
-        assert (await readiness(plane, traffic, (), site.running.revocation_check.figures, course))["ready"]
+        assert (
+            await readiness(plane, traffic, (), site.running.webhooks, site.running.revocation_check.figures, course)
+        )["ready"]
         assert startup(traffic, course)["started"]
         course.stop()
-        assert not (await readiness(plane, traffic, (), site.running.revocation_check.figures, course))["ready"]
+        assert not (
+            await readiness(plane, traffic, (), site.running.webhooks, site.running.revocation_check.figures, course)
+        )["ready"]

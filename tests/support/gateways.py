@@ -47,6 +47,7 @@ from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import parse_policies
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.revocation import Revocation, RevocationKind, Revocations, revocation_digest
+from perhop.storage.approvals import SqlApprovalRows
 from perhop.storage.engine import Database
 from perhop.storage.stores import open_stores
 from perhop.tokens.keys import SigningKey
@@ -177,6 +178,7 @@ class World:
     clock: TestClock
     way: OpenUpstream
     upstream: RecordingUpstream = field(init=False)
+    approval_rows: SqlApprovalRows = field(init=False)
     journal_folder: JournalFolder = field(init=False)
     http: httpx2.AsyncClient = field(init=False)
 
@@ -296,6 +298,7 @@ async def gateway(
             )
             world.gate.readiness.verdict = verdict
             world.upstream, world.journal_folder = recording, journal_folder
+            world.approval_rows = SqlApprovalRows(database)
             worlds.append(world)
             return world.app
 

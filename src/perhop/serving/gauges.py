@@ -21,6 +21,7 @@ from perhop.wiring.exports import RunningExport
 from perhop.wiring.plane import Plane
 from perhop.wiring.revocation_check import Figures, Result
 from perhop.wiring.traffic import ToolsStanding, Traffic
+from perhop.wiring.webhooks import Delivery, Webhooks
 
 Values = Mapping[tuple[str, ...], float]
 
@@ -33,6 +34,7 @@ class Gauges(Collector):
         plane: Plane,
         traffic: Traffic,
         exports: Sequence[RunningExport],
+        webhooks: Webhooks,
         figures: Figures,
         course: Course,
     ) -> None:
@@ -40,6 +42,7 @@ class Gauges(Collector):
         self._figures = figures
         self._traffic = traffic
         self._exports = exports
+        self._webhooks = webhooks
         self._course = course
 
     def collect(self) -> Iterator[Family]:
@@ -63,6 +66,11 @@ class Gauges(Collector):
         yield _gauge(table.QUARANTINED_TOOLS, {(name,): len(tools.quarantined) for name, tools in self._tools()})
         yield _gauge(table.EXPORT_WAITING, {(each.name,): each.waiting for each in self._exports})
         yield _counters(table.EXPORT_FAILURES, {(each.name,): each.failures for each in self._exports})
+        told = self._webhooks
+        yield _counters(
+            table.WEBHOOK_DELIVERIES,
+            {(owner, each.value): told.counts[owner, each] for owner in told.status() for each in Delivery},
+        )
         yield _gauge(table.KEYS, _keys(plane))
         yield _gauge(table.POLICY_VERSION, {(plane.policy.version,): 1})
         yield _gauge(table.CONFIGURATION_VERSION, {(plane.registry.version,): 1})

@@ -15,17 +15,23 @@ from perhop.wiring.exports import RunningExport
 from perhop.wiring.plane import Plane
 from perhop.wiring.revocation_check import Figures
 from perhop.wiring.traffic import Traffic
+from perhop.wiring.webhooks import Webhooks
 
 PROOF_TYPE = "perhop-readiness+jwt"
 """No verifier of ours takes a statement of this type for anything."""
 
 
 async def readiness(
-    plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], figures: Figures, course: Course
+    plane: Plane,
+    traffic: Traffic,
+    exports: Sequence[RunningExport],
+    webhooks: Webhooks,
+    figures: Figures,
+    course: Course,
 ) -> dict[str, Any]:
     """Every part that traffic needs. An upstream that is not ready closes its own resource, not the server.
 
-    What the check of the revocation bound has found is told, and closes nothing.
+    What the check of the revocation bound has found is told, and closes nothing; nor does a webhook.
     """
     journal, database = _journal(plane), await _database(plane)
     signing_key, policy = _signing_key(plane), _policy(plane)
@@ -45,6 +51,7 @@ async def readiness(
         "open_streams": sum(plane.metrics.open_streams().values()),
         "calls_in_flight": sum(plane.metrics.calls_in_flight().values()),
         "exports": {each.name: {"waiting": each.waiting, "problem": each.problem} for each in exports},
+        "webhooks": webhooks.status(),
         "revocation": figures.as_json(),
         "unsafe": list(plane.settings.unsafe()),
     }

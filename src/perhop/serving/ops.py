@@ -18,13 +18,19 @@ from perhop.wiring.exports import RunningExport
 from perhop.wiring.plane import Plane
 from perhop.wiring.revocation_check import Figures
 from perhop.wiring.traffic import Traffic
+from perhop.wiring.webhooks import Webhooks
 
 
 def ops_app(
-    plane: Plane, traffic: Traffic, exports: Sequence[RunningExport], figures: Figures, course: Course
+    plane: Plane,
+    traffic: Traffic,
+    exports: Sequence[RunningExport],
+    webhooks: Webhooks,
+    figures: Figures,
+    course: Course,
 ) -> Starlette:
     """`/startupz`, `/livez` and its other name `/healthz`, `/readyz`, and `/metrics`."""
-    plane.metrics.registry.register(Gauges(plane, traffic, exports, figures, course))
+    plane.metrics.registry.register(Gauges(plane, traffic, exports, webhooks, figures, course))
 
     async def startupz(_: Request) -> Response:
         return _answer(startup(traffic, course), "started")
@@ -33,7 +39,7 @@ def ops_app(
         return JSONResponse({"live": True})
 
     async def readyz(_: Request) -> Response:
-        return _answer(await readiness(plane, traffic, exports, figures, course), "ready")
+        return _answer(await readiness(plane, traffic, exports, webhooks, figures, course), "ready")
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(plane.metrics.registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})

@@ -18,6 +18,7 @@ from perhop.wiring.metrics import noting_arrival
 from perhop.wiring.plane import Plane, open_plane
 from perhop.wiring.revocation_check import RevocationCheck, Rounds
 from perhop.wiring.traffic import Traffic, open_traffic
+from perhop.wiring.webhooks import Webhooks, telling
 
 LAST_WORDS_SECONDS = 1
 """From the end of the time to drain, when answers are cut, until what has not ended then is cancelled."""
@@ -42,6 +43,7 @@ class Serving:
     plane: Plane
     traffic: Traffic
     exports: tuple[RunningExport, ...]
+    webhooks: Webhooks
     revocation_check: RevocationCheck
 
 
@@ -68,9 +70,11 @@ async def serving(
         open_plane(settings, clock=clock, record_start=True) as plane,
         open_traffic(plane) as traffic,
         exporting(settings, plane.reader, origin=plane.journal_key.name) as exports,
+        telling(plane) as webhooks,
         contextlib.nullcontext(RevocationCheck(plane, traffic, rounds)) as check,
         listening(
-            {str(settings.listen.ops): ops_app(plane, traffic, exports, check.figures, course)}, drain=OPS_SECONDS
+            {str(settings.listen.ops): ops_app(plane, traffic, exports, webhooks, check.figures, course)},
+            drain=OPS_SECONDS,
         ),
         control(plane),
         listening(
@@ -88,7 +92,7 @@ async def serving(
     ):
         course.begin()
         try:
-            yield Serving(plane, traffic, exports, check)
+            yield Serving(plane, traffic, exports, webhooks, check)
         finally:
             course.stop()  # readiness says it first
             # Readers of the feed wait for as long as they may, and have nothing to lose.

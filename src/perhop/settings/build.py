@@ -23,11 +23,12 @@ from perhop.settings.model import (
 from perhop.settings.problems import Findings, dotted
 from perhop.settings.sources import Key
 from perhop.settings.upstreams import build_upstream
+from perhop.settings.webhooks import build_webhook
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")  # RFC 6749 §3.3: scope-token
 
 
-def build_owners(sections: Mapping[str, OwnerSection], findings: Findings) -> dict[str, Owner]:
+def build_owners(sections: Mapping[str, OwnerSection], folder: Path, findings: Findings) -> dict[str, Owner]:
     """Owners; addresses in lower case, as accounts have them."""
     for name in sections:
         _check_name(("owners", name), name, findings)
@@ -37,6 +38,7 @@ def build_owners(sections: Mapping[str, OwnerSection], findings: Findings) -> di
             contact=section.contact,
             members=tuple(each.lower() for each in section.members),
             deputies=tuple(each.lower() for each in section.deputies),
+            webhook=build_webhook(("owners", name, "webhook"), section.webhook, folder, findings),
         )
         for name, section in sections.items()
     }

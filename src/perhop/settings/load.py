@@ -61,6 +61,9 @@ def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     for client in shown["clients"].values():
         if "secret" in client["authentication"]:
             client["authentication"]["secret"] = REDACTED
+    for owner in shown["owners"].values():
+        if "webhook" in owner:
+            _redact_webhook(owner["webhook"])
     if "authz_secret" in shown["listen"]:
         shown["listen"]["authz_secret"] = REDACTED
     for resource in shown["resources"].values():
@@ -74,11 +77,21 @@ def _redact_upstream(upstream: dict[str, Any]) -> None:
     for key in ONLY_WITH_URL if "command" in upstream else ONLY_WITH_COMMAND:
         upstream.pop(key, None)
     if "url" in upstream:
-        # A key that a server wants in its query is a secret to us as well.
-        url, mark, _ = upstream["url"].partition("?")
-        upstream["url"] = url + (mark and f"{mark}{REDACTED}")
+        upstream["url"] = _without_query(upstream["url"])
     if "environment" in upstream:
         upstream["environment"] = dict.fromkeys(upstream["environment"], REDACTED)
+
+
+def _redact_webhook(webhook: dict[str, Any]) -> None:
+    webhook["url"] = _without_query(webhook["url"])
+    if "secret" in webhook:
+        webhook["secret"] = REDACTED
+
+
+def _without_query(url: str) -> str:
+    """A key that a server wants in its query is a secret to us as well."""
+    before, mark, _ = url.partition("?")
+    return before + (mark and f"{mark}{REDACTED}")
 
 
 def render(shown: Mapping[str, Any]) -> str:
@@ -102,7 +115,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     authz = parse_authz(file.listen, listen, folder, findings)
     database_path = parse_database(file.database, folder, findings)
     networks = parse_networks(file.forwarded_from, findings)
-    owners = build_owners(file.owners, findings)
+    owners = build_owners(file.owners, folder, findings)
     resources = build_resources(file.resources, folder, findings)
     clients = build_clients(file.clients, folder, findings)
     hops = build_hops(file.hops)

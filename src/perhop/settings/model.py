@@ -72,12 +72,32 @@ class ListenSection(Section):
     )
 
 
+class WebhookSection(Section):
+    """Where a team is told."""
+
+    url: Text = Field(
+        description="where calls that wait for this team are told of, https except on this machine; redirects are not "
+        "followed"
+    )
+    secret: Text | None = Field(
+        default=None,
+        description="what the messages are signed with, 32 characters or more: `whsec_` and base64 of 24 to 64 random "
+        "bytes, as receivers' libraries take it; any other text is used as it is. Better: `secret_file`",
+    )
+    secret_file: Text | None = Field(
+        default=None, description="a file that holds the secret; one newline at its end is dropped"
+    )
+
+
 class OwnerSection(Section):
     """A team that answers for resources and clients."""
 
     contact: Text = Field(description="where to reach the team")
     members: list[Text] = Field(default=[], description="e-mail addresses of its people")
     deputies: list[Text] = Field(default=[], description="e-mail addresses of those who act when no member does")
+    webhook: WebhookSection | None = Field(
+        default=None, description="where the team is told of calls that wait for its approval; default: nowhere"
+    )
 
 
 class ScopeSection(Section):

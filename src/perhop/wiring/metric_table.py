@@ -191,6 +191,13 @@ QUARANTINED_TOOLS = _gauge(
 )
 EXPORT_WAITING = _gauge("perhop_export_waiting_records", "export", says="records that have not been exported yet")
 EXPORT_FAILURES = _counter("perhop_export_failures_total", "export", says="attempts of an export that failed")
+WEBHOOK_DELIVERIES = _counter(
+    "perhop_webhook_deliveries_total",
+    "owner",
+    "outcome",
+    says="attempts to tell an owner of a call that waits for approval: `taken`; `refused`, another answer than 2xx; "
+    "`unreachable`, no answer",
+)
 STOPPING = _gauge("perhop_stopping", says="1 while the server lets calls end before it stops, else 0")
 BUILD = _gauge("perhop_build_info", "version", says="1, for the version of Perhop")
 
@@ -224,6 +231,7 @@ TABLE: tuple[Metric, ...] = (
     QUARANTINED_TOOLS,
     EXPORT_WAITING,
     EXPORT_FAILURES,
+    WEBHOOK_DELIVERIES,
     KEYS,
     POLICY_VERSION,
     CONFIGURATION_VERSION,

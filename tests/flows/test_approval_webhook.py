@@ -1,0 +1,550 @@
+"""The owner's webhook: told at least once of each call that waits, signed, and never of what the call says.
+
+Spec: Standard Webhooks 1.0
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from perhop.core.approval import Approval, ApprovalState, Approver
+from perhop.core.owner import Owner, Webhook
+from perhop.core.registry import Registry
+from perhop.core.secret import Secret
+from perhop.gateway.approvals import StoredApproval
+from perhop.rules.approval import call_digest
+from perhop.wiring.webhooks import Delivery, Patience, Webhooks
+from tests.support.certificates import make_ca
+from tests.support.commands import perhop
+from tests.support.gateways import World, gateway
+from tests.support.installations import PERHOP, Installation, installed_beside
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
+from tests.support.processes import free_port, started_beside
+from tests.support.sources import ROOT
+from tests.support.upstreams import modern, recording_upstream
+from tests.support.webhook_receivers import SECONDS, Receiver, receiver
+
+POLICIES = '@id("asks") @approval("owner") permit (principal, action, resource);'
+KEY = bytes(range(7, 39))
+SECRET = THE_SCAN.note(f"whsec_{base64.b64encode(KEY).decode()}", Kind.CLIENT_SECRET)
+SAID = THE_SCAN.note("a-title-that-nobody-else-must-read", Kind.ARGUMENT)
+QUICK = Patience(look=0.01, first_pause=0.01, last_pause=0.01)
+
+
+@dataclass
+class Site:
+    """A gateway whose calls wait for a person, and a receiver of the team."""
+
+    world: World
+    receiver: Receiver
+    registry: Registry
+    policy_version: str = ""
+    patience: Patience = QUICK
+    made: list[Webhooks] = field(default_factory=list)
+
+    def working(self, **changes: Any) -> AbstractAsyncContextManager[None]:
+        """What `perhop serve` does for webhooks, for as long as the block runs."""
+        webhooks = Webhooks(
+            rows=self.world.approval_rows,
+            registry=lambda: self.registry,
+            policy_version=lambda: self.policy_version or self.world.gate.policy.version,
+            page=changes.get("page", lambda _: None),
+            clock=self.world.clock,
+            patience=self.patience,
+        )
+        self.made.append(webhooks)
+        return webhooks.working()
+
+    def tell(self, url: str, *, secret: str = SECRET, owner: str = "travel-team") -> None:
+        """Let this owner have this webhook."""
+        known = self.registry.owners.get(owner) or Owner(name=owner, contact="somebody@example.com")
+        hooked = replace(known, webhook=Webhook(url=url, secret=Secret(secret)))
+        self.registry = replace(self.registry, owners={**self.registry.owners, owner: hooked})
+
+    async def ask(self, title: str = SAID, tool: str = "create_event") -> str:
+        """Make a call, which waits now; returns the approval's id."""
+        call = modern("tools/call", {"name": tool, "arguments": {"title": title}})
+        answer = await self.world.send(call, token=self.world.token(sub="user:ann"))
+        assert (answer.status_code, answer.json()["error"]["data"]["reason"]) == (403, "approval.required")
+        return str(answer.json()["error"]["data"]["approval"])
+
+    async def decide(self, approval: str) -> None:
+        bob = Approver(subject="user:bob", email="bob@example.com", signed_in_at=int(self.world.clock()))
+        await self.world.approvals.decide(approval, allow=True, approver=bob)
+
+    async def until(self, is_so: Callable[[Webhooks], bool]) -> Webhooks:
+        """Wait until this is so of what works now."""
+        async with asyncio.timeout(SECONDS):
+            while not is_so(self.made[-1]):
+                await asyncio.sleep(0.005)
+        return self.made[-1]
+
+    async def told(self, approval: str) -> None:
+        """Wait until it stands in the database that this was told."""
+        await self._until_in_rows(lambda left: approval not in left)
+
+    async def _until_in_rows(self, is_so: Callable[[set[str]], bool]) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not is_so({each.id for each in await self.world.approval_rows.untold(now=int(self.world.clock()))}):
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with gateway(tmp_path, policies=(POLICIES,)) as world, receiver() as of_the_team:
+        registry = world.gate.policy.registry  # type: ignore[attr-defined]  # an engine
+        made = Site(world, of_the_team, registry)
+        made.tell(of_the_team.url)
+        yield made
+
+
+async def test_a_team_is_told_of_a_call_that_waits(site: Site) -> None:
+    """Who wants to do what, for whom, until when, and by which policies: all of it, and nothing more."""
+    async with site.working():
+        approval = await site.ask()
+        got = await site.receiver.next()
+    stored = (await site.world.approvals.get(approval)).approval
+    assert (got.method, got.path, got.headers["content-type"]) == (
+        "POST",
+        "/hooks/approvals?key=of-the-receiver-and-nobody-else".partition("?")[0],
+        "application/json",
+    )
+    assert got.message["type"] == "approval.requested"
+    assert _seconds(got.message["timestamp"]) == stored.asked_at
+    data = got.message["data"]
+    assert _seconds(data.pop("expires_at")) == stored.expires_at
+    assert data == {
+        "approval": approval,
+        "agent": "trip-planner",
+        "client": "trip-planner",
+        "subject": "user:ann",
+        "resource": "calendar",
+        "owner": "travel-team",
+        "task": None,
+        "method": "tools/call",
+        "name": "create_event",
+        "policies": ["asks"],
+        "policy_version": site.world.gate.policy.version,
+    }
+
+
+def _seconds(text: str) -> int:
+    from datetime import datetime
+
+    assert text.endswith("Z")
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+async def test_the_page_where_a_person_decides_is_named_if_there_is_one(site: Site) -> None:
+    """`url`, for this very approval."""
+    async with site.working(page=lambda approval: f"https://console.example.com/{approval.id}"):
+        approval = await site.ask()
+        got = await site.receiver.next()
+    assert got.message["data"]["url"] == f"https://console.example.com/{approval}"
+
+
+async def test_nothing_of_what_the_call_says_is_told(site: Site) -> None:
+    """No argument, no token and no digest that one could try values against: not in the body, not in a header."""
+    async with site.working():
+        await site.ask()
+        got = await site.receiver.next()
+    stored = (await site.world.approvals.get(got.approval)).approval
+    whole = got.body.decode() + str(got.headers)
+    assert [each for each in (SAID, "title", stored.call.params_sha256, "eyJ", SECRET) if each in whole] == []
+
+
+async def test_a_message_is_signed_with_the_secret_of_the_owner(site: Site) -> None:
+    """The signature is that of the specification, over id, time and body; with another secret it does not hold."""
+    async with site.working():
+        await site.ask()
+        got = await site.receiver.next()
+    assert got.is_signed_with(KEY)
+    assert not got.is_signed_with(KEY[::-1])
+    assert not got.is_signed_with(SECRET.encode())
+    assert not replace(got, body=got.body.replace(b"create_event", b"delete_event")).is_signed_with(KEY)
+    moved = {**got.headers, "webhook-timestamp": str(int(got.headers["webhook-timestamp"]) + 1)}
+    assert not replace(got, headers=moved).is_signed_with(KEY)
+    assert abs(int(got.headers["webhook-timestamp"]) - site.world.clock()) < 60
+
+
+async def test_a_secret_that_is_not_encoded_is_the_key_itself(site: Site) -> None:
+    """Byte for byte, as it is written."""
+    plain = THE_SCAN.note("a-plain-secret-of-the-travel-team-1", Kind.CLIENT_SECRET)
+    site.tell(site.receiver.url, secret=plain)
+    async with site.working():
+        await site.ask()
+        assert (await site.receiver.next()).is_signed_with(plain.encode())
+
+
+async def test_what_was_not_taken_is_told_again_as_the_same_message(site: Site) -> None:
+    """After each answer but 2xx: with the same id and body, signed for the time of the attempt. Once taken, no more."""
+    site.receiver.answers = [500, 404, 429]
+    async with site.working():
+        approval = await site.ask()
+        first = await site.receiver.next()
+        site.world.clock.ahead = 100
+        again = [await site.receiver.next() for _ in range(3)]
+        await site.told(approval)
+        other = await site.ask("another title")
+        assert (await site.receiver.next()).approval == other
+    assert {each.headers["webhook-id"] for each in again} == {first.headers["webhook-id"]}
+    assert {each.body for each in again} == {first.body}
+    last = again[-1]
+    assert int(last.headers["webhook-timestamp"]) >= int(first.headers["webhook-timestamp"]) + 99
+    assert all(each.is_signed_with(KEY) for each in (first, *again))
+    counts = site.made[-1].counts
+    assert (counts["travel-team", Delivery.REFUSED], counts["travel-team", Delivery.TAKEN]) == (3, 2)
+
+
+async def test_each_approval_is_a_message_of_its_own(site: Site) -> None:
+    """Ids differ, and the same call that is made again while it waits is told once."""
+    async with site.working():
+        approvals = [await site.ask(), await site.ask("another title")]
+        assert await site.ask() == approvals[0]
+        got = [await site.receiver.next() for _ in range(2)]
+        for each in approvals:
+            await site.told(each)
+        third = await site.ask("a third title")
+        assert (await site.receiver.next()).approval == third
+    assert sorted(each.approval for each in got) == sorted(approvals)
+    ids = {each.headers["webhook-id"] for each in got}
+    assert len(ids) == 2
+    assert not any("." in each for each in ids)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(site: Site, status: int) -> None:
+    """It is an answer like any other that is not 2xx: nobody else is told, and the same address is tried again."""
+    async with receiver() as elsewhere, site.working():
+        site.receiver.location, site.receiver.answers = elsewhere.url, [status]
+        await site.ask()
+        first, second = await site.receiver.next(), await site.receiver.next()
+        assert first.headers["webhook-id"] == second.headers["webhook-id"]
+        assert elsewhere.got.empty()
+
+
+async def test_a_receiver_that_hangs_delays_no_call(site: Site) -> None:
+    """Calls are answered, decided and repeated while the first message waits for its answer."""
+    site.receiver.open.clear()
+    async with site.working():
+        approval = await site.ask()
+        await site.receiver.next()
+        await site.ask("another title")
+        await site.decide(approval)
+        call = modern("tools/call", {"name": "create_event", "arguments": {"title": SAID}})
+        assert (await site.world.send(call, token=site.world.token(sub="user:ann"))).status_code == 200
+        assert site.made[-1].counts.total() == 0
+        site.receiver.open.set()
+
+
+async def test_after_a_restart_is_told_what_was_left(site: Site) -> None:
+    """What was taken is not told again; what was under way, as the same message, and what came meanwhile are."""
+    async with site.working():
+        taken = await site.ask("the first title")
+        assert (await site.receiver.next()).approval == taken
+        await site.told(taken)
+        site.receiver.open.clear()
+        left = await site.ask()
+        cut_off = await site.receiver.next()
+    site.receiver.open.set()
+    missed = await site.ask("a third title")
+    async with site.working():
+        got = [await site.receiver.next() for _ in range(2)]
+        await site.told(left)
+        await site.told(missed)
+        assert site.receiver.got.empty()
+    ids = {each.approval: each.headers["webhook-id"] for each in got}
+    assert ids.keys() == {left, missed}
+    assert ids[left] == cut_off.headers["webhook-id"]
+
+
+async def _decided(site: Site, approval: str) -> None:
+    await site.decide(approval)
+
+
+async def _expired(site: Site, _: str) -> None:
+    site.world.clock.ahead = 901
+
+
+async def _under_other_policies(site: Site, _: str) -> None:
+    site.world.take_policies(POLICIES, '@id("more") permit (principal, action, resource) when { false };')
+
+
+@pytest.mark.parametrize("happens", [_decided, _expired, _under_other_policies])
+async def test_what_can_no_longer_be_decided_is_not_told(
+    site: Site, happens: Callable[[Site, str], Awaitable[None]]
+) -> None:
+    """Once a person has decided, the time is over or the policies are others, nobody is asked to look."""
+    site.receiver.answers = [500]
+    site.patience = replace(QUICK, first_pause=3600, last_pause=3600)
+    async with site.working():
+        approval = await site.ask()
+        await site.receiver.next()
+        await site.until(lambda each: each.status()["travel-team"]["waiting"] == 1)
+    await happens(site, approval)
+    async with site.working():  # with no pause left over
+        other = await site.ask("another title")
+        assert (await site.receiver.next()).approval == other
+        await site.told(other)
+        await site.until(lambda each: each.status()["travel-team"]["waiting"] == 0)
+        assert site.receiver.got.empty()
+
+
+async def test_a_message_that_is_refused_holds_up_no_other(site: Site) -> None:
+    """The next one is told, though the first was not taken; and what is new does not wait for the pause."""
+    site.patience = replace(QUICK, first_pause=3600, last_pause=3600)
+    site.receiver.answers = [422]
+    asked = {await site.ask(), await site.ask("another title")}
+    async with site.working():
+        _, taken = [(await site.receiver.next()).approval for _ in range(2)]
+        await site.told(taken)
+        assert taken in asked
+        await site.until(lambda each: bool(each.status()["travel-team"]["problem"]))
+        new = await site.ask("a third title")
+        assert (await site.receiver.next()).approval == new
+        await site.told(new)
+        assert site.receiver.got.empty()
+
+
+async def test_an_owner_who_cannot_be_reached_holds_up_no_other(site: Site) -> None:
+    """While one receiver hangs, another team is told."""
+    resource = next(iter(site.registry.resources.values()))
+    rooms = replace(resource, name="rooms", owner="facilities")
+    site.registry = replace(site.registry, resources={**site.registry.resources, "rooms": rooms})
+    site.receiver.open.clear()
+    async with receiver() as of_facilities, site.working():
+        site.tell(of_facilities.url, owner="facilities")
+        own = await site.ask()
+        await site.receiver.next()
+        stored = await site.world.approvals.get(own)
+        theirs = replace(
+            stored.approval,
+            id="theirs",
+            resource="rooms",
+            call=replace(stored.approval.call, agent="another-agent"),
+            state=ApprovalState.WAITING,
+        )
+        await _waits(site, theirs)
+        got = await of_facilities.next()
+        assert (got.approval, got.message["data"]["owner"]) == ("theirs", "facilities")
+        site.receiver.open.set()
+
+
+async def _waits(site: Site, approval: Approval) -> None:
+    rows, now = site.world.approval_rows, int(site.world.clock())
+    assert await rows.ask(call_digest(approval.call), StoredApproval(approval, b""), most=99, now=now) is not None
+
+
+async def test_an_owner_without_a_webhook_is_told_nothing(site: Site) -> None:
+    """And one that gets a webhook while a call waits is told of it at once; another URL counts from then on."""
+    bare = {name: replace(owner, webhook=None) for name, owner in site.registry.owners.items()}
+    site.registry = replace(site.registry, owners=bare)
+    async with receiver() as moved, site.working():
+        approval = await site.ask()
+        assert site.made[-1].status() == {}
+        site.receiver.answers = [500] * 1000
+        site.tell(site.receiver.url)
+        assert (await site.receiver.next()).approval == approval
+        site.tell(moved.url)
+        assert (await moved.next()).approval == approval
+
+
+async def test_a_problem_is_logged_once_and_its_end_too(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is tried, and another problem is told again; without the URL, in which a key may stand."""
+    caplog.set_level(logging.INFO, "perhop.webhook")
+    site.receiver.answers = [500, 500, 500, 403, 403]
+    async with site.working():
+        approval = await site.ask()
+        for _ in range(6):
+            await site.receiver.next()
+        await site.told(approval)
+        await site.until(lambda each: not each.status()["travel-team"]["problem"])
+    assert [each.getMessage() for each in caplog.records if each.name == "perhop.webhook"] == [
+        "the webhook of owner `travel-team` was not told, and is tried again: it answered HTTP 500",
+        "the webhook of owner `travel-team` was not told, and is tried again: it answered HTTP 403",
+        "the webhook of owner `travel-team` is told again",
+    ]
+    assert "of-the-receiver-and-nobody-else" not in caplog.text
+
+
+async def test_a_receiver_whose_certificate_nobody_believes_is_told_nothing(site: Site, tmp_path: Path) -> None:
+    """Nothing is sent, and why is said."""
+    _, tls = make_ca(tmp_path)
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        site.tell(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook")
+        async with site.working():
+            await site.ask()
+            webhooks = await site.until(lambda each: each.counts["travel-team", Delivery.UNREACHABLE] > 1)
+            problem = str(webhooks.status()["travel-team"]["problem"])
+    assert problem.startswith("its certificate is not believed")
+    assert not any(heard)
+
+
+async def test_nobody_who_answers_is_no_end(site: Site) -> None:
+    """A port where nothing listens, then the receiver: it is told in the end, and what was wrong is known meanwhile."""
+    live = site.receiver.url
+    site.tell("http://127.0.0.1:1/hook")
+    async with site.working():
+        approval = await site.ask()
+        webhooks = await site.until(lambda each: each.counts["travel-team", Delivery.UNREACHABLE] > 2)
+        assert webhooks.status()["travel-team"] == {"waiting": 1, "problem": "nothing answers there"}
+        site.tell(live)
+        assert (await site.receiver.next()).approval == approval
+
+
+async def test_an_answer_that_does_not_come_is_given_up(site: Site) -> None:
+    """A receiver that hangs is asked again, and that it did not answer is said."""
+    site.patience = replace(QUICK, answer=0.05)
+    site.receiver.open.clear()
+    async with site.working():
+        await site.ask()
+        ids = {(await site.receiver.next()).headers["webhook-id"] for _ in range(3)}
+        webhooks = await site.until(lambda each: each.counts["travel-team", Delivery.UNREACHABLE] > 1)
+        assert "did not answer" in str(webhooks.status()["travel-team"]["problem"])
+    assert len(ids) == 1
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[tuple[Installation, Receiver]]:
+    """A real `perhop serve` whose owner has a webhook, by `perhop apply`, and whose calls wait."""
+    async with (
+        recording_upstream() as (url, _),
+        receiver() as of_the_team,
+        installed_beside(tmp_path / "installation", url, unsafe_open=True) as installation,
+    ):
+        folder = installation.folder
+        secret = folder / "keys/webhook.secret"
+        secret.write_text(f"{SECRET}\n", encoding="utf-8")
+        secret.chmod(0o600)
+        hook = f'webhook: {{url: "{of_the_team.url}", secret_file: keys/webhook.secret}}'
+        file = folder / "perhop.yaml"
+        text = file.read_text(encoding="utf-8")
+        owner = "testers: {contact: testers@example.com"
+        assert owner in text
+        file.write_text(text.replace(owner, f"{owner}, members: [bob@example.com], {hook}"), encoding="utf-8")
+        (folder / "policies/tests.cedar").write_text(POLICIES, encoding="utf-8")
+        await asyncio.to_thread(installation.run, "apply")
+        yield installation, of_the_team
+
+
+async def _call(installation: Installation) -> str:
+    """Make a call, which waits; returns the approval's id."""
+    headers, body = modern("tools/call", {"name": "create_event", "arguments": {"title": SAID}})
+    async with httpx2.AsyncClient(timeout=10) as http:
+        token = await installation.token_for(http)
+        authorization = {"authorization": f"Bearer {token}"}
+        answer = await http.post(installation.url, content=body, headers={**headers, **authorization})
+    assert answer.status_code == 403, answer.text
+    return str(answer.json()["error"]["data"]["approval"])
+
+
+async def _asked_of_ops(installation: Installation, path: str) -> httpx2.Response:
+    async with httpx2.AsyncClient(timeout=10) as http:
+        return await http.get(f"http://{installation.ops}{path}")
+
+
+def _checked(installation: Installation) -> dict[str, Any]:
+    """What `perhop doctor` says of the webhook. Of a server that is no MCP server it says more."""
+    checks = json.loads(installation.run("doctor", "--json", code=7))["checks"]
+    (found,) = (each for each in checks if each["check"] == "webhooks")
+    return dict(found)
+
+
+async def test_a_server_tells_goes_on_after_a_restart_and_says_how_it_stands(
+    served: tuple[Installation, Receiver],
+) -> None:
+    """Metrics, `/readyz` and `perhop doctor` know of a receiver that refuses; after a restart it is told in the end."""
+    installation, of_the_team = served
+    of_the_team.answers = [503] * 10_000
+    approval = await _call(installation)
+    first = await of_the_team.next()
+    assert (first.approval, first.is_signed_with(KEY)) == (approval, True)
+    problem = {"waiting": 1, "problem": "it answered HTTP 503"}
+    async with asyncio.timeout(SECONDS):
+        while (await _asked_of_ops(installation, "/readyz")).json()["webhooks"] != {"testers": problem}:
+            await asyncio.sleep(0.05)
+    assert (await _asked_of_ops(installation, "/readyz")).json()["ready"] is True
+    metrics = (await _asked_of_ops(installation, "/metrics")).text
+    assert 'perhop_webhook_deliveries_total{outcome="taken",owner="testers"} 0.0' in metrics
+    assert 'perhop_webhook_deliveries_total{outcome="refused",owner="testers"} 0.0' not in metrics
+    found = await asyncio.to_thread(_checked, installation)
+    assert (found["name"], found["status"], found["seen"]) == ("webhooks testers", "failed", "it answered HTTP 503")
+    installation.process.ask_to_stop(signal.SIGKILL)
+    await asyncio.to_thread(installation.process.exit_code, within=20)
+    assert SECRET not in installation.process.output()
+    of_the_team.answers.clear()
+    while not of_the_team.got.empty():
+        of_the_team.got.get_nowait()
+    ports = [int(each.rpartition(":")[2]) for each in (installation.issuer, installation.ops)]
+    async with started_beside([PERHOP, "serve"], ports=ports, folder=installation.folder):
+        again = await of_the_team.next()
+        assert (again.approval, again.headers["webhook-id"]) == (approval, first.headers["webhook-id"])
+        async with asyncio.timeout(SECONDS):
+            while (await _asked_of_ops(installation, "/readyz")).json()["webhooks"]["testers"]["waiting"]:
+                await asyncio.sleep(0.05)
+        found = await asyncio.to_thread(_checked, installation)
+        assert (found["status"], found["seen"]) == ("ok", "it answers")
+        metrics = (await _asked_of_ops(installation, "/metrics")).text
+        assert 'perhop_webhook_deliveries_total{outcome="taken",owner="testers"} 1.0' in metrics
+    assert of_the_team.got.empty()
+
+
+def test_doctor_finds_a_webhook_that_nobody_answers(folder: Path) -> None:
+    """Without a server, too: it asks whether somebody answers, and tells nobody anything."""
+    file = folder / "perhop.yaml"
+    text = file.read_text(encoding="utf-8")
+    owner = "contact: travel@example.com"
+    assert owner in text
+    hook = f'{owner}, webhook: {{url: "http://127.0.0.1:1/hook?key=x", secret: {SECRET}}}'
+    file.write_text(text.replace(owner, hook), encoding="utf-8")
+    ran = perhop("doctor", "--json", folder=folder)
+    (found,) = (each for each in ran.json["checks"] if each["check"] == "webhooks")
+    assert (found["status"], found["seen"]) == ("failed", "nothing answers there")
+    assert "?key=x" not in ran.out
+    assert "perhop approval list" in found["fix"]
+
+
+async def test_the_receiver_of_the_page_takes_what_is_signed(site: Site, tmp_path: Path) -> None:
+    """It is run as it stands there: it prints a message of ours, and refuses another secret's and an old one."""
+    page = (ROOT / "docs/webhooks.md").read_text(encoding="utf-8")
+    written = re.search(r"<!-- file: receiver\.py -->\n```python\n(.*?)^```$", page, re.M | re.S)
+    assert written is not None
+    file, port = tmp_path / "receiver.py", free_port()
+    file.write_text(written[1], encoding="utf-8")
+    environment = {"WEBHOOK_SECRET": SECRET, "PORT": str(port)}
+    async with started_beside([sys.executable, file], ports=[port], environment=environment) as running:
+        site.tell(f"http://127.0.0.1:{port}/", secret="whsec_" + base64.b64encode(KEY[::-1]).decode())
+        async with site.working():
+            approval = await site.ask()
+            webhooks = await site.until(lambda each: bool(each.status()["travel-team"]["problem"]))
+            assert webhooks.status()["travel-team"]["problem"] == "it answered HTTP 401"
+            assert "waits:" not in running.output()
+            site.tell(f"http://127.0.0.1:{port}/")
+            site.world.clock.ahead = -400
+            await site.until(lambda each: each.counts["travel-team", Delivery.REFUSED] > 3)
+            assert "waits:" not in running.output()
+            site.world.clock.ahead = 0
+            await site.told(approval)
+            await site.until(lambda _: f"'approval': '{approval}'" in running.output())
