@@ -25,6 +25,7 @@ from tests.attacks.rows import (
     issuers,
     journals,
     messages,
+    refresh,
     sessions,
     signatures,
     standing,
@@ -54,6 +55,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     exchanges,
     authorizations,
     codes,
+    refresh,
     issuers,
     standing,
     definitions,
@@ -63,13 +65,6 @@ _ROOMS: tuple[ModuleType, ...] = (
 ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
 
 NOT_APPLICABLE: Mapping[str, str] = {
-    # refresh tokens
-    "refresh-token-reused": "refresh tokens",
-    "refresh-token-redeemed-at-once": "refresh tokens",
-    "refresh-by-another-client": "refresh tokens",
-    "refresh-for-another-resource": "refresh tokens",
-    "refresh-for-wider-scopes": "refresh tokens",
-    "refresh-token-as-bearer": "refresh tokens",
     # clients that nobody wrote into the configuration
     "registration-flood": "dynamic client registration",
     "registration-with-a-hostile-name": "dynamic client registration",

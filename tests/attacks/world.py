@@ -58,6 +58,7 @@ ONCE = Rounds(every=86_400, soon=86_400)
 """The bound is checked at the start and not again: a revocation that comes at any time is no attack's doing."""
 PRESENTED = {
     "subject_token": Kind.TOKEN,
+    "refresh_token": Kind.REFRESH_TOKEN,
     "client_assertion": Kind.ASSERTION,
     "client_secret": Kind.CLIENT_SECRET,
     "code": Kind.CODE,
@@ -243,9 +244,11 @@ class World:
         """POST these bytes as a form to the authorization server."""
         wire = Wire(headers=(("content-type", media_type), *headers), body=body)
         answer = (await send(self.at.traffic, wire.render(path=path, host=self.at.traffic)))[0]
-        granted = answer.message.get("access_token") if isinstance(answer.message, dict) else None
-        if granted is not None:
-            self.leaks.note(granted)
+        granted = answer.message if isinstance(answer.message, dict) else {}
+        if "access_token" in granted:
+            self.leaks.note(granted["access_token"])
+        if "refresh_token" in granted:
+            self.leaks.note(granted["refresh_token"], Kind.REFRESH_TOKEN)
         return answer
 
     def proof(self, client: str, *, key: SigningKey | None = None, **changes: Any) -> list[tuple[str, str]]:

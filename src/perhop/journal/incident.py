@@ -6,15 +6,17 @@ Never a bare verdict: signals with the records that they rest on, and a summary 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, assert_never
 
 from perhop.core.client import Authentication, ClientSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.journal.blast_radius import BlastRadius
-from perhop.journal.facets import format_microseconds, parse_microseconds
+from perhop.journal.facets import facets_of, format_microseconds, parse_microseconds
+from perhop.journal.investigate import family_of
 from perhop.journal.query import Filter
 from perhop.journal.record import Event
 from perhop.journal.signals.overbroad import OVERBROAD
@@ -48,6 +50,7 @@ class Suspect:
     agent: str | None
     client: str | None
     scopes: tuple[str, ...]
+    family: str | None
     first_seen: str
     expires_at: int | None
 
@@ -120,13 +123,14 @@ def find_suspect(reader: TallyReader, jti: str, registry: Registry) -> Suspect:
     claims: dict[str, Any] = {}
     txn: str | None = None
     client: str | None = None
+    family: str | None = None
     for entry in entries:
         for part in (entry.part("in"), entry.part("out")):
             if part.get("jti") == jti:
                 claims = {**part, **claims}
         txn = txn or entry.text("txn")
         if entry.fields.get("event") == Event.TOKEN_ISSUED.value and entry.part("out").get("jti") == jti:
-            client = entry.text("client")
+            client, family = entry.text("client"), family_of(entry)
     resource = resource_addressed(registry, claims.get("aud"))
     client = client or claims.get("client_id")
     scope = claims.get("scope")
@@ -139,6 +143,7 @@ def find_suspect(reader: TallyReader, jti: str, registry: Registry) -> Suspect:
         agent=claims.get("agent") or client,
         client=client,
         scopes=tuple(scope.split(" ")) if isinstance(scope, str) and scope else (),
+        family=family,
         first_seen=min((time for each in entries if (time := each.text("time"))), default=format_microseconds(0)),
         expires_at=claims.get("exp"),
     )
@@ -171,6 +176,7 @@ def investigate(
         sightings=sightings,
         below=below,
         past_gateway=tuple(reader.past_gateway(radius.tokens, limit=MAX_SIGHTINGS)),
+        reused=tuple(_reused(reader, suspect)),
         habit=habit,
         could=radius.could,
         subjects=_most(reader.hourly_subjects(agent, since=until, until=last + 1)),
@@ -234,6 +240,17 @@ def _words(count: Count) -> str:
 def _amount(strong: int, weak: int) -> str:
     parts = [f"{number} {name}" for number, name in ((strong, "strong"), (weak, "weak")) if number]
     return " and ".join(parts) or "none"
+
+
+def _reused(reader: TallyReader, suspect: Suspect) -> Iterator[Sighting]:
+    """The uses of a spent refresh token of the token's family. They name the family in their bodies only, and are few:
+    each ends a family, or is of one that is over."""
+    if suspect.family is None:
+        return
+    wanted = Filter(reason="refresh.reused", client=suspect.client)
+    for entry in islice(reader.find(wanted), MAX_SIGHTINGS):
+        if family_of(entry) == suspect.family:
+            yield Sighting(entry.seq, facets_of(entry.fields))
 
 
 def _habit(reader: TallyReader, agent: str | None, registry: Registry, *, since: int, until: int) -> Habit:

@@ -147,7 +147,6 @@ def _other_grants(world: World) -> dict[str, Parameters]:
     grants = {
         "password": person,
         "implicit": [],
-        "refresh_token": [("refresh_token", "x")],
         "urn:ietf:params:oauth:grant-type:jwt-bearer": [("assertion", "x")],
         "urn:ietf:params:oauth:grant-type:device_code": [("device_code", "x")],
         "Client_Credentials": [],
@@ -164,6 +163,7 @@ def _not_its_grant(world: World) -> dict[str, Any]:
     return {
         "an agent exchanges": [*exchange, *world.proof("planner")],
         "a public client asks for itself": [*credentials, ("client_id", "desk-app")],
+        "an agent refreshes": [("grant_type", "refresh_token"), ("refresh_token", "x"), *world.proof("planner")],
         "an agent redeems": [("grant_type", "authorization_code"), ("code", "x"), resource, *world.proof("planner")],
     }
 

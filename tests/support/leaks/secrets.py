@@ -20,6 +20,7 @@ class Kind(StrEnum):
     """What kind of thing a secret is."""
 
     TOKEN = "token"
+    REFRESH_TOKEN = "refresh token"
     ASSERTION = "client assertion"
     CLIENT_SECRET = "client secret"
     PASSWORD = "password"
@@ -32,7 +33,16 @@ class Kind(StrEnum):
     ARGUMENT = "argument value"
 
 
-RANDOM = {Kind.TOKEN, Kind.ASSERTION, Kind.PRIVATE_KEY, Kind.CODE, Kind.COOKIE, Kind.SEAL, Kind.SESSION}
+RANDOM = {
+    Kind.TOKEN,
+    Kind.REFRESH_TOKEN,
+    Kind.ASSERTION,
+    Kind.PRIVATE_KEY,
+    Kind.CODE,
+    Kind.COOKIE,
+    Kind.SEAL,
+    Kind.SESSION,
+}
 """Of these a piece is as good as the whole. Of what people choose, a piece may be an ordinary word."""
 
 COMPACT = re.compile(rb"eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")

@@ -24,13 +24,17 @@ _FORM: Mapping[str, Kind] = {
     "actor_token": Kind.TOKEN,
     "token": Kind.TOKEN,
     "access_token": Kind.TOKEN,
-    "refresh_token": Kind.TOKEN,
+    "refresh_token": Kind.REFRESH_TOKEN,
     "code": Kind.CODE,
     "code_verifier": Kind.VERIFIER,
     "password": Kind.PASSWORD,
     "seal": Kind.SEAL,
 }
-_TOKENS = ("access_token", "refresh_token", "id_token")
+_TOKENS: Mapping[str, Kind] = {
+    "access_token": Kind.TOKEN,
+    "refresh_token": Kind.REFRESH_TOKEN,
+    "id_token": Kind.TOKEN,
+}
 _COOKIE = re.compile(r"([^=;\s]+)=([^;]*)")
 
 
@@ -67,7 +71,7 @@ def secrets_in_answer(status: int, headers: Headers, body: bytes) -> Iterator[Se
     if any(name.encode() in body for name in _TOKENS):
         answered = _parsed(body)
         if status < 400 and isinstance(answered, dict):
-            yield from ((str(answered[name]), Kind.TOKEN) for name in _TOKENS if name in answered)
+            yield from ((str(answered[name]), kind) for name, kind in _TOKENS.items() if name in answered)
     if b'type="hidden"' in body:
         yield from ((value, _FORM[name]) for name, value in hidden_inputs(body) if name in _FORM)
 

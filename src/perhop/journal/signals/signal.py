@@ -94,8 +94,8 @@ class Habit:
 class Facts:
     """All that the signals look at. `sightings` are the records in which the token itself came in; `below` those of
     tokens that came from it. `past_gateway` are calls with it, or with those, that a server admitted and no
-    gateway sent. `subjects` is the most people for whom the agent acted in one hour of the token's life,
-    `usual_subjects` the most before."""
+    gateway sent; `reused` uses of a spent refresh token of its family. `subjects` is the most people for whom the
+    agent acted in one hour of the token's life, `usual_subjects` the most before."""
 
     jti: str
     resource: str | None
@@ -104,6 +104,7 @@ class Facts:
     sightings: tuple[Sighting, ...]
     below: tuple[Sighting, ...]
     past_gateway: tuple[Sighting, ...]
+    reused: tuple[Sighting, ...]
     habit: Habit
     could: tuple[Could, ...]
     subjects: int

@@ -114,6 +114,20 @@ def past_the_gateway(facts: Facts) -> Signal | None:
     return _theft("past-the-gateway", Direction.FOR, Weight.STRONG, why, came)
 
 
+def refresh_reused(facts: Facts) -> Signal | None:
+    """A refresh token that had been used came again: two hold what the token came from, or its client sent it twice."""
+    came = facts.reused
+    if not came:
+        return None
+    what = f"a spent refresh token of its family came again {said(len(came), 'time')}"
+    strange = [each for each in came if facts.is_strange(each)]
+    if strange:
+        why = f"{what}, from a network that the agent never used"
+        return _theft("refresh-reused", Direction.FOR, Weight.STRONG, why, strange)
+    why = f"{what}; an application that sends it twice does the same"
+    return _theft("refresh-reused", Direction.FOR, Weight.WEAK, why, came)
+
+
 def foreign_session(facts: Facts) -> Signal | None:
     """It came with a session id that was sealed for somebody else, or has been dead for long."""
     tried = facts.refused("session.mismatch")
@@ -219,6 +233,7 @@ THEFT = (
     unproved,
     descendant_misused,
     past_the_gateway,
+    refresh_reused,
     foreign_session,
     strange_network,
     strange_user_agent,
