@@ -20,6 +20,7 @@ from typing import Protocol, assert_never
 import httpx2
 
 from perhop.client.fetch import why_unreachable
+from perhop.console.paths import path_of
 from perhop.core.approval import Approval
 from perhop.core.owner import Webhook
 from perhop.core.registry import Registry
@@ -276,12 +277,8 @@ async def telling(plane: Plane) -> AsyncIterator[Webhooks]:
         rows=SqlApprovalRows(plane.database),
         registry=lambda: plane.registry,
         policy_version=lambda: plane.policy.version,
-        page=_no_page,
+        page=lambda approval: f"{plane.settings.console_url}{path_of(approval.id)}",
         clock=plane.issuer.clock,
     )
     async with webhooks.working():
         yield webhooks
-
-
-def _no_page(_: Approval) -> None:
-    """People decide by `perhop approval`, with the id that they are told: there is no page to name."""
