@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 LONGEST_FIRST = (
     *("test_guide_two_servers.py", "test_kills.py", "test_apply.py", "test_archive.py", "test_guide.py"),
-    *("test_attacks.py", "test_call_tokens.py"),
+    *("test_attacks.py", "test_call_tokens.py", "test_console_attacks.py", "test_console.py"),
     *("test_tool_pins.py", "test_local_servers.py", "test_gateway_stdio.py", "test_drain.py", "test_key_rotation.py"),
     *("test_cli_people_and_tokens.py", "test_cli_journal.py", "test_incident.py"),
     *(
