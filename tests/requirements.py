@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tests.requirements_authzen import AUTHZEN
 from tests.requirements_mcp import MCP
-from tests.support.requirement import Requirement, gap, shown
+from tests.support.requirement import Requirement, shown
 
 _EXCHANGE = "spec/rfc8693/test_token_exchange.py"
 _VERIFY = "unit/tokens/test_verify.py"
@@ -21,6 +21,7 @@ _AUTHENTICATION = "spec/rfc6749/test_client_authentication.py"
 _AUTHORIZE = "flows/test_authorize.py"
 _TASKS = "spec/rfc9396/test_agent_tasks.py"
 _METADATA = "spec/rfc8414/test_metadata.py"
+_REFRESH = "spec/rfc6749/test_refresh_token.py"
 
 OAUTH: dict[str, Requirement] = {
     "token.post-only": shown(
@@ -182,10 +183,37 @@ OAUTH: dict[str, Requirement] = {
         "test_resource_is_an_absolute_uri",
         "test_resource_has_no_fragment",
     ),
-    "resource.refresh": gap(
+    "resource.refresh": shown(
         "RFC 8707 §2.2",
         "A refresh token stays with its resource.",
-        "refresh tokens are not built",
+        "spec/rfc8707/test_refresh_resource.py",
+        "test_a_refresh_token_knows_its_resource",
+        "test_a_refresh_token_stays_with_its_resource",
+        "test_two_resources_are_refused_at_refresh",
+    ),
+    "oauth.refresh": shown(
+        "RFC 6749 §6",
+        "A refresh token is its client's alone, and never gives more than was allowed.",
+        _REFRESH,
+        "test_another_client_spends_nothing",
+        "test_a_client_with_a_secret_shows_it",
+        "test_scopes_may_be_narrowed_for_one_token",
+        "test_scopes_are_never_widened",
+    ),
+    "oauth.refresh-reuse": shown(
+        "RFC 9700 §4.14.2",
+        "A refresh token that was used before ends its family, with every token of it.",
+        _REFRESH,
+        "test_a_token_that_comes_again_ends_the_family",
+        "test_of_fifty_uses_at_once_one_succeeds",
+        "test_an_unused_token_is_good_for_two_weeks",
+    ),
+    "oauth.refresh-given-back": shown(
+        "RFC 7009 §2.1",
+        "A client gives a refresh token back, and the access tokens of its grant end with it.",
+        "spec/rfc7009/test_revoke.py",
+        "test_a_refresh_token_is_given_back",
+        "test_only_its_client_gives_a_refresh_token_back",
     ),
     "jwt.claims": shown(
         "RFC 9068 §2.2",

@@ -12,6 +12,7 @@ _GUARD = "unit/resource_server/test_guard.py"
 _GATEWAY = "flows/test_gateway.py"
 _STREAMS = "flows/test_gateway_streams.py"
 _AUTHORIZE = "flows/test_authorize.py"
+_REFRESH = "spec/rfc6749/test_refresh_token.py"
 _SESSIONS = "flows/test_gateway_sessions.py"
 _STDIO = "flows/test_gateway_stdio.py"
 _STDIO_SESSIONS = "flows/test_gateway_stdio_sessions.py"
@@ -349,10 +350,21 @@ MCP: dict[str, Requirement] = {
         "client id metadata documents are not built",
         EVERY,
     ),
-    "mcp.refresh-rotation": gap(
+    "mcp.refresh-rotation": shown(
         "MCP 2026-07-28 authorization",
         "Refresh tokens of public clients are rotated.",
-        "refresh tokens are not built",
-        EVERY,
+        _REFRESH,
+        "test_a_refresh_gives_the_next_pair",
+        "test_a_token_that_comes_again_ends_the_family",
+        revisions=EVERY,
+    ),
+    "mcp.offline-access": shown(
+        "MCP 2026-07-28 authorization",
+        "`offline_access` is listed only if it is supported: it is no scope here, and is refused.",
+        "spec/rfc8414/test_metadata.py",
+        "test_the_document_says_what_is_built",
+        _REFRESH,
+        "test_scopes_are_never_widened",
+        revisions=("2026-07-28",),
     ),
 }

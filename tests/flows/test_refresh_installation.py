@@ -29,7 +29,7 @@ DESK = f"""\
     expires: 2099-12-31
     authentication: {{method: none}}
     redirect_uris: ["{CALLBACK}"]
-    reaches: {{rooms: [rooms:read]}}
+    reaches: {{rooms: [rooms:read], calendar: [calendar:read, calendar:write]}}
 """
 
 
@@ -56,14 +56,14 @@ def _issuer(folder: Path) -> str:
     return f"http://{LOOPBACK}:{ports_of(folder)[0]}"
 
 
-def _signed_in(folder: Path) -> dict[str, Any]:
+def _signed_in(folder: Path, resource: str = ROOMS) -> dict[str, Any]:
     """What the application gets when the person signs in and consents."""
     issuer = _issuer(folder)
     asked = {
         "response_type": "code",
         "client_id": "desk-app",
         "redirect_uri": CALLBACK,
-        "resource": ROOMS,
+        "resource": resource,
         "code_challenge": CHALLENGE,
         "code_challenge_method": "S256",
     }
@@ -154,6 +154,23 @@ def test_a_client_that_left_the_file_refreshes_no_more(folder: Path) -> None:
         assert perhop("apply", folder=folder).code == 0
         assert perhop("client", "enable", "desk-app", folder=folder).code == 0
         assert _refreshed(folder, token)["error"] == "invalid_grant"
+
+
+def test_a_client_that_may_ask_for_less_refreshes_for_less(folder: Path) -> None:
+    """`apply` takes a scope away: tokens with it end at once, and the refresh token gives the rest."""
+    settings = folder / "perhop.yaml"
+    with served(folder):
+        first = _signed_in(folder, f"{_issuer(folder)}/mcp/calendar")
+        assert first["scope"] == "calendar:read calendar:write"
+        narrower = settings.read_text(encoding="utf-8").replace(
+            "calendar: [calendar:read, calendar:write]}\n", "calendar: [calendar:read]}\n"
+        )
+        settings.write_text(
+            narrower.replace("rooms: [rooms:read], calendar: [calendar:read]", "calendar: [calendar:read]")
+        )
+        applied = perhop("apply", "--json", folder=folder)
+        assert applied.json["revoked"] == 1
+        assert _refreshed(folder, first["refresh_token"])["scope"] == "calendar:read"
 
 
 def test_an_incident_tells_of_a_reuse(folder: Path) -> None:

@@ -109,16 +109,19 @@ class Revoker:
         self._is_ending = True
         self._grown.set()
 
-    async def revoke(self, kind: RevokedObject, value: str, *, why: str, by: str) -> Revoked:
+    async def revoke(
+        self, kind: RevokedObject, value: str, *, why: str, by: str, keeps_families: bool = False
+    ) -> Revoked:
         """Revoke every token that `value` names, refresh tokens too, and all that came from them.
 
         `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, a tenant, or a task's or a refresh
-        family's id. Does not keep new tokens from being issued for a new consent: that is standing. In force when it
-        returns, even if the journal then fails.
+        family's id. Does not keep new tokens from being issued for a new consent: that is standing. `keeps_families` is
+        for what a refresh looks at anyway, so that it gives less, and not nothing. In force when it returns, even if
+        the journal then fails.
 
         Raises: StorageUnavailable, JournalUnavailable
         """
-        revoked = await self._revoke(kind, value, why=why, by=by, only_ending=False)
+        revoked = await self._revoke(kind, value, why=why, by=by, keeps_families=keeps_families)
         assert revoked is not None, "only what must end something may come to nothing"
         return revoked
 
@@ -131,7 +134,16 @@ class Revoker:
         """
         return await self._revoke(RevokedObject.FAMILY, family, why=why, by=by, only_ending=True)
 
-    async def _revoke(self, kind: RevokedObject, value: str, *, why: str, by: str, only_ending: bool) -> Revoked | None:
+    async def _revoke(
+        self,
+        kind: RevokedObject,
+        value: str,
+        *,
+        why: str,
+        by: str,
+        only_ending: bool = False,
+        keeps_families: bool = False,
+    ) -> Revoked | None:
         now = self._now()
         self._revocations.forget(now=now)
         # INVARIANT: the named tokens are refused before their descendants are listed; an exchange records its token,
@@ -139,7 +151,8 @@ class Revoker:
         # Of a family likewise: it is ended with the first row, and records a token only while it is not.
         names = self._names(kind, value)
         rows = [_row(name_kind, name, now=now).written() for name_kind, name in names]
-        added, families = await self._rows.add_ending(rows, _written(names), now=now, only_ending=only_ending)
+        ending = [] if keeps_families else _written(names)
+        added, families = await self._rows.add_ending(rows, ending, now=now, only_ending=only_ending)
         if only_ending and not families:
             return None
         self._take(added)

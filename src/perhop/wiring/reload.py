@@ -64,7 +64,9 @@ async def put_in_force(
         revoked = 0
         for client in narrowed_clients(old, settings.registry):
             why = f"client `{client}` may ask for less than before"
-            revoked += (await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by)).live
+            # Its refresh tokens give less from now on: no person need be asked again for that.
+            ended = await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by, keeps_families=True)
+            revoked += ended.live
         return replace(applied, revoked=revoked)
 
 

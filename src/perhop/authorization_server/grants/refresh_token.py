@@ -41,7 +41,6 @@ from perhop.errors import (
 )
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
-from perhop.rules.revocation import RevocationKind
 from perhop.rules.scope import narrow, parse_scope
 
 
@@ -58,7 +57,7 @@ async def find_refresh_token(form: Form, issuer: Issuer) -> StoredRefreshToken:
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Authorize a refresh: client -> reuse -> times -> resource -> task -> revocation -> person -> consent -> scopes.
+    """Authorize a refresh: client -> reuse -> times -> resource -> task -> tenant -> person -> consent -> scopes.
 
     The token is spent when the next one is recorded, so a request that is refused here may be put right and sent again.
 
@@ -80,8 +79,8 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         audience_values=asked.form.all("audience"),
     )
     resource = reachable(asked.client, target, issuer)
-    task = _task_of(family, issuer)  # before revocations: what ended with its task says so
-    _check_revocations(family, resource, issuer)
+    task = _task_of(family, issuer)
+    _check_tenant(family, resource)
     await _check_consent(family, asked.client, resource, issuer)
     # The client may reach less now than when the person was asked; the family itself is never narrowed.
     scopes = narrow(parse_scope(asked.form.one("scope")), family.scopes & reach(asked.client, resource))
@@ -110,6 +109,10 @@ def _check_client(family: RefreshFamily, client: Client) -> None:
 
 
 def _check_in_force(stored: StoredRefreshToken, *, now: int) -> None:
+    """Of revocations too: one ends the families that it covers in the transaction in which it is written.
+
+    Raises: RefreshRevoked, RefreshExpired
+    """
     if stored.is_ended:
         raise RefreshRevoked("the refresh token's family was ended")
     if now >= stored.family.expires_at:
@@ -131,20 +134,10 @@ def _task_of(family: RefreshFamily, issuer: Issuer) -> Task | None:
         raise RefreshOfTaskOver(fact) from None
 
 
-def _check_revocations(family: RefreshFamily, resource: Resource, issuer: Issuer) -> None:
-    """A revocation ends the families that it covers; this is the same look again, at what this process knows."""
+def _check_tenant(family: RefreshFamily, resource: Resource) -> None:
+    """A tenant's revocation ends its families, so a family stays with the tenant that it began with."""
     if resource.tenant != family.tenant:
         raise RefreshInvalid("the resource is another tenant's than when the person was asked")
-    names = (
-        (RevocationKind.FAMILY, family.id),
-        (RevocationKind.SUBJECT, family.subject),
-        (RevocationKind.AGENT, family.client_id),
-        (RevocationKind.RESOURCE, family.resource),
-        (RevocationKind.TENANT, family.tenant or ""),
-        (RevocationKind.TASK, family.task or ""),
-    )
-    if any(issuer.revocations.covers(kind, value, issued_at=family.began_at) for kind, value in names):
-        raise RefreshRevoked("what the refresh token stands for was revoked since it was given")
 
 
 async def _check_consent(family: RefreshFamily, client: Client, resource: Resource, issuer: Issuer) -> None:

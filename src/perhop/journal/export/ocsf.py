@@ -26,6 +26,7 @@ DETECTED = {
     "token.replayed": "A token that is good once was presented again",
     "token.revoked": "A revoked token was presented",
     "code.replayed": "An authorization code was presented again",
+    "refresh.reused": "A refresh token was presented again",
     "assertion.replayed": "A client assertion was presented again",
     "session.mismatch": "A session was presented by somebody whom it is not for",
     "presenter.mismatch": "A token was exchanged by somebody whom it is not addressed to",
