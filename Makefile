@@ -33,11 +33,11 @@ conformance: .venv/.ready-dev
 	@$(VENV)/python -m conformance.run
 
 drill: .venv/.ready-dev
-	@$(VENV)/python -m scripts.fetch_debian
+	@$(VENV)/python -m scripts.fetch_debian strace
 	@$(VENV)/python -m drill.run $(DRILL_FLAGS)
 
 drill-quick: .venv/.ready-dev
-	@$(VENV)/python -m scripts.fetch_debian
+	@$(VENV)/python -m scripts.fetch_debian strace
 	@$(VENV)/python -m drill.run --quick $(DRILL_FLAGS)
 
 lint: .venv/.ready-dev

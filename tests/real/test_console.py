@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from perhop.rules.approval import FRESH_SECONDS
-from tests.support.chromium import Tab, chromium, program
+from tests.support.chromium import Tab, chromium
 from tests.support.consoles import ANN, BOB, PASSWORD, ConsoleWorld, console_world
 from tests.support.upstreams import raw_answer, recording_upstream
-
-pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium; install Debian's package `chromium`")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The machine's own Chromium, without a window and with scripts switched off: what a person's browser makes of a page.
+"""Debian's Chromium, without a window and with scripts switched off: what a person's browser makes of a page.
 
 It is driven over a pair of pipes (`--remote-debugging-pipe`) by what a person does: keys and clicks.
 """
@@ -10,18 +10,18 @@ import base64
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from scripts.fetch_debian import chromium as program
+from scripts.fetch_debian import environment
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
 from tests.support.processes import end_group
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 30
 _FLAGS = (
     *("--headless=new", "--remote-debugging-pipe", "--no-first-run", "--no-default-browser-check", "--disable-gpu"),
@@ -29,11 +29,6 @@ _FLAGS = (
     *("--hide-scrollbars", "--lang=en"),
 )
 _LIMIT = 1 << 26
-
-
-def program() -> str | None:
-    """Where it is; None on a machine without one."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 class Tab:
@@ -137,8 +132,6 @@ class Tab:
 @asynccontextmanager
 async def chromium(folder: Path) -> AsyncIterator[Tab]:
     """A browser with one tab, and a profile of its own in this folder, while the block runs."""
-    found = program()
-    assert found is not None, "this machine has no Chromium"
     # Beyond what the browser wants as 3 and 4, so that nothing is overwritten on the way there.
     ours, theirs = _high(os.pipe()), _high(os.pipe())
     commands, hears = ours[1], theirs[0]
@@ -149,7 +142,8 @@ async def chromium(folder: Path) -> AsyncIterator[Tab]:
 
     with (folder.with_name(f"{folder.name}.log")).open("wb") as log:
         process = subprocess.Popen(
-            [found, *_FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [program(), *_FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            env=os.environ | environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
