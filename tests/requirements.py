@@ -193,7 +193,7 @@ OAUTH: dict[str, Requirement] = {
     ),
     "oauth.introspection": shown(
         "RFC 7662 §2.2",
-        "Whether a token is in force, and what it says, is told to the server that it is addressed to, and to nobody else.",
+        "Whether a token is in force, and what it says, is told to the server that it addresses, and to nobody else.",
         "spec/rfc7662/test_introspect.py",
         "test_the_server_learns_what_the_token_says",
         "test_nobody_else_learns_anything",
