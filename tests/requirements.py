@@ -191,6 +191,15 @@ OAUTH: dict[str, Requirement] = {
         "test_a_refresh_token_stays_with_its_resource",
         "test_two_resources_are_refused_at_refresh",
     ),
+    "oauth.introspection": shown(
+        "RFC 7662 §2.2",
+        "Whether a token is in force, and what it says, is told to the server that it addresses, and to nobody else.",
+        "spec/rfc7662/test_introspect.py",
+        "test_the_server_learns_what_the_token_says",
+        "test_nobody_else_learns_anything",
+        "test_what_is_over_is_not_active",
+        "test_introspection_needs_client_and_token",
+    ),
     "oauth.refresh": shown(
         "RFC 6749 §6",
         "A refresh token is its client's alone, and never gives more than was allowed.",

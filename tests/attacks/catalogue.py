@@ -22,6 +22,7 @@ from tests.attacks.rows import (
     credentials,
     definitions,
     exchanges,
+    introspection,
     issuers,
     journals,
     messages,
@@ -56,6 +57,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     authorizations,
     codes,
     refresh,
+    introspection,
     issuers,
     standing,
     definitions,
@@ -86,7 +88,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     # other grants and ways in
     "identity-assertion-for-another-server": "identity assertion grant",
     "identity-assertion-replayed": "identity assertion grant",
-    "introspection-by-a-stranger": "introspection",
     "state-fixed-by-an-attacker": "federation of sign-in",
     "callback-of-another-server": "federation of sign-in",
     "subject-asserted-by-another-issuer": "federation of sign-in",

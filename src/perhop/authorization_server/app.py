@@ -23,6 +23,7 @@ from perhop.authorization_server.endpoints.access import (
     search_subject,
 )
 from perhop.authorization_server.endpoints.authorize import authorize
+from perhop.authorization_server.endpoints.introspect import INTROSPECT_PATH, introspect
 from perhop.authorization_server.endpoints.jwks import jwks
 from perhop.authorization_server.endpoints.metadata import metadata
 from perhop.authorization_server.endpoints.records import records, records_metadata
@@ -43,6 +44,7 @@ Endpoint = Callable[[Request, Issuer], Awaitable[Response]]
 ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/authorize", authorize, ("GET", "POST")),
     ("/token", token, ("POST",)),
+    (INTROSPECT_PATH, introspect, ("POST",)),
     ("/revoke", revoke, ("POST",)),
     ("/revocations", revocations, ("GET",)),
     ("/jwks", jwks, ("GET",)),

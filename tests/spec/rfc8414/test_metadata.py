@@ -39,9 +39,9 @@ async def test_the_document_says_what_is_built(tmp_path: Path, path: str) -> Non
         assert not {"none", "HS256"} & set(document["token_endpoint_auth_signing_alg_values_supported"])
         assert "calendar:read" in document["scopes_supported"]
         assert "offline_access" not in document["scopes_supported"]
-        assert not {"registration_endpoint", "introspection_endpoint", "pushed_authorization_request_endpoint"} & set(
-            document
-        )
+        assert document["introspection_endpoint"] == f"{ISSUER}/introspect"
+        assert "none" not in document["introspection_endpoint_auth_methods_supported"]
+        assert not {"registration_endpoint", "pushed_authorization_request_endpoint"} & set(document)
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["access-control-allow-origin"] == "*"
 

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from perhop.authorization_server.endpoints.introspect import INTROSPECT_PATH
 from perhop.authorization_server.endpoints.render import render_public
 from perhop.authorization_server.endpoints.tasks import TASKS_PATH
 from perhop.authorization_server.issuer import Issuer
@@ -43,6 +44,7 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "authorization_endpoint": issuer.endpoint("/authorize"),
         "token_endpoint": issuer.endpoint("/token"),
         "jwks_uri": issuer.endpoint("/jwks"),
+        "introspection_endpoint": issuer.endpoint(INTROSPECT_PATH),
         "revocation_endpoint": issuer.endpoint("/revoke"),
         REVOCATIONS_MEMBER: issuer.endpoint("/revocations"),
         RECORDS_MEMBER: issuer.endpoint(RECORDS_PATH),
@@ -56,6 +58,8 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "authorization_details_types_supported": [AGENT_TASK],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported": [each for each in methods if each != "none"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
     }
