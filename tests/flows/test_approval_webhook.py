@@ -6,110 +6,29 @@ Spec: Standard Webhooks 1.0
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
-import re
-import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 
-from perhop.core.approval import Approval, ApprovalState, Approver
-from perhop.core.owner import Owner, Webhook
-from perhop.core.registry import Registry
-from perhop.core.secret import Secret
+from perhop.core.approval import Approval, ApprovalState
 from perhop.gateway.approvals import StoredApproval
 from perhop.rules.approval import call_digest
-from perhop.wiring.webhooks import Delivery, Patience, Webhooks
+from perhop.wiring.webhooks import Delivery
 from tests.support.certificates import make_ca
-from tests.support.commands import perhop
-from tests.support.gateways import World, gateway
-from tests.support.installations import PERHOP, Installation, installed_beside
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
-from tests.support.processes import free_port, started_beside
-from tests.support.sources import ROOT
-from tests.support.upstreams import modern, recording_upstream
-from tests.support.webhook_receivers import SECONDS, Receiver, receiver
-
-POLICIES = '@id("asks") @approval("owner") permit (principal, action, resource);'
-KEY = bytes(range(7, 39))
-SECRET = THE_SCAN.note(f"whsec_{base64.b64encode(KEY).decode()}", Kind.CLIENT_SECRET)
-SAID = THE_SCAN.note("a-title-that-nobody-else-must-read", Kind.ARGUMENT)
-QUICK = Patience(look=0.01, first_pause=0.01, last_pause=0.01)
-
-
-@dataclass
-class Site:
-    """A gateway whose calls wait for a person, and a receiver of the team."""
-
-    world: World
-    receiver: Receiver
-    registry: Registry
-    policy_version: str = ""
-    patience: Patience = QUICK
-    made: list[Webhooks] = field(default_factory=list)
-
-    def working(self, **changes: Any) -> AbstractAsyncContextManager[None]:
-        """What `perhop serve` does for webhooks, for as long as the block runs."""
-        webhooks = Webhooks(
-            rows=self.world.approval_rows,
-            registry=lambda: self.registry,
-            policy_version=lambda: self.policy_version or self.world.gate.policy.version,
-            page=changes.get("page", lambda _: None),
-            clock=self.world.clock,
-            patience=self.patience,
-        )
-        self.made.append(webhooks)
-        return webhooks.working()
-
-    def tell(self, url: str, *, secret: str = SECRET, owner: str = "travel-team") -> None:
-        """Let this owner have this webhook."""
-        known = self.registry.owners.get(owner) or Owner(name=owner, contact="somebody@example.com")
-        hooked = replace(known, webhook=Webhook(url=url, secret=Secret(secret)))
-        self.registry = replace(self.registry, owners={**self.registry.owners, owner: hooked})
-
-    async def ask(self, title: str = SAID, tool: str = "create_event") -> str:
-        """Make a call, which waits now; returns the approval's id."""
-        call = modern("tools/call", {"name": tool, "arguments": {"title": title}})
-        answer = await self.world.send(call, token=self.world.token(sub="user:ann"))
-        assert (answer.status_code, answer.json()["error"]["data"]["reason"]) == (403, "approval.required")
-        return str(answer.json()["error"]["data"]["approval"])
-
-    async def decide(self, approval: str) -> None:
-        bob = Approver(subject="user:bob", email="bob@example.com", signed_in_at=int(self.world.clock()))
-        await self.world.approvals.decide(approval, allow=True, approver=bob)
-
-    async def until(self, is_so: Callable[[Webhooks], bool]) -> Webhooks:
-        """Wait until this is so of what works now."""
-        async with asyncio.timeout(SECONDS):
-            while not is_so(self.made[-1]):
-                await asyncio.sleep(0.005)
-        return self.made[-1]
-
-    async def told(self, approval: str) -> None:
-        """Wait until it stands in the database that this was told."""
-        await self._until_in_rows(lambda left: approval not in left)
-
-    async def _until_in_rows(self, is_so: Callable[[set[str]], bool]) -> None:
-        async with asyncio.timeout(SECONDS):
-            while not is_so({each.id for each in await self.world.approval_rows.untold(now=int(self.world.clock()))}):
-                await asyncio.sleep(0.005)
+from tests.support.upstreams import modern
+from tests.support.webhook_receivers import receiver
+from tests.support.webhook_sites import KEY, POLICIES, QUICK, SAID, SECRET, Site, webhook_site
 
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with gateway(tmp_path, policies=(POLICIES,)) as world, receiver() as of_the_team:
-        registry = world.gate.policy.registry  # type: ignore[attr-defined]  # an engine
-        made = Site(world, of_the_team, registry)
-        made.tell(of_the_team.url)
+    async with webhook_site(tmp_path) as made:
         yield made
 
 
@@ -144,8 +63,6 @@ async def test_a_team_is_told_of_a_call_that_waits(site: Site) -> None:
 
 
 def _seconds(text: str) -> int:
-    from datetime import datetime
-
     assert text.endswith("Z")
     return int(datetime.fromisoformat(text).timestamp())
 
@@ -424,127 +341,3 @@ async def test_an_answer_that_does_not_come_is_given_up(site: Site) -> None:
         webhooks = await site.until(lambda each: each.counts["travel-team", Delivery.UNREACHABLE] > 1)
         assert "did not answer" in str(webhooks.status()["travel-team"]["problem"])
     assert len(ids) == 1
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[tuple[Installation, Receiver]]:
-    """A real `perhop serve` whose owner has a webhook, by `perhop apply`, and whose calls wait."""
-    async with (
-        recording_upstream() as (url, _),
-        receiver() as of_the_team,
-        installed_beside(tmp_path / "installation", url, unsafe_open=True) as installation,
-    ):
-        folder = installation.folder
-        secret = folder / "keys/webhook.secret"
-        secret.write_text(f"{SECRET}\n", encoding="utf-8")
-        secret.chmod(0o600)
-        hook = f'webhook: {{url: "{of_the_team.url}", secret_file: keys/webhook.secret}}'
-        file = folder / "perhop.yaml"
-        text = file.read_text(encoding="utf-8")
-        owner = "testers: {contact: testers@example.com"
-        assert owner in text
-        file.write_text(text.replace(owner, f"{owner}, members: [bob@example.com], {hook}"), encoding="utf-8")
-        (folder / "policies/tests.cedar").write_text(POLICIES, encoding="utf-8")
-        await asyncio.to_thread(installation.run, "apply")
-        yield installation, of_the_team
-
-
-async def _call(installation: Installation) -> str:
-    """Make a call, which waits; returns the approval's id."""
-    headers, body = modern("tools/call", {"name": "create_event", "arguments": {"title": SAID}})
-    async with httpx2.AsyncClient(timeout=10) as http:
-        token = await installation.token_for(http)
-        authorization = {"authorization": f"Bearer {token}"}
-        answer = await http.post(installation.url, content=body, headers={**headers, **authorization})
-    assert answer.status_code == 403, answer.text
-    return str(answer.json()["error"]["data"]["approval"])
-
-
-async def _asked_of_ops(installation: Installation, path: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=10) as http:
-        return await http.get(f"http://{installation.ops}{path}")
-
-
-def _checked(installation: Installation) -> dict[str, Any]:
-    """What `perhop doctor` says of the webhook. Of a server that is no MCP server it says more."""
-    checks = json.loads(installation.run("doctor", "--json", code=7))["checks"]
-    (found,) = (each for each in checks if each["check"] == "webhooks")
-    return dict(found)
-
-
-async def test_a_server_tells_goes_on_after_a_restart_and_says_how_it_stands(
-    served: tuple[Installation, Receiver],
-) -> None:
-    """Metrics, `/readyz` and `perhop doctor` know of a receiver that refuses; after a restart it is told in the end."""
-    installation, of_the_team = served
-    of_the_team.answers = [503] * 10_000
-    approval = await _call(installation)
-    first = await of_the_team.next()
-    assert (first.approval, first.is_signed_with(KEY)) == (approval, True)
-    problem = {"waiting": 1, "problem": "it answered HTTP 503"}
-    async with asyncio.timeout(SECONDS):
-        while (await _asked_of_ops(installation, "/readyz")).json()["webhooks"] != {"testers": problem}:
-            await asyncio.sleep(0.05)
-    assert (await _asked_of_ops(installation, "/readyz")).json()["ready"] is True
-    metrics = (await _asked_of_ops(installation, "/metrics")).text
-    assert 'perhop_webhook_deliveries_total{outcome="taken",owner="testers"} 0.0' in metrics
-    assert 'perhop_webhook_deliveries_total{outcome="refused",owner="testers"} 0.0' not in metrics
-    found = await asyncio.to_thread(_checked, installation)
-    assert (found["name"], found["status"], found["seen"]) == ("webhooks testers", "failed", "it answered HTTP 503")
-    installation.process.ask_to_stop(signal.SIGKILL)
-    await asyncio.to_thread(installation.process.exit_code, within=20)
-    assert SECRET not in installation.process.output()
-    of_the_team.answers.clear()
-    while not of_the_team.got.empty():
-        of_the_team.got.get_nowait()
-    ports = [int(each.rpartition(":")[2]) for each in (installation.issuer, installation.ops)]
-    async with started_beside([PERHOP, "serve"], ports=ports, folder=installation.folder):
-        again = await of_the_team.next()
-        assert (again.approval, again.headers["webhook-id"]) == (approval, first.headers["webhook-id"])
-        async with asyncio.timeout(SECONDS):
-            while (await _asked_of_ops(installation, "/readyz")).json()["webhooks"]["testers"]["waiting"]:
-                await asyncio.sleep(0.05)
-        found = await asyncio.to_thread(_checked, installation)
-        assert (found["status"], found["seen"]) == ("ok", "it answers")
-        metrics = (await _asked_of_ops(installation, "/metrics")).text
-        assert 'perhop_webhook_deliveries_total{outcome="taken",owner="testers"} 1.0' in metrics
-    assert of_the_team.got.empty()
-
-
-def test_doctor_finds_a_webhook_that_nobody_answers(folder: Path) -> None:
-    """Without a server, too: it asks whether somebody answers, and tells nobody anything."""
-    file = folder / "perhop.yaml"
-    text = file.read_text(encoding="utf-8")
-    owner = "contact: travel@example.com"
-    assert owner in text
-    hook = f'{owner}, webhook: {{url: "http://127.0.0.1:1/hook?key=x", secret: {SECRET}}}'
-    file.write_text(text.replace(owner, hook), encoding="utf-8")
-    ran = perhop("doctor", "--json", folder=folder)
-    (found,) = (each for each in ran.json["checks"] if each["check"] == "webhooks")
-    assert (found["status"], found["seen"]) == ("failed", "nothing answers there")
-    assert "?key=x" not in ran.out
-    assert "perhop approval list" in found["fix"]
-
-
-async def test_the_receiver_of_the_page_takes_what_is_signed(site: Site, tmp_path: Path) -> None:
-    """It is run as it stands there: it prints a message of ours, and refuses another secret's and an old one."""
-    page = (ROOT / "docs/webhooks.md").read_text(encoding="utf-8")
-    written = re.search(r"<!-- file: receiver\.py -->\n```python\n(.*?)^```$", page, re.M | re.S)
-    assert written is not None
-    file, port = tmp_path / "receiver.py", free_port()
-    file.write_text(written[1], encoding="utf-8")
-    environment = {"WEBHOOK_SECRET": SECRET, "PORT": str(port)}
-    async with started_beside([sys.executable, file], ports=[port], environment=environment) as running:
-        site.tell(f"http://127.0.0.1:{port}/", secret="whsec_" + base64.b64encode(KEY[::-1]).decode())
-        async with site.working():
-            approval = await site.ask()
-            webhooks = await site.until(lambda each: bool(each.status()["travel-team"]["problem"]))
-            assert webhooks.status()["travel-team"]["problem"] == "it answered HTTP 401"
-            assert "waits:" not in running.output()
-            site.tell(f"http://127.0.0.1:{port}/")
-            site.world.clock.ahead = -400
-            await site.until(lambda each: each.counts["travel-team", Delivery.REFUSED] > 3)
-            assert "waits:" not in running.output()
-            site.world.clock.ahead = 0
-            await site.told(approval)
-            await site.until(lambda _: f"'approval': '{approval}'" in running.output())
