@@ -49,6 +49,7 @@ async def test_a_team_is_told_of_a_call_that_waits(site: Site) -> None:
     assert _seconds(data.pop("expires_at")) == stored.expires_at
     assert data == {
         "approval": approval,
+        "url": f"https://console.example.com/{approval}",
         "agent": "trip-planner",
         "client": "trip-planner",
         "subject": "user:ann",
@@ -67,9 +68,9 @@ def _seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp())
 
 
-async def test_the_page_where_a_person_decides_is_named_if_there_is_one(site: Site) -> None:
+async def test_the_page_where_a_person_decides_is_named(site: Site) -> None:
     """`url`, for this very approval."""
-    async with site.working(page=lambda approval: f"https://console.example.com/{approval.id}"):
+    async with site.working():
         approval = await site.ask()
         got = await site.receiver.next()
     assert got.message["data"]["url"] == f"https://console.example.com/{approval}"

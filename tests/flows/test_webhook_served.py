@@ -45,7 +45,7 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[Installation, Receiver]]
         text = file.read_text(encoding="utf-8")
         owner = "testers: {contact: testers@example.com"
         assert owner in text
-        file.write_text(text.replace(owner, f"{owner}, members: [bob@example.com], {hook}"), encoding="utf-8")
+        file.write_text(text.replace(owner, f"{owner}, {hook}"), encoding="utf-8")
         (folder / "policies/tests.cedar").write_text(POLICIES, encoding="utf-8")
         await asyncio.to_thread(installation.run, "apply")
         yield installation, of_the_team

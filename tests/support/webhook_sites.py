@@ -45,7 +45,7 @@ class Site:
             rows=self.world.approval_rows,
             registry=lambda: self.registry,
             policy_version=lambda: self.policy_version or self.world.gate.policy.version,
-            page=changes.get("page", lambda _: None),
+            page=lambda approval: f"https://console.example.com/{approval.id}",
             clock=self.world.clock,
             patience=self.patience,
         )

@@ -46,8 +46,8 @@ def delivery_id(approval: Approval) -> str:
     return f"requested_{approval.id}"
 
 
-def render_requested(approval: Approval, *, owner: str, page: str | None) -> bytes:
-    """The body: who wants to do what, and nothing of what the call says. `page` is where a person decides, if anywhere.
+def render_requested(approval: Approval, *, owner: str, page: str) -> bytes:
+    """The body: who wants to do what, and nothing of what the call says. `page` is the URL where a person decides.
 
     INVARIANT: no argument, and nothing that was sealed: an Approval has neither.
     """
@@ -65,7 +65,7 @@ def render_requested(approval: Approval, *, owner: str, page: str | None) -> byt
         "policies": list(approval.policies),
         "policy_version": call.policy_version,
         "expires_at": _time(approval.expires_at),
-        **({"url": page} if page is not None else {}),
+        "url": page,
     }
     message = {"type": REQUESTED, "timestamp": _time(approval.asked_at), "data": told}
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode()

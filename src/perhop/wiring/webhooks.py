@@ -99,7 +99,7 @@ class _Lane:
 class Webhooks:
     """The webhooks of one installation; `counts` are the attempts by owner.
 
-    `page` gives where a person decides on an approval, None if nowhere.
+    `page` gives the URL of the page where a person decides on an approval.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Webhooks:
         rows: UntoldRows,
         registry: Callable[[], Registry],
         policy_version: Callable[[], str],
-        page: Callable[[Approval], str | None],
+        page: Callable[[Approval], str],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
         patience: Patience = Patience(),

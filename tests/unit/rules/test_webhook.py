@@ -35,6 +35,8 @@ APPROVAL = Approval(
     expires_at=1785332700,
 )
 
+PAGE = "https://console.example.com/x"
+
 
 def test_the_signature_is_the_published_one() -> None:
     """The vector of the reference implementations."""
@@ -74,7 +76,7 @@ def test_a_secret_is_encoded_or_the_key_itself() -> None:
 
 def test_a_message_says_who_wants_to_do_what() -> None:
     """All of it is here: no digest, no audience and nothing of the arguments is among it."""
-    assert json.loads(render_requested(APPROVAL, owner="finance", page="https://console.example.com/x")) == {
+    assert json.loads(render_requested(APPROVAL, owner="finance", page=PAGE)) == {
         "type": "approval.requested",
         "timestamp": "2026-07-29T13:30:00Z",
         "data": {
@@ -90,22 +92,22 @@ def test_a_message_says_who_wants_to_do_what() -> None:
             "policies": ["large", "night"],
             "policy_version": "0123456789abcdef",
             "expires_at": "2026-07-29T13:45:00Z",
-            "url": "https://console.example.com/x",
+            "url": PAGE,
         },
     }
 
 
 def test_what_is_not_there_is_not_told() -> None:
-    """Without a page there is no `url`; without a task or a name they are null."""
+    """Without a task or a name they are null."""
     bare = replace(APPROVAL, name=None, call=replace(APPROVAL.call, task=None))
-    told = json.loads(render_requested(bare, owner="finance", page=None))["data"]
-    assert ("url" in told, told["task"], told["name"]) == (False, None, None)
+    told = json.loads(render_requested(bare, owner="finance", page=PAGE))["data"]
+    assert (told["task"], told["name"]) == (None, None)
 
 
 def test_a_name_that_a_caller_chose_cannot_be_long_or_more_than_text() -> None:
     """It is cut, and is one JSON text in one line of ASCII, whatever stands in it."""
     odd = replace(APPROVAL, name='file:///"},\n"type":"approval.decided' + "\u2028é" * 500)
-    body = render_requested(odd, owner="finance", page=None)
+    body = render_requested(odd, owner="finance", page=PAGE)
     assert body.isascii()
     assert b"\n" not in body
     message = json.loads(body)
