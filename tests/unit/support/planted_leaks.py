@@ -57,6 +57,8 @@ def _born(kind: Kind, folder: Path) -> str:
     match kind:
         case Kind.TOKEN:
             return a_token()  # by its form, unseen
+        case Kind.REFRESH_TOKEN:
+            exchange(httpx2.Response(200, json={"access_token": a_token(), "refresh_token": fresh}))
         case Kind.ASSERTION:
             fresh = a_token()
             exchange(ok, data={"client_assertion": fresh})

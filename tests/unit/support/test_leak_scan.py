@@ -320,6 +320,8 @@ def test_what_an_answer_makes_is_known() -> None:
         "f1": Kind.SEAL,
     }
     assert list(secrets_in_answer(200, [], b'{"access_token": "t1", "scope": "no"}')) == [("t1", Kind.TOKEN)]
+    refreshed = b'{"access_token": "t1", "refresh_token": "r1"}'
+    assert dict(secrets_in_answer(200, [], refreshed)) == {"t1": Kind.TOKEN, "r1": Kind.REFRESH_TOKEN}
 
 
 def test_exceptions_are_few_and_go_no_further() -> None:
