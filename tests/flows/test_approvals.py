@@ -199,7 +199,11 @@ async def test_own_approval(world: World) -> None:
     """The person for whom the agent acts cannot approve, though of the team."""
     approval = await wanted(world, sub="user:bob")
     with pytest.raises(ApproverRefused, match="for themselves"):
-        await world.approvals.decide(approval, allow=True, approver=bob(world))
+        await world.approvals.decide(approval, allow=True, approver=bob(world), ip="192.0.2.7")
+    tried = (await world.records(3))[-1]
+    assert (tried["about"]["change"], tried["about"]["by"]) == ("decision refused", "user:bob")
+    assert "for themselves" in tried["detail"]
+    assert tried["request"] == {"ip": "192.0.2.7"}
     await wanted(world, sub="user:bob")
     dora = bob(world, subject="user:dora", email="dora@example.com")
     await world.approvals.decide(approval, allow=True, approver=dora)

@@ -17,7 +17,14 @@ from perhop.core.owner import Owner
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.token import BoundToken
-from perhop.errors import ApprovalClosed, ApprovalDenied, ApprovalRequired, NotFound, TooManyApprovals
+from perhop.errors import (
+    ApprovalClosed,
+    ApprovalDenied,
+    ApprovalRequired,
+    ApproverRefused,
+    NotFound,
+    TooManyApprovals,
+)
 from perhop.journal.record import Event, Inbound, Record, RequestFacts
 from perhop.rules.approval import (
     call_digest,
@@ -165,7 +172,12 @@ class Approvals:
             known = (await self.get(approval)).approval
             owner = self.owner_of(known)
             check_open(known, allow=allow, policy_version=self._policy_version(), now=now)
-            check_approver(approver, known, owner, now=now)
+            try:
+                check_approver(approver, known, owner, now=now)
+            except ApproverRefused as fact:
+                # Somebody has tried to decide who may not: nothing changes, and it is known.
+                await self._journal.append(_refused(known, owner, fact, by=by or approver.subject, ip=ip))
+                raise
             decided = decide_on(known, allow=allow, approver=approver, why=why, now=now)
             # Recorded first: no call ever passes by an approval that stands nowhere.
             await self._journal.append(_changed(decided, owner, by=by or approver.subject, ip=ip))
@@ -264,6 +276,18 @@ def _changed(approval: Approval, owner: Owner | None, *, by: str, ip: str | None
         resource=approval.resource,
         client=approval.client_id,
         about={**_about(approval, approval.state.value), **decided, "by": by},
+    )
+
+
+def _refused(approval: Approval, owner: Owner | None, fact: ApproverRefused, *, by: str, ip: str | None) -> Record:
+    return Record(
+        event=Event.APPROVAL_CHANGED,
+        request=RequestFacts(ip=ip) if ip is not None else None,
+        owner=owner.name if owner is not None else None,
+        resource=approval.resource,
+        client=approval.client_id,
+        detail=fact.problem,
+        about={**_about(approval, "decision refused"), "by": by},
     )
 
 
