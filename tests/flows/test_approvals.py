@@ -202,7 +202,7 @@ async def test_own_approval(world: World) -> None:
         await world.approvals.decide(approval, allow=True, approver=bob(world), ip="192.0.2.7")
     tried = (await world.records(3))[-1]
     assert (tried["about"]["change"], tried["about"]["by"]) == ("decision refused", "user:bob")
-    assert "for themselves" in tried["detail"]
+    assert tried["detail"] == "the agent acts for this person"
     assert tried["request"] == {"ip": "192.0.2.7"}
     await wanted(world, sub="user:bob")
     dora = bob(world, subject="user:dora", email="dora@example.com")

@@ -174,9 +174,9 @@ class Approvals:
             check_open(known, allow=allow, policy_version=self._policy_version(), now=now)
             try:
                 check_approver(approver, known, owner, now=now)
-            except ApproverRefused as fact:
+            except ApproverRefused:
                 # Somebody has tried to decide who may not: nothing changes, and it is known.
-                await self._journal.append(_refused(known, owner, fact, by=by or approver.subject, ip=ip))
+                await self._journal.append(_refused(known, owner, approver, by=by or approver.subject, ip=ip))
                 raise
             decided = decide_on(known, allow=allow, approver=approver, why=why, now=now)
             # Recorded first: no call ever passes by an approval that stands nowhere.
@@ -279,15 +279,16 @@ def _changed(approval: Approval, owner: Owner | None, *, by: str, ip: str | None
     )
 
 
-def _refused(approval: Approval, owner: Owner | None, fact: ApproverRefused, *, by: str, ip: str | None) -> Record:
+def _refused(approval: Approval, owner: Owner | None, approver: Approver, *, by: str, ip: str | None) -> Record:
+    is_own = approver.subject == approval.call.subject
     return Record(
         event=Event.APPROVAL_CHANGED,
         request=RequestFacts(ip=ip) if ip is not None else None,
         owner=owner.name if owner is not None else None,
         resource=approval.resource,
         client=approval.client_id,
-        detail=fact.problem,
-        about={**_about(approval, "decision refused"), "by": by},
+        detail="the agent acts for this person" if is_own else "this person is not of the owner's team",
+        about={**_about(approval, "decision refused"), "approver": approver.subject, "by": by},
     )
 
 
