@@ -82,9 +82,9 @@ def decide(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Approve or deny one call, as a person of the owner's team, who shows with a password who they are.
+    """Approve or deny one call, as a person of the owner's team, by that person's password. An approval is good once.
 
-    An approval lets exactly this call through once; nobody approves a call that an agent makes for themselves.
+    Nobody approves a call that an agent makes for themselves. A yes can be taken back until it is used.
     """
     if approve is None:
         raise typer.BadParameter("say `--approve` or `--deny`", param_hint="--approve/--deny")
