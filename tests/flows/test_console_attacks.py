@@ -289,7 +289,7 @@ async def test_cookies_of_an_https_console(tmp_path: Path) -> None:
 async def test_a_script_in_a_tool_argument(world: ConsoleWorld) -> None:
     """Markup in names and values of arguments is text, and so is what ends a string, a style or a form."""
     arguments = {
-        "title": "<script>alert(1)</script>",
+        "title": "<script>alert(document.title)</script>",
         '"><img src=x onerror=alert(1)>': "</pre><form action='https://evil.example.com'><button>Approve</button>",
         "tail": "</textarea></style>\"'`{{ 7 * 7 }}{% endblock %}",
     }
@@ -299,7 +299,7 @@ async def test_a_script_in_a_tool_argument(world: ConsoleWorld) -> None:
     assert "<script" not in page.text
     assert "<img" not in page.text
     assert said.count("<form") == said.count("<button") - 1 == 1
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in said
+    assert "&lt;script&gt;alert(document.title)&lt;/script&gt;" in said
     assert "{{ 7 * 7 }}{% endblock %}" in said
     assert form_in(page).action == f"/approvals/{approval}"
 

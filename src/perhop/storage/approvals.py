@@ -13,7 +13,7 @@ from perhop.core.approval import Approval, ApprovalState, ExactCall
 from perhop.gateway.approvals import StoredApproval
 from perhop.rules.approval import decidable
 from perhop.storage.engine import Database
-from perhop.storage.schema import call_approval
+from perhop.storage.schema import AS_ADDED, call_approval
 
 _COLUMNS = call_approval.c
 _OF_THE_CALL = ("agent", "subject", "audience", "task", "method", "params_sha256", "policy_version")
@@ -118,7 +118,7 @@ class SqlApprovalRows:
     async def waiting(self, *, now: int) -> Sequence[StoredApproval]:
         """Raises: StorageUnavailable."""
         wanted = (_COLUMNS.state == ApprovalState.WAITING.value, _COLUMNS.expires_at > now)
-        rows = await self._database.rows(select(call_approval).where(*wanted).order_by(_COLUMNS.asked_at, _COLUMNS.id))
+        rows = await self._database.rows(select(call_approval).where(*wanted).order_by(_COLUMNS.asked_at, AS_ADDED))
         return [_stored(row) for row in rows]
 
     async def untold(self, *, now: int) -> Sequence[Approval]:
@@ -131,7 +131,7 @@ class SqlApprovalRows:
             _COLUMNS.expires_at > now,
             _COLUMNS.told_at.is_(None),
         )
-        rows = await self._database.rows(select(call_approval).where(*wanted).order_by(_COLUMNS.asked_at, _COLUMNS.id))
+        rows = await self._database.rows(select(call_approval).where(*wanted).order_by(_COLUMNS.asked_at, AS_ADDED))
         return [_approval(row) for row in rows]
 
     async def told(self, approval: str, *, now: int) -> None:
@@ -140,7 +140,7 @@ class SqlApprovalRows:
 
     async def all(self) -> Sequence[StoredApproval]:
         """Raises: StorageUnavailable."""
-        rows = await self._database.rows(select(call_approval).order_by(_COLUMNS.asked_at, _COLUMNS.id))
+        rows = await self._database.rows(select(call_approval).order_by(_COLUMNS.asked_at, AS_ADDED))
         return [_stored(row) for row in rows]
 
 

@@ -23,6 +23,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+AS_ADDED = text("rowid")
+"""The order in which rows came, for those of one second. SQLite's own number of a row."""
+
 token_record = Table(
     "token_record",
     metadata,

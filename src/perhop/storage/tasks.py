@@ -14,7 +14,7 @@ from perhop.core.task import Task, TaskLimits, TaskUse, ToolPattern
 from perhop.rules.revocation import RevocationKind, revocation_digest
 from perhop.storage.engine import Database
 from perhop.storage.revocations import add_revocation
-from perhop.storage.schema import agent_task
+from perhop.storage.schema import AS_ADDED, agent_task
 
 _COLUMNS = agent_task.c
 
@@ -31,7 +31,7 @@ class SqlTaskRows:
         Raises: StorageUnavailable
         """
         kept = select(agent_task).where(_COLUMNS.expires_at > since)
-        rows = await self._database.rows(kept.order_by(_COLUMNS.created_at, _COLUMNS.id))
+        rows = await self._database.rows(kept.order_by(_COLUMNS.created_at, AS_ADDED))
         return [StoredTask(_task(row), TaskUse(row.calls, row.writes)) for row in rows]
 
     async def add(self, task: Task) -> None:
