@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from tests.support.leaks.scan import THE_SCAN
 
 LOOPBACK = "127.0.0.1"
+_PORTS = range(20_000, 32_000)
 _PAUSE = 0.02
 _GRACE = 5.0
 _TAIL = 4000
@@ -55,18 +57,21 @@ class Running:
 
 def free_port() -> int:
     """A TCP port of the loopback interface on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Distinct free loopback ports."""
-    probes = [socket.socket() for _ in range(count)]
+    """Distinct free loopback ports, below those that the system gives to whoever connects: these stay free."""
+    probes: list[socket.socket] = []
     try:
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
+        while len(probes) < count:
+            probe = socket.socket()
+            try:
+                probe.bind((LOOPBACK, secrets.choice(_PORTS)))
+            except OSError:
+                probe.close()
+            else:
+                probes.append(probe)
         return tuple(probe.getsockname()[1] for probe in probes)
     finally:
         for probe in probes:
