@@ -7,6 +7,7 @@ is in the error when it does not come up.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import signal
@@ -22,7 +23,13 @@ from pathlib import Path
 from tests.support.leaks.scan import THE_SCAN
 
 LOOPBACK = "127.0.0.1"
-_PORTS = range(20_000, 32_000)
+_OF_A_WORKER = 3_000
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_FIRST = 20_000 + _OF_A_WORKER * _WORKER
+_BEGIN = _FIRST + secrets.randbelow(_OF_A_WORKER)
+_PORTS = itertools.cycle((*range(_BEGIN, _FIRST + _OF_A_WORKER), *range(_FIRST, _BEGIN)))
+"""One after the other, each worker of xdist's its own: what one test was told is free, no other is told soon."""
+
 _PAUSE = 0.02
 _GRACE = 5.0
 _TAIL = 4000
@@ -67,7 +74,7 @@ def free_ports(count: int) -> tuple[int, ...]:
         while len(probes) < count:
             probe = socket.socket()
             try:
-                probe.bind((LOOPBACK, secrets.choice(_PORTS)))
+                probe.bind((LOOPBACK, next(_PORTS)))
             except OSError:
                 probe.close()
             else:
