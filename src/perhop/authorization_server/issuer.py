@@ -11,20 +11,10 @@ from urllib.parse import urlsplit
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
-from perhop.authorization_server.refresh_families import RefreshTokens
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
-from perhop.authorization_server.store import (
-    Accounts,
-    Assertions,
-    AuthorizationCodes,
-    Consents,
-    Lineage,
-    RevocationRows,
-    SignIns,
-    TokenRecords,
-)
+from perhop.authorization_server.stores import Stores
 from perhop.authorization_server.tasks import Tasks
 from perhop.core.decision import Decision, Question
 from perhop.core.registry import Registry
@@ -63,21 +53,6 @@ class KnownTools(Protocol):
         ...
 
     def names(self, resource: str) -> frozenset[str]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """The database, by what is asked of it."""
-
-    token_records: TokenRecords
-    lineage: Lineage
-    codes: AuthorizationCodes
-    refresh_tokens: RefreshTokens
-    assertions: Assertions
-    accounts: Accounts
-    sign_ins: SignIns
-    consents: Consents
-    revocation_rows: RevocationRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

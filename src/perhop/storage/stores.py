@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perhop.authorization_server import issuer
+from perhop.authorization_server import stores
 from perhop.authorization_server.store import KeyStates, Standings, TaskRows
 from perhop.gateway.approvals import ApprovalRows
 from perhop.gateway.tool_pins import ToolPinRows
@@ -28,7 +28,7 @@ from perhop.storage.tool_pins import SqlToolPins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stores(issuer.Stores):
+class Stores(stores.Stores):
     """What the issuer asks of the database, and what wiring and the commands ask besides."""
 
     standings: Standings

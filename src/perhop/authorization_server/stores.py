@@ -1,0 +1,32 @@
+"""The database, as the authorization server asks for it. Apart from the issuer: who only reads loads no pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perhop.authorization_server.refresh_families import RefreshTokens
+from perhop.authorization_server.store import (
+    Accounts,
+    Assertions,
+    AuthorizationCodes,
+    Consents,
+    Lineage,
+    RevocationRows,
+    SignIns,
+    TokenRecords,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The database, by what is asked of it."""
+
+    token_records: TokenRecords
+    lineage: Lineage
+    codes: AuthorizationCodes
+    refresh_tokens: RefreshTokens
+    assertions: Assertions
+    accounts: Accounts
+    sign_ins: SignIns
+    consents: Consents
+    revocation_rows: RevocationRows
