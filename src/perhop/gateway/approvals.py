@@ -12,11 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from perhop.core.approval import Approval, ApprovalState, Approver, ExactCall
+from perhop.core.approval import Approval, ApprovalState, Approver
 from perhop.core.owner import Owner
 from perhop.core.registry import Registry
-from perhop.core.resource import Resource
-from perhop.core.token import BoundToken
 from perhop.errors import (
     ApprovalClosed,
     ApprovalDenied,
@@ -25,8 +23,10 @@ from perhop.errors import (
     NotFound,
     TooManyApprovals,
 )
-from perhop.journal.record import Event, Inbound, Record, RequestFacts
+from perhop.gateway.approval_records import Asked, changed_record, refused_record, requested_record
+from perhop.journal.record import Record
 from perhop.rules.approval import (
+    NONCE_BYTES,
     call_digest,
     check_approver,
     check_open,
@@ -40,21 +40,6 @@ MAX_WAITING = 20
 
 SEAL_PURPOSE = b"perhop approval seal"
 """For deriving the key under which calls are kept."""
-
-_NONCE_BYTES = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A call that needs approval, with what a person is to see of it: `params` without `_meta`."""
-
-    call: ExactCall
-    client_id: str
-    resource: Resource
-    name: str | None
-    policies: tuple[str, ...]
-    params: Mapping[str, Any]
-    bound: BoundToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +130,14 @@ class Approvals:
         if used is not None:
             return used.id
         fresh = self._new(asked, now=now)
-        sealed = seal_params(asked.params, fresh.id, key=self._key, nonce=self._random_bytes(_NONCE_BYTES))
+        sealed = seal_params(asked.params, fresh.id, key=self._key, nonce=self._random_bytes(NONCE_BYTES))
         found = await self._rows.ask(digest, StoredApproval(fresh, sealed), most=MAX_WAITING, now=now)
         policies, version = asked.policies, asked.call.policy_version
         if found is None:
             raise TooManyApprovals(f"{MAX_WAITING} calls of `{asked.call.agent}` wait for a person already")
         approval, is_new = found
         if is_new:
-            await self._journal.append(_requested(approval, asked))
+            await self._journal.append(requested_record(approval, asked))
         if approval.state is ApprovalState.DENIED:
             raise ApprovalDenied(
                 f"denied by `{approval.decided_by}`", policies=policies, policy_version=version, approval=approval.id
@@ -176,11 +161,11 @@ class Approvals:
                 check_approver(approver, known, owner, now=now)
             except ApproverRefused:
                 # Somebody has tried to decide who may not: nothing changes, and it is known.
-                await self._journal.append(_refused(known, owner, approver, by=by or approver.subject, ip=ip))
+                await self._journal.append(refused_record(known, owner, approver, by=by or approver.subject, ip=ip))
                 raise
             decided = decide_on(known, allow=allow, approver=approver, why=why, now=now)
             # Recorded first: no call ever passes by an approval that stands nowhere.
-            await self._journal.append(_changed(decided, owner, by=by or approver.subject, ip=ip))
+            await self._journal.append(changed_record(decided, owner, by=by or approver.subject, ip=ip))
             if not await self._rows.decide(decided):
                 raise ApprovalClosed(f"approval `{approval}` does not wait any more")
         return decided
@@ -192,7 +177,7 @@ class Approvals:
         """
         async with self._deciding:
             for each in await self._rows.expire(now=self._now()):
-                await self._journal.append(_changed(each, self.owner_of(each), by="perhop"))
+                await self._journal.append(changed_record(each, self.owner_of(each), by="perhop"))
 
     async def get(self, approval: str) -> StoredApproval:
         """Raises: NotFound, StorageUnavailable."""
@@ -247,63 +232,3 @@ def read_params(stored: StoredApproval, *, key: bytes) -> Mapping[str, Any] | No
         return None
     params: Mapping[str, Any] = json.loads(unseal_params(stored.sealed, stored.approval.id, key=key))
     return params
-
-
-def _requested(approval: Approval, asked: Asked) -> Record:
-    return Record(
-        event=Event.APPROVAL_CHANGED,
-        txn=asked.bound.token.txn,
-        hop=asked.bound.token.hop,
-        inbound=Inbound.of(asked.bound),
-        owner=asked.resource.owner,
-        tenant=asked.resource.tenant,
-        resource=approval.resource,
-        client=approval.client_id,
-        about={
-            **_about(approval, "requested"),
-            "policies": list(approval.policies),
-            "by": f"client:{approval.client_id}",
-        },
-    )
-
-
-def _changed(approval: Approval, owner: Owner | None, *, by: str, ip: str | None = None) -> Record:
-    decided = {"approver": approval.decided_by, "why": approval.why} if approval.decided_by is not None else {}
-    return Record(
-        event=Event.APPROVAL_CHANGED,
-        request=RequestFacts(ip=ip) if ip is not None else None,
-        owner=owner.name if owner is not None else None,
-        resource=approval.resource,
-        client=approval.client_id,
-        about={**_about(approval, approval.state.value), **decided, "by": by},
-    )
-
-
-def _refused(approval: Approval, owner: Owner | None, approver: Approver, *, by: str, ip: str | None) -> Record:
-    is_own = approver.subject == approval.call.subject
-    return Record(
-        event=Event.APPROVAL_CHANGED,
-        request=RequestFacts(ip=ip) if ip is not None else None,
-        owner=owner.name if owner is not None else None,
-        resource=approval.resource,
-        client=approval.client_id,
-        detail="the agent acts for this person" if is_own else "this person is not of the owner's team",
-        about={**_about(approval, "decision refused"), "approver": approver.subject, "by": by},
-    )
-
-
-def _about(approval: Approval, change: str) -> dict[str, Any]:
-    call = approval.call
-    return {
-        "approval": approval.id,
-        "change": change,
-        "agent": call.agent,
-        "sub": call.subject,
-        "aud": call.audience,
-        "task": call.task,
-        "method": call.method,
-        "name": approval.name,
-        "params_sha256": call.params_sha256,
-        "policy_version": call.policy_version,
-        "expires_at": approval.expires_at,
-    }

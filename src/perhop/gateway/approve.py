@@ -10,7 +10,7 @@ from typing import Any, assert_never
 from perhop.core.approval import ExactCall
 from perhop.core.call import Call
 from perhop.core.decision import Allow, Allowed, Approved, NeedsApproval
-from perhop.gateway.approvals import Asked
+from perhop.gateway.approval_records import Asked
 from perhop.gateway.gate import Gate
 from perhop.rules.approval import asks_anew
 from perhop.rules.call_binding import bind_call

@@ -10,7 +10,7 @@ from perhop.core.decision import Decision, Permit, Question
 from perhop.core.resource import Resource
 from perhop.core.task import Task, TaskUse
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
-from perhop.gateway.approvals import Asked
+from perhop.gateway.approval_records import Asked
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.open_tasks import OpenTasks

@@ -27,7 +27,7 @@ USE_SECONDS = 300
 MAX_WHY = 500
 """Characters of a reason."""
 
-_NONCE_BYTES = 12
+NONCE_BYTES = 12
 _OF_AN_OPEN_CALL = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
 
 
@@ -119,7 +119,7 @@ def seal_params(params: Mapping[str, Any], approval: str, *, key: bytes, nonce: 
 
     Spec: NIST SP 800-38D
     """
-    if len(nonce) != _NONCE_BYTES:
+    if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")
     return nonce + AESGCM(key).encrypt(nonce, canonical_json(params), approval.encode())
 
@@ -130,7 +130,7 @@ def unseal_params(sealed: bytes, approval: str, *, key: bytes) -> bytes:
     Raises: ApprovalClosed, for what was not sealed with this key for this approval
     """
     try:
-        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], approval.encode())
+        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], approval.encode())
     except (InvalidTag, ValueError):
         raise ApprovalClosed(
             f"what was kept of approval `{approval}` cannot be read",

@@ -235,19 +235,25 @@ async def _assemble(
         tool_pins=tool_pins,
         known_tools=known_tools,
         metrics=metrics,
-        approvals=Approvals(
-            rows=stores.approval_rows,
-            journal=journal,
-            key=journal_key.derive(SEAL_PURPOSE),
-            registry=registry_in_force,
-            policy_version=lambda: plane.policy.version,
-            lifetime=lambda: plane.settings.approval_wait,
-            new_id=issuer.new_id,
-            random_bytes=os.urandom,
-            clock=clock,
-        ),
+        approvals=_approvals(lambda: plane, stores, journal, journal_key, issuer),
     )
     return plane
+
+
+def _approvals(
+    plane: Callable[[], Plane], stores: Stores, journal: Journal, journal_key: JournalKey, issuer: Issuer
+) -> Approvals:
+    return Approvals(
+        rows=stores.approval_rows,
+        journal=journal,
+        key=journal_key.derive(SEAL_PURPOSE),
+        registry=lambda: plane().registry,
+        policy_version=lambda: plane().policy.version,
+        lifetime=lambda: plane().settings.approval_wait,
+        new_id=issuer.new_id,
+        random_bytes=issuer.randomness,
+        clock=issuer.clock,
+    )
 
 
 async def _reconcile(plane: Plane, *, record_start: bool) -> None:

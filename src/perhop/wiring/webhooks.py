@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from perhop.core.registry import Registry
 from perhop.errors import StorageUnavailable
 from perhop.rules.webhook import delivery_id, parse_signing_key, render_requested, signed_headers
 from perhop.storage.approvals import SqlApprovalRows
+from perhop.wiring.beside import beside, new_http
 from perhop.wiring.plane import Plane
 
 _log = logging.getLogger("perhop.webhook")
@@ -135,17 +135,11 @@ class Webhooks:
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Tell the owners while the block runs. What is under way at its end is tried again after the next start."""
-        running = asyncio.create_task(self._keep_running())
-        try:
+        async with beside(self._keep_running()):
             yield
-        finally:
-            running.cancel()
-            await asyncio.wait({running})
 
     async def _keep_running(self) -> None:
-        # It reads a file of many certificates, and needs nobody to wait for it.
-        tls = await asyncio.to_thread(ssl.create_default_context)
-        async with httpx2.AsyncClient(trust_env=False, verify=tls, follow_redirects=False) as http:
+        async with await new_http() as http:
             try:
                 while True:
                     try:

@@ -13,7 +13,7 @@ from perhop.authorization_server.codes import CODE_LIFETIME, hash_code
 from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.client_credentials import reach, reachable
-from perhop.authorization_server.grants.named_task import check_same_task
+from perhop.authorization_server.grants.named_task import check_same_task, consented_task
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.refresh_families import (
@@ -27,8 +27,7 @@ from perhop.authorization_server.store import AuthorizationCode, Consumed, Repla
 from perhop.core.client import GrantType
 from perhop.core.resource import Resource
 from perhop.core.secret import Secret
-from perhop.core.task import Task
-from perhop.errors import CodeInvalid, CodeOfTaskOver, CodeReplayed, TaskExpired, TaskOutside, TaskSuperseded
+from perhop.errors import CodeInvalid, CodeOfTaskOver, CodeReplayed
 from perhop.rules.pkce import check_code_verifier
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
@@ -54,7 +53,8 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         audience_values=asked.form.all("audience"),
     )
     resource = reachable(asked.client, target, issuer)
-    task = _task_of(code, issuer)  # before revocations: what ended with its task says so
+    # Before revocations: what ended with its task says so.
+    task = consented_task(code.task, client=code.client_id, subject=code.subject, over=CodeOfTaskOver, issuer=issuer)
     _check_revocations(code, resource, issuer)
     # The client may reach less now than when the person was asked.
     scopes = narrow(parse_scope(asked.form.one("scope")), code.scopes & reach(asked.client, resource))
@@ -124,19 +124,6 @@ def _check_code(code: AuthorizationCode, asked: Asked) -> None:
     if asked.form.one("redirect_uri") != code.redirect_uri:
         raise CodeInvalid("`redirect_uri` is not the one that the code was sent to")
     check_code_verifier(asked.form.one("code_verifier"), code.code_challenge)
-
-
-def _task_of(code: AuthorizationCode, issuer: Issuer) -> Task | None:
-    """The task that the person approved, if it is in force still.
-
-    Raises: CodeOfTaskOver
-    """
-    if code.task is None:
-        return None
-    try:
-        return issuer.tasks.check(code.task, agent=code.client_id, subject=code.subject)
-    except (TaskOutside, TaskSuperseded, TaskExpired) as fact:
-        raise CodeOfTaskOver(fact) from None
 
 
 def _check_revocations(code: AuthorizationCode, resource: Resource, issuer: Issuer) -> None:

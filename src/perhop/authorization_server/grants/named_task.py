@@ -6,11 +6,21 @@ Spec: RFC 9396 §6
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client
 from perhop.core.resource import Resource
 from perhop.core.task import Task
-from perhop.errors import TargetOutsideTask, TaskExpired, TaskOutside, TaskRefused, TaskSuperseded
+from perhop.errors import (
+    Refused,
+    TargetOutsideTask,
+    TaskExpired,
+    TaskOutside,
+    TaskRefused,
+    TaskSuperseded,
+    TokenRefused,
+)
 from perhop.rules.task import check_resource, check_subject, parse_task_named
 
 
@@ -34,6 +44,21 @@ def find_named_task(details: str | None, client: Client, resource: Resource, iss
     except TaskOutside as fact:
         raise TargetOutsideTask(fact.detail) from None
     return task
+
+
+def consented_task(
+    task: str | None, *, client: str, subject: str, over: Callable[[Refused], TokenRefused], issuer: Issuer
+) -> Task | None:
+    """The task that the person approved with the consent, if it named one and that is in force still.
+
+    Raises: what `over` makes of a task that is not
+    """
+    if task is None:
+        return None
+    try:
+        return issuer.tasks.check(task, agent=client, subject=subject)
+    except (TaskOutside, TaskSuperseded, TaskExpired) as fact:
+        raise over(fact) from None
 
 
 def check_task_subject(task: Task | None, subject: str) -> None:

@@ -14,7 +14,7 @@ from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.client_credentials import reach, reachable
-from perhop.authorization_server.grants.named_task import check_same_task
+from perhop.authorization_server.grants.named_task import check_same_task, consented_task
 from perhop.authorization_server.interaction.consent import terms_digest, terms_of
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
@@ -28,16 +28,12 @@ from perhop.authorization_server.refresh_families import (
 from perhop.core.client import Client
 from perhop.core.resource import Resource
 from perhop.core.secret import Secret
-from perhop.core.task import Task
 from perhop.errors import (
     RefreshExpired,
     RefreshInvalid,
     RefreshOfAnother,
     RefreshOfTaskOver,
     RefreshRevoked,
-    TaskExpired,
-    TaskOutside,
-    TaskSuperseded,
 )
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
@@ -79,7 +75,9 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         audience_values=asked.form.all("audience"),
     )
     resource = reachable(asked.client, target, issuer)
-    task = _task_of(family, issuer)
+    task = consented_task(
+        family.task, client=family.client_id, subject=family.subject, over=RefreshOfTaskOver, issuer=issuer
+    )
     _check_tenant(family, resource)
     await _check_consent(family, asked.client, resource, issuer)
     # The client may reach less now than when the person was asked; the family itself is never narrowed.
@@ -119,19 +117,6 @@ def _check_in_force(stored: StoredRefreshToken, *, now: int) -> None:
         raise RefreshExpired("the refresh token's family is over")
     if now >= stored.token.expires_at:
         raise RefreshExpired("the refresh token was not used for too long")
-
-
-def _task_of(family: RefreshFamily, issuer: Issuer) -> Task | None:
-    """The task that the person approved, if it is in force still.
-
-    Raises: RefreshOfTaskOver
-    """
-    if family.task is None:
-        return None
-    try:
-        return issuer.tasks.check(family.task, agent=family.client_id, subject=family.subject)
-    except (TaskOutside, TaskSuperseded, TaskExpired) as fact:
-        raise RefreshOfTaskOver(fact) from None
 
 
 def _check_tenant(family: RefreshFamily, resource: Resource) -> None:

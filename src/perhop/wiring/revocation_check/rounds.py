@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import httpx2
 from perhop.authorization_server.revocation_canary import issue_revocation_canary, revoke_revocation_canary
 from perhop.core.token import MintedToken
 from perhop.errors import PerhopError
+from perhop.wiring.beside import beside, new_http
 from perhop.wiring.plane import Plane
 from perhop.wiring.revocation_check.figures import Failed, Figures, Measured, NotMeasured, Outcome, Place, Result, Round
 from perhop.wiring.revocation_check.places import Asked, open_places
@@ -52,17 +52,11 @@ class RevocationCheck:
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Make rounds while the block runs. Begins once the listener is up: the guard asks it for keys and feed."""
-        running = asyncio.create_task(self._keep_running())
-        try:
+        async with beside(self._keep_running()):
             yield
-        finally:
-            running.cancel()
-            await asyncio.wait({running})
 
     async def _keep_running(self) -> NoReturn:
-        # It reads a file of many certificates, and needs nobody to wait for it.
-        tls = await asyncio.to_thread(ssl.create_default_context)
-        async with httpx2.AsyncClient(trust_env=False, verify=tls) as http:
+        async with await new_http() as http:
             pause = self._rounds.soon
             while True:
                 found = await self.run(http)
