@@ -19,7 +19,7 @@ from tests.support.browsers import form_in
 from tests.support.commands import Ran, perhop, ports_of
 from tests.support.consoles import PASSWORD, no_control
 from tests.support.installations import PERHOP
-from tests.support.processes import Running, started
+from tests.support.processes import Running, free_port, started
 
 APPROVED = """\
 @id("big-changes") @approval("owner")
@@ -106,7 +106,7 @@ def test_another_console_url_is_put_in_force_without_a_restart(served: tuple[Pat
     assert httpx2.get(f"{url}/sign-in", headers={"host": "console.example.com"}).status_code == 200
     assert _doctor(folder)[""]["seen"] == "answers for https://console.example.com"
     port = _console(folder).port
-    _change(folder, f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}")
+    _change(folder, f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}")
     refused = perhop("apply", folder=folder)
     assert refused.code == 2
     assert "`listen` is another one" in refused.err
