@@ -102,7 +102,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "console-without-a-session": "console",
     # operation
     "unsigned-policies": "policy bundles",
-    "backup-that-forgets-revocations": "epochs on restore",
     "killed-between-decision-and-answer": "drills",
     "thousands-of-idle-streams": "drills",
     "revocation-at-another-node": "several nodes",

@@ -21,6 +21,7 @@ from argon2 import PasswordHasher
 
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
+from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.passwords import Passwords
@@ -378,6 +379,7 @@ async def _assemble(
         tools=KnownTools(ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)),
         standing=Standing(stores.standings),
         tasks=Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock),
+        epoch=Epoch(stores.epochs),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),
         clock=clock,

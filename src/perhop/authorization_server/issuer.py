@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
@@ -76,6 +77,7 @@ class Issuer:
     tools: KnownTools
     standing: Standing
     tasks: Tasks
+    epoch: Epoch
     passwords: Passwords
     form_seal: FormSeal
     clock: Callable[[], float]

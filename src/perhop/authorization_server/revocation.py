@@ -32,6 +32,11 @@ class RevokedObject(StrEnum):
     TENANT = "tenant"
     TASK = "task"
     FAMILY = "family"
+    ALL = "all"
+
+
+EVERYTHING = "everything"
+"""The value of a revocation of `ALL`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +79,10 @@ class Revoker:
         revocations: Revocations,
         registry: Callable[[], Registry],
         clock: Callable[[], float],
+        built_in: Sequence[str] = (),
     ) -> None:
         self._rows = rows
+        self._built_in = tuple(built_in)
         self._lineage = lineage
         self._journal = journal
         self._revocations = revocations
@@ -114,10 +121,10 @@ class Revoker:
     ) -> Revoked:
         """Revoke every token that `value` names, refresh tokens too, and all that came from them.
 
-        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, a tenant, or a task's or a refresh
-        family's id. Does not keep new tokens from being issued for a new consent: that is standing. `keeps_families` is
-        for what a refresh looks at anyway, so that it gives less, and not nothing. In force when it returns, even if
-        the journal then fails.
+        `value` is a token's `jti`, a client id, a `sub`, a resource's name or URI, a tenant, a task's or a refresh
+        family's id, or EVERYTHING: then whatever the audience. Does not keep new tokens from being issued for a new
+        consent: that is standing. `keeps_families` is for what a refresh looks at anyway, so that it gives less, and
+        not nothing. In force when it returns, even if the journal then fails.
 
         Raises: StorageUnavailable, JournalUnavailable
         """
@@ -178,7 +185,9 @@ class Revoker:
         return revoked
 
     async def _record(self, revoked: Revoked, *, why: str, by: str) -> None:
-        about: dict[str, Any] = {"kind": revoked.kind.value, "value": revoked.value, "why": why, "by": by}
+        # `feed` is the number up to which the database knows revocations: one that has forgotten them is found by it.
+        feed = self._revocations.seq
+        about: dict[str, Any] = {"kind": revoked.kind.value, "value": revoked.value, "why": why, "by": by, "feed": feed}
         if revoked.families:
             about["families"] = list(revoked.families)
         await self._journal.append(
@@ -209,6 +218,10 @@ class Revoker:
                 return [(RevocationKind.TASK, value)]
             case RevokedObject.FAMILY:
                 return [(RevocationKind.FAMILY, value)]
+            case RevokedObject.ALL:
+                resources = self._registry().resources.values()
+                audiences = (*(uri for each in resources for uri in (each.uri, each.server_uri)), *self._built_in)
+                return [(RevocationKind.RESOURCE, each) for each in dict.fromkeys(audiences)]
             case RevokedObject.RESOURCE:
                 registry = self._registry()
                 resource = (

@@ -13,6 +13,8 @@ from perhop.cli.options import AsJson, ConfigFile, DryRun, Yes
 from perhop.cli.output import asks, confirm, counted, emit_json, emit_text, say
 from perhop.cli.standing import Why
 
+EVERYTHING = "everything"
+
 
 def revoke(
     token: Annotated[
@@ -37,6 +39,14 @@ def revoke(
         str | None,
         typer.Option("--family", metavar="ID", help="A refresh family, as `perhop trace` names it: every token of it."),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Everything that was given, as after a backup was put back: tokens, refresh tokens, sign-ins,"
+            " consents, approvals and tasks. Accounts, clients and keys stay.",
+        ),
+    ] = False,
     why: Why = "",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -49,6 +59,7 @@ def revoke(
     what would end is counted.
     """
     named = {
+        "all": EVERYTHING if everything else None,
         "token": token,
         "agent": agent,
         "subject": subject,
@@ -59,14 +70,16 @@ def revoke(
     }
     chosen = [(kind, value) for kind, value in named.items() if value is not None]
     if len(chosen) != 1:
-        raise typer.BadParameter("name one of --token, --agent, --subject, --resource, --tenant, --task, --family")
+        raise typer.BadParameter(
+            "name one of --token, --agent, --subject, --resource, --tenant, --task, --family, --all"
+        )
     ((kind, value),) = chosen
     if kind == "token":
         value = (sys.stdin.read() if value == "-" else value).strip()
     asked = {"kind": kind, "value": value, "why": why}
     if kind != "token" and not dry_run and asks(yes=yes):
         would = carry_out(config, "revoke", {**asked, "dry_run": True})
-        confirm(f"Revoke {kind} `{value}`: {_ends(would, 'will end')}. Go on?", yes=yes)
+        confirm(f"Revoke {_name(kind, value)}: {_ends(would, 'will end')}. Go on?", yes=yes)
     result = carry_out(config, "revoke", {**asked, "dry_run": dry_run})
     if as_json:
         emit_json(result)
@@ -74,8 +87,12 @@ def revoke(
         _tell(result)
 
 
+def _name(kind: str, value: str) -> str:
+    return value if kind == "all" else f"{kind} `{value}`"
+
+
 def _tell(result: dict[str, Any]) -> None:
-    named = f"{result['kind']} {result['value']}"
+    named = EVERYTHING if result["kind"] == "all" else f"{result['kind']} {result['value']}"
     if result["revoked"]:
         emit_text(f"revoked: {named}; {_ends(result, 'ended')}")
     else:

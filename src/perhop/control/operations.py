@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
-from perhop.authorization_server.revocation import RevokedObject
+from perhop.authorization_server.revocation import EVERYTHING, RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
@@ -31,6 +31,7 @@ from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
 from perhop.wiring.plane import Plane
 from perhop.wiring.reload import preview, put_in_force
+from perhop.wiring.restored import begin_epoch, fingerprint
 
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
 
@@ -38,7 +39,7 @@ MIN_PASSWORD = 12
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
-    """Revoke by token, agent, subject, resource, tenant, task or refresh family; descendants along.
+    """Revoke by token, agent, subject, resource, tenant, task or refresh family; descendants along. Or everything.
 
     What is not known is revoked, too. Refresh tokens end with what they stand for: `families` counts theirs.
 
@@ -51,7 +52,12 @@ async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool
     known = await _is_known(plane, named, value)
     open_calls = plane.metrics.open_calls()
     revoker = plane.issuer.revoker
-    revoked = await (revoker.preview(named, value) if dry_run else revoker.revoke(named, value, why=why, by=_by()))
+    if dry_run:
+        revoked = await revoker.preview(named, value)
+    elif named is RevokedObject.ALL:
+        revoked = await begin_epoch(plane, why=why, by=_by())
+    else:
+        revoked = await revoker.revoke(named, value, why=why, by=_by())
     cut = [each for each in open_calls if each.jti in revoked.jtis]
     return {
         "kind": kind,
@@ -93,6 +99,8 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
             return any(each.tenant == value for each in registry.resources.values())
         case RevokedObject.TASK:
             return plane.issuer.tasks.find(value) is not None
+        case RevokedObject.ALL:
+            return True
         case RevokedObject.FAMILY:
             return await plane.issuer.stores.refresh_tokens.family(value) is not None
         case _:
@@ -147,7 +155,7 @@ async def account_add(plane: Plane, *, email: str, password: str | None) -> Mapp
     )
     accounts = plane.issuer.stores.accounts
     if await accounts.get(address) is None:
-        await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="added"))
+        await plane.journal.append(_account_changed(account, account.password_hash, change="added"))
         if await accounts.add(account):
             return _account_result(account, chosen, made=password is None)
     advice = f"run `perhop account password {address}`"
@@ -159,7 +167,7 @@ async def account_password(plane: Plane, *, email: str, password: str | None) ->
     account = await _account(plane, email)
     chosen = _password(password)
     password_hash = await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal())
-    await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="password"))
+    await plane.journal.append(_account_changed(account, password_hash, change="password"))
     await plane.issuer.stores.accounts.set_password(account.email, password_hash)
     return _account_result(account, chosen, made=password is None)
 
@@ -206,6 +214,10 @@ async def key_rotate(plane: Plane, *, alg: str | None, now: bool, revoke_others:
     )
     for kid in others if revoke_others else ():
         await plane.journal.append(_changed(Event.KEY_CHANGED, kid=kid, state=KeyState.REVOKED.value))
+    if revoke_others:
+        # Guards hold keys for minutes, and hear of this at once. Refresh tokens are under no key, and go on.
+        revoker = plane.issuer.revoker
+        await revoker.revoke(RevokedObject.ALL, EVERYTHING, why="keys were revoked", by=_by(), keeps_families=True)
     signs_from = "now" if rotated.state is KeyState.ACTIVE else _utc(rotated.signs_from)
     return {"kid": rotated.kid, "alg": rotated.algorithm.value, "state": rotated.state.value, "signs_from": signs_from}
 
@@ -306,6 +318,11 @@ def _password(given: str | None) -> Secret:
 
 def _changed(event: Event, **about: str) -> Record:
     return Record(event=event, about={**about, "by": _by()})
+
+
+def _account_changed(account: Account, password_hash: str, *, change: str) -> Record:
+    """So that a password of before, back from a backup, is seen to be another one."""
+    return _changed(Event.ACCOUNT_CHANGED, account=account.subject, change=change, password=fingerprint(password_hash))
 
 
 def _utc(seconds: int) -> str:

@@ -135,7 +135,7 @@ class RevocationFeed:
         try:
             return read_statement(raw, typ=STATEMENT_TYPE, keys=await self._issuer.keys())
         except TokenKeyUnknown:
-            return read_statement(raw, typ=STATEMENT_TYPE, keys=await self._issuer.newer_keys())
+            return read_statement(raw, typ=STATEMENT_TYPE, keys=await self._issuer.keys_newly_signed_with())
 
     def _take(self, statement: Mapping[str, Any]) -> bool:
         """Take a statement in, whole or not at all. True if it held anything: then there may be more."""

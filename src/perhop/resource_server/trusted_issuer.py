@@ -31,6 +31,7 @@ MAX_STALENESS = 3600.0
 UNKNOWN_KEY_COOLDOWN = 30.0
 """A flood of tokens with invented key names costs one fetch in this time."""
 RETRY_PAUSE = 2.0
+"""Between two fetches where the last one failed, and where the issuer itself has named a key that we do not know."""
 
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
 _log = logging.getLogger("perhop.resource_server")
@@ -54,6 +55,7 @@ class TrustedIssuer:
         self._failure: str | None = None
         self._retry_at = 0.0
         self._look_again_at = 0.0
+        self._ask_again_at = 0.0
         self._metadata: tuple[IssuerMetadata, float] | None = None
         self._discovering = SingleFlight(self._discover)
         self._fetching = SingleFlight(self._fetch)
@@ -80,8 +82,28 @@ class TrustedIssuer:
         Raises: KeysUnavailable
         """
         now = self._clock()
-        if now >= self._look_again_at:
+        is_time = now >= self._look_again_at
+        if is_time:
             self._look_again_at = now + UNKNOWN_KEY_COOLDOWN
+        return await self._newer(is_time=is_time)
+
+    async def keys_newly_signed_with(self) -> Mapping[str, VerifyKey]:
+        """Keys fetched after the issuer's own answer was signed with an unknown one.
+
+        Nobody but the issuer can make us ask, so a flood of invented names does not delay this: it is how we hear
+        that keys were revoked.
+
+        Raises: KeysUnavailable
+        """
+        now = self._clock()
+        is_time = now >= self._ask_again_at
+        if is_time:
+            self._ask_again_at = now + RETRY_PAUSE
+        return await self._newer(is_time=is_time)
+
+    async def _newer(self, *, is_time: bool) -> Mapping[str, VerifyKey]:
+        """Raises: KeysUnavailable."""
+        if is_time:
             await self._fetching.join()
         else:
             await self._fetching.settle()

@@ -159,6 +159,17 @@ revocation = Table(
     sqlite_autoincrement=True,
 )
 
+# One row at most; see `authorization_server.epoch`.
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("began_at", Integer, nullable=False),
+    Column("starts", Integer, nullable=False),
+    CheckConstraint("id = 1", name="epoch_one"),
+)
+
 standing = Table(
     "standing",
     metadata,

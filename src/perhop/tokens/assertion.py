@@ -26,10 +26,11 @@ _ACCEPTED_TYPES = (None, "JWT", ASSERTION_TYPE, f"application/{ASSERTION_TYPE}")
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """A client assertion that holds; `expires_at` in seconds since the epoch."""
+    """A client assertion that holds; times in seconds since the epoch. `issued_at` is None where it does not say."""
 
     jti: str
     expires_at: int
+    issued_at: int | None = None
 
 
 def assertion_client_id(raw: str) -> str:
@@ -76,7 +77,8 @@ def _read(raw: str, *, client_id: str, keys: Mapping[str, VerifyKey], audience: 
     youngest = max(parse_time(claims, name) if name in claims else 0 for name in ("iat", "nbf"))
     if expires_at <= now or expires_at > now + MAX_ASSERTION_LIFETIME + MAX_SKEW or youngest > now + MAX_SKEW:
         raise ClientAuthenticationFailed("client assertion: expired, from the future, or good for too long")
-    return Assertion(parse_name(claims, "jti", MAX_ID_LENGTH), expires_at)
+    issued_at = parse_time(claims, "iat") if "iat" in claims else None
+    return Assertion(parse_name(claims, "jti", MAX_ID_LENGTH), expires_at, issued_at)
 
 
 def _check_signature(jws: CompactJws, keys: Mapping[str, VerifyKey]) -> None:

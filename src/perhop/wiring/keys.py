@@ -6,16 +6,23 @@ A new key is published before it signs, so that no verifier meets a signature of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from perhop.authorization_server.store import KeyStates
-from perhop.errors import KeyUnusable
+from perhop.errors import KeyUnusable, OperatorError
+from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.tokens.keys import Algorithm, Keyring, KeyState, SigningKey
 
 PREPARED_SECONDS = 660
 """From publishing to signing: twice the JWKS' `max-age` of 300 s, and a minute for clocks."""
+
+RETIRED_SECONDS = MAX_LIFETIME + 2 * MAX_SKEW
+"""From retiring to leaving the JWKS: no token of the key can be in force any more. A key set does not grow for ever."""
+
+AT_ONCE_PAUSE = 30
+"""Between two keys that sign at once: a guard looks for a key that it does not know at most so often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +46,15 @@ class SigningKeys:
     async def load(self) -> Keyring:
         """Read every key file. A key without a state is prepared, unless it is the only one.
 
+        A key that has been retired for RETIRED_SECONDS is not among them.
+
         Raises: KeyUnusable, StorageUnavailable
         """
         keys = [load_signing_key(file) for file in sorted(self._folder.glob("signing-*.pem"))]
         if not keys:
             raise KeyUnusable(f"there is no signing key in `{self._folder}`", advice="run `perhop init`")
-        states = {kid: KeyState(state) for kid, (state, _) in (await self._states.all()).items()}
+        since = await self._states.all()
+        states = {kid: KeyState(state) for kid, (state, _) in since.items()}
         fresh = KeyState.PREPARED if states else KeyState.ACTIVE
         missing = {key.kid: fresh for key in keys if key.kid not in states}
         if missing:
@@ -55,7 +65,8 @@ class SigningKeys:
                 f"the active signing key `{self._folder / f'signing-{lost[0]}.pem'}` is missing",
                 advice="restore the file from a backup",
             )
-        return Keyring(tuple((key, (states | missing)[key.kid]) for key in keys))
+        gone = self._long_retired(since)
+        return Keyring(tuple((key, (states | missing)[key.kid]) for key in keys if key.kid not in gone))
 
     async def rotate(
         self, keyring: Keyring, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool
@@ -63,10 +74,12 @@ class SigningKeys:
         """Make a key, of the active one's algorithm unless named; prepared, or active at once.
 
         With `revoke_others` it is active at once, and no signature of any other key counts any more: for keys that
-        may have leaked.
+        may have leaked. A second one at once within AT_ONCE_PAUSE is refused: a guard might not look for it in time.
 
-        Raises: KeyUnusable, StorageUnavailable
+        Raises: KeyUnusable, OperatorError, StorageUnavailable
         """
+        if at_once and not revoke_others:
+            await self._check_pause()
         key = SigningKey.generate(algorithm or keyring.active.algorithm)
         write_signing_key(self._folder, key)
         grown = Keyring((*keyring.entries, (key, KeyState.PREPARED)))
@@ -80,20 +93,45 @@ class SigningKeys:
         signs_from = self._now() + (0 if is_active else PREPARED_SECONDS)
         return grown, Rotated(kid=key.kid, algorithm=key.algorithm, state=states[key.kid], signs_from=signs_from)
 
+    async def revoke(self, keyring: Keyring, kids: Sequence[str]) -> Keyring:
+        """Let no signature of these keys count any more; the active one must not be among them.
+
+        Raises: KeyUnusable, StorageUnavailable
+        """
+        return await self._set(keyring, dict.fromkeys(kids, KeyState.REVOKED))
+
+    async def _check_pause(self) -> None:
+        """Raises: OperatorError, StorageUnavailable."""
+        retired = [since for state, since in (await self._states.all()).values() if state == KeyState.RETIRED]
+        wait = max(retired, default=0) + AT_ONCE_PAUSE - self._now()
+        if wait > 0:
+            raise OperatorError(
+                f"another key began to sign less than {AT_ONCE_PAUSE} s ago; guards may not look for a second one yet",
+                advice=f"wait {wait} s, or leave out `--now`; if keys have leaked, use `--revoke-others`",
+            )
+
+    def _long_retired(self, since: Mapping[str, tuple[str, int]]) -> frozenset[str]:
+        last = self._now() - RETIRED_SECONDS
+        return frozenset(kid for kid, (state, at) in since.items() if state == KeyState.RETIRED and at <= last)
+
     async def advance(self, keyring: Keyring) -> Keyring | None:
-        """Activate the prepared key whose time has come; None if there is none.
+        """Activate the prepared key whose time has come, and drop those that have been retired long enough.
+
+        None if there is nothing to change.
 
         Raises: StorageUnavailable
         """
         since = await self._states.all()
+        gone = self._long_retired(since) & {key.kid for key, _ in keyring.entries}
         due = [
             key.kid
             for key, state in keyring.entries
             if state is KeyState.PREPARED and since[key.kid][1] + PREPARED_SECONDS <= self._now()
         ]
-        if not due:
-            return None
-        return await self._set(keyring, {keyring.active.kid: KeyState.RETIRED, due[-1]: KeyState.ACTIVE})
+        kept = Keyring(tuple(entry for entry in keyring.entries if entry[0].kid not in gone)) if gone else keyring
+        if due:
+            return await self._set(kept, {kept.active.kid: KeyState.RETIRED, due[-1]: KeyState.ACTIVE})
+        return kept if gone else None
 
     async def _set(self, keyring: Keyring, states: Mapping[str, KeyState]) -> Keyring:
         await self._states.set({name: state.value for name, state in states.items()}, now=self._now())

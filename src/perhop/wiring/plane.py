@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
+from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.records_resource import records_uri
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
@@ -51,6 +53,7 @@ from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
+from perhop.wiring.restored import count_start, find_lost, recover
 
 Clock = Callable[[], float]
 
@@ -90,6 +93,7 @@ class Plane:
     metrics: Metrics
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    changing_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True
     policies_refused: str = ""
     open_upstreams: dict[str, Upstream] = field(default_factory=dict)
@@ -121,21 +125,43 @@ class Plane:
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
-        keyring, rotated = await self.signing_keys.rotate(
-            self.issuer.keyring, algorithm, at_once=at_once, revoke_others=revoke_others
-        )
-        self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
+        async with self.changing_keys:
+            keyring, rotated = await self.signing_keys.rotate(
+                self.issuer.keyring, algorithm, at_once=at_once, revoke_others=revoke_others
+            )
+            self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
         return rotated
 
+    def is_key_in_force(self, kid: str) -> bool:
+        """True if a signature of this key counts."""
+        return kid in self.issuer.keyring.verify_keys()
+
+    async def revoke_keys(self, kids: Sequence[str]) -> None:
+        """Let no signature of these keys count any more; if one of them signs, another key is made and signs.
+
+        Raises: KeyUnusable, StorageUnavailable
+        """
+        if self.issuer.keyring.active.kid in kids:
+            await self.rotate_key(None, at_once=True, revoke_others=True)
+        async with self.changing_keys:
+            keyring = await self.signing_keys.revoke(self.issuer.keyring, kids)
+            self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
+
     async def advance_keys(self) -> None:
-        """Let a prepared key sign whose time has come."""
-        keyring = await self.signing_keys.advance(self.issuer.keyring)
-        if keyring is None:
-            return
-        self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
-        await self.journal.append(
-            Record(event=Event.KEY_CHANGED, about={"kid": keyring.active.kid, "change": "active", "by": "perhop"})
-        )
+        """Let a prepared key sign whose time has come, and forget those that retired long ago."""
+        async with self.changing_keys:
+            before = self.issuer.keyring
+            keyring = await self.signing_keys.advance(before)
+            if keyring is None:
+                return
+            self.issuer = dataclasses.replace(self.issuer, keyring=keyring)
+        left = {key.kid for key, _ in before.entries} - {key.kid for key, _ in keyring.entries}
+        changes = [(kid, "unpublished") for kid in sorted(left)]
+        if keyring.active.kid != before.active.kid:
+            changes.append((keyring.active.kid, "active"))
+        for kid, change in changes:
+            about = {"kid": kid, "change": change, "by": "perhop"}
+            await self.journal.append(Record(event=Event.KEY_CHANGED, about=about))
 
     async def forget_expired(self) -> None:
         """Drop rows, revocations and tasks that can matter to no token any more. The journal keeps everything."""
@@ -194,11 +220,14 @@ async def _assemble(
         journal=journal,
         revocations=revocations,
         registry=registry_in_force,
+        built_in=(records_uri(settings.issuer),),
         clock=clock,
     )
     await revoker.load()
     tasks = Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock)
     await tasks.load()
+    epoch = Epoch(stores.epochs)
+    await epoch.load()
     tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
     await tool_pins.load()
     known_tools = KnownTools(tool_pins)
@@ -216,6 +245,7 @@ async def _assemble(
         tools=known_tools,
         standing=Standing(stores.standings),
         tasks=tasks,
+        epoch=epoch,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
         pages=Pages(),
@@ -257,8 +287,15 @@ def _approvals(
 
 
 async def _reconcile(plane: Plane, *, record_start: bool) -> None:
+    await plane.issuer.standing.load()
+    lost = await find_lost(plane)
+    if lost is not None:
+        await recover(plane, lost)
     removed = await disable_removed(plane)
-    if record_start or removed:
+    if record_start:
+        start = await count_start(plane)
+        await plane.journal.append(config_loaded(plane.settings, plane.policy, removed=removed, start=start))
+    elif removed:
         await plane.journal.append(config_loaded(plane.settings, plane.policy, removed=removed))
 
 

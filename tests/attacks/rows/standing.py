@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ import httpx2
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.standing import Standing
+from perhop.errors import TokenRevoked
 from perhop.founding import found
 from perhop.resource_server.trusted_issuer import MAX_MAX_AGE
 from perhop.settings import load
@@ -240,6 +243,36 @@ async def _after_restart(world: World) -> dict[str, Seen]:
         return {"assertion": Seen(observed=seen.observed, reason=records[-1], records=1, answer=seen)}
 
 
+async def _after_backup(world: World) -> dict[str, Seen]:
+    """The database of before comes back: it knows neither the revocation nor that the assertion was used."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        at = Addresses.free(**dict.fromkeys(("calendar", "rooms", "scripted"), "127.0.0.1:1"))
+        keys = write_configuration(folder, at)
+        await found(folder, environ={}, clock=world.clock)
+        settings = load(folder / "perhop.yaml", os.environ)
+        twin = dataclasses.replace(world, at=at, keys=keys)
+        shutil.copy(folder / "perhop.db", folder / "backup.db")
+        asked = [("grant_type", "client_credentials"), ("resource", at.uri("calendar"))]
+        used = [*asked, *twin.proof("planner")]
+        world.leaks.note(dict(used)["client_assertion"], Kind.ASSERTION)
+        async with _opened(settings, world) as (plane, http):
+            first = await http.post("/token", data=dict(used))
+            assert first.status_code == 200
+            token = world.leaks.note(first.json()["access_token"])
+            await plane.issuer.revoker.revoke(RevokedObject.TOKEN, claims_in(token)["jti"], why="x", by="tests")
+        shutil.copy(folder / "backup.db", folder / "perhop.db")
+        world.clock.now += 1
+        async with _opened(settings, world) as (plane, http):
+            again = await http.post("/token", data=dict(used))
+            seen = Answer(again.status_code, tuple(again.headers.multi_items()), again.content)
+            records = [each.text("reason") for each in plane.reader.tail(1)]
+            with contextlib.suppress(TokenRevoked):
+                plane.issuer.revocations.check(plane.verify_here(token))
+                raise AssertionError("the token is taken again")
+        return {"assertion": Seen(observed=seen.observed, reason=records[-1], records=1, answer=seen)}
+
+
 @asynccontextmanager
 async def _opened(settings: Any, world: World) -> AsyncIterator[tuple[Plane, httpx2.AsyncClient]]:
     async with open_plane(settings, clock=world.clock, record_start=False) as plane:
@@ -384,6 +417,14 @@ ROWS: tuple[Row, ...] = (
         Door.STS,
         _after_restart,
         refused("assertion.replayed", "401 invalid_client"),
+    ),
+    tried(
+        "backup-that-forgets-revocations",
+        "a database put back that knows neither what was revoked nor what was used",
+        "CVE-2026-9802",
+        Door.STS,
+        _after_backup,
+        refused("client.authentication", "401 invalid_client"),
     ),
     tried(
         "code-after-revocation",

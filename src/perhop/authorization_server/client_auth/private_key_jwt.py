@@ -43,6 +43,7 @@ async def check_assertion(credentials: SignedAssertion, issuer: Issuer) -> Clien
     if client is None or keys is None:
         raise ClientAuthenticationFailed(f"client_id `{client_id[:128]}` is unknown or has no keys")
     assertion = read_client_assertion(raw, client_id=client_id, keys=keys, audience=issuer.url, now=issuer.now())
+    issuer.epoch.check_assertion(assertion, now=issuer.now())
     if not await issuer.stores.assertions.spend(client_id, assertion.jti, expires_at=assertion.expires_at):
         raise AssertionReplayed(f"client `{client_id}` used this assertion before")
     return client
