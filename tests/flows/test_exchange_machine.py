@@ -105,6 +105,14 @@ class Chains(RuleBasedStateMachine):
         assert answer.status_code == 200, answer.text
         return self._keep(answer.json()["access_token"], None)
 
+    @rule(target=held, scope=st.sampled_from(["", "calendar:read"]), onward=st.sampled_from(["", "rooms:read"]))
+    def do_a_job(self, scope: str, onward: str) -> Any:
+        """What is usual: a token, the gateway's hop, and the server calls on through the gateway."""
+        first = self.begin(scope)
+        at_calendar = self.through_the_gateway(first)
+        to_rooms = self.call_on(at_calendar, "calendar-server", ROOMS, set(onward.split()))
+        return multiple(first, at_calendar, to_rooms, self.through_the_gateway(to_rooms))
+
     @rule(target=held, parent=held)
     def through_the_gateway(self, parent: Held) -> Any:
         """The gateway calls the server behind a resource."""
