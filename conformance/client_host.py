@@ -1,6 +1,6 @@
 """A loaded conformance client that forks for each scenario, so that each one has a process of its own.
 
-    python -m conformance.client_host SOCKET
+python -m conformance.client_host PORT
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ class _Scenario(socketserver.StreamRequestHandler):
     """One scenario, in a child of its own."""
 
     def handle(self) -> None:
-        told = json.loads(self.rfile.readline())
+        line = self.rfile.readline()
+        if not line:
+            return  # somebody looked whether we are here
+        told = json.loads(line)
         os.environ.update(told["environment"])
         said = io.StringIO()
         code = 1
@@ -34,11 +37,12 @@ class _Scenario(socketserver.StreamRequestHandler):
         self.wfile.write(json.dumps({"code": code, "said": said.getvalue()}).encode())
 
 
-class _Host(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+class _Host(socketserver.ForkingMixIn, socketserver.TCPServer):
     max_children = AT_ONCE
     request_queue_size = 128
+    allow_reuse_address = True
 
 
 if __name__ == "__main__":
-    with _Host(sys.argv[1], _Scenario) as host:
+    with _Host(("127.0.0.1", int(sys.argv[1])), _Scenario) as host:
         host.serve_forever()
