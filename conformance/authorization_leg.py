@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -26,28 +26,38 @@ _PAUSE_S = 0.05
 _ASKED = re.compile(r"^(http://\S+/authorize\?\S+)$", re.MULTILINE)
 
 
-def run_authorization_leg(installation: Installation) -> SuiteRun:
+@dataclass(frozen=True, slots=True)
+class AuthorizationRun:
+    """Both scenarios. `takes_documents`: the server says that a client may be named by the address of its document."""
+
+    run: SuiteRun
+    takes_documents: bool
+
+
+def run_authorization_leg(installation: Installation) -> AuthorizationRun:
     """Both scenarios; the suite prints an address, and Ann goes there."""
     words = ["authorization", "--url", installation.issuer, "--client-id", BROWSER_CLIENT]
     words += ["-p", str(installation.callback_port), "--resource", installation.resource]
     with suite_started(words, LEG) as (process, results):
         _sign_in(_address(process, results / "output.log"))
         code = process.wait(_SECONDS)
-    return SuiteRun(code, outcomes_in(results), results)
+    takes = _takes_documents(installation)
+    outcomes = {
+        scenario: outcome if takes else _without_expected_warning(outcome)
+        for scenario, outcome in outcomes_in(results).items()
+    }
+    return AuthorizationRun(SuiteRun(code, outcomes, results), takes)
 
 
-def authorization_problems(run: SuiteRun, *, takes_documents: bool) -> Iterator[str]:
+def authorization_problems(done: AuthorizationRun) -> Iterator[str]:
     """Scenarios that did not pass without a warning, but for the one warning that is the truth about this server."""
     for scenario in SCENARIOS:
-        outcome = run.outcomes.get(scenario)
-        if outcome is not None and not takes_documents:
-            outcome = _without_expected_warning(outcome)
+        outcome = done.run.outcomes.get(scenario)
         if outcome is None or not outcome.is_passed:
             yield f"{LEG} {scenario}: {outcome.told if outcome else 'did not run'}"
 
 
-def takes_documents(installation: Installation) -> bool:
-    """Whether the server says that a client may be named by the address of its document."""
+def _takes_documents(installation: Installation) -> bool:
     url = f"{installation.issuer}/.well-known/oauth-authorization-server"
     return httpx2.get(url).json().get("client_id_metadata_document_supported") is True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from conformance.authorization_leg import AuthorizationRun
 from conformance.client_legs import LEGS
 from conformance.suite import PACKAGE, REVISIONS, SuiteRun, scored_scenarios
 from scripts.fetch_real import ROOT, version_of
@@ -19,7 +20,7 @@ class Figures:
 
     clients: Mapping[str, SuiteRun] = field(default_factory=dict)
     servers: Mapping[str, Mapping[str, SuiteRun]] = field(default_factory=dict)
-    authorization: SuiteRun | None = None
+    authorization: AuthorizationRun | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -35,7 +36,8 @@ class Figures:
                 _row(f"server {revision}, {leg}", words, run, "server") for leg, run in self.servers[revision].items()
             )
         if self.authorization is not None:
-            rows.append(_row("authorization", ("", ""), self.authorization, "client"))
+            name = "authorization" if self.authorization.takes_documents else "authorization, with the warning below"
+            rows.append(_row(name, ("", ""), self.authorization.run, "client"))
         return "\n".join((f"`{PACKAGE}` {version_of(PACKAGE)}", "", *_HEAD, *rows))
 
 

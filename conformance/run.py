@@ -1,10 +1,11 @@
 """Runs the official conformance suite: on servers, on our client, and on our authorization server.
 
-Four times on servers: on the bare one, and on each way to the guarded one. The ways are the gateway, the gateway with a token for each call, and the guarded server alone. Every scenario that
-passes on the bare server must pass on each of them with the same number of checks, whether it is scored or not, and
-every scored one must pass. A scenario that ran on one side only is a problem too. No token may be refused meanwhile: a
-scenario that waits for a refusal must not pass on our 401. And nothing of a token that came in may have gone out to a
-server behind the gateway. On the client and on the authorization server everything must pass.
+Four times on servers: on the bare one, and on each way to the guarded one. The ways are the gateway, the gateway with
+a token for each call, and the guarded server alone. Every scenario that passes on the bare server must pass on each
+of them with the same number of checks, whether it is scored or not, and every scored one must pass. A scenario that
+ran on one side only is a problem too. No token may be refused meanwhile: a scenario that waits for a refusal must not
+pass on our 401. And nothing of a token that came in may have gone out to a server behind the gateway. On the client
+and on the authorization server everything must pass.
 
     python -m conformance.run [--bare-only | --client-only] [--write]
 
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conformance.authorization_leg import authorization_problems, run_authorization_leg, takes_documents
+from conformance.authorization_leg import authorization_problems, run_authorization_leg
 from conformance.client_legs import client_problems, run_client_legs
 from conformance.figures import Figures, check_figures, write_figures
 from conformance.installation import (
@@ -128,7 +129,7 @@ def _run_servers(folder: Path, figures: Figures) -> list[str]:
         legs = _run_legs({BARE: bare_url} | {name: way.url for name, way in installation.ways.items()})
         problems = [wrong for way in installation.ways.values() for wrong in wrongs(way)]
         authorization = run_authorization_leg(installation)
-        problems.extend(authorization_problems(authorization, takes_documents=takes_documents(installation)))
+        problems.extend(authorization_problems(authorization))
         problems.extend(_wrong_records(installation))
     figures.authorization = authorization
     figures.servers = legs

@@ -52,8 +52,8 @@ class WayToPerson(Protocol):
 class PersonsBrowser:
     """The browser of whoever sits at this machine.
 
-    `redirect_uri` is http to a loopback address; without a port it takes one that is free. `open_url` opens a browser and
-    says whether it could. The answer is awaited for `patience` seconds.
+    `redirect_uri` is http to a loopback address; without a port it takes one that is free. `open_url` opens a browser
+    and says whether it could. The answer is awaited for `patience` seconds.
 
     Raises: SettingsError
     """

@@ -34,9 +34,9 @@ ID_JAG_TYPE = "urn:ietf:params:oauth:token-type:id-jag"
 class IdentityAssertion:
     """Asks in the name of a person who is signed in at the company's identity provider.
 
-    `issuer` and `client_id` are the identity provider's; `read_id_token` gives the person's ID token anew each time, and
-    may block. The ID token goes to the identity provider alone, the ID-JAG to the one authorization server that it is
-    addressed to.
+    `issuer` and `client_id` are the identity provider's; `read_id_token` gives the person's ID token anew each time,
+    and may block. The ID token goes to the identity provider alone, the ID-JAG to the one authorization server that it
+    is addressed to.
 
     Raises: SettingsError, KeyUnusable
     """

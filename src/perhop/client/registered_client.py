@@ -6,7 +6,7 @@ Spec: MCP 2026-07-28 authorization
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from perhop.client.credentials import Credential, NoCredential, SecretCredential, parse_credential
@@ -24,7 +24,7 @@ class RegisteredClient:
 
     issuer: str
     client_id: str
-    credential: Credential = NoCredential()
+    credential: Credential = field(default_factory=NoCredential)
     redirect_uri: str | None = None
 
     @classmethod

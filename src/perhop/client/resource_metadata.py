@@ -28,8 +28,9 @@ MAX_SCOPES = 200
 class ResourceMetadata:
     """What a server says of itself.
 
-    `indicator` is the resource as the document spells it, which is how the authorization server will know it; `resource`
-    is its canonical form. `proof_algorithms` is what DPoP proofs may be signed with, empty where none are taken.
+    `indicator` is the resource as the document spells it, which is how the authorization server will know it;
+    `resource` is its canonical form. `proof_algorithms` is what DPoP proofs may be signed with, empty where none are
+    taken.
     """
 
     resource: ResourceUri

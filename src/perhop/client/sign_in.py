@@ -55,9 +55,9 @@ class SignIn:
 
     `server` is the URL of the server's MCP endpoint; everything else it says itself. `name` is what people are shown.
     `clients` are what this program is registered as, each at its issuer; `client_document` is the https address of its
-    client id metadata document; a program with neither registers itself where that is offered. `person` is the way to the
-    person, their browser by default. Tokens are kept in `store`, in memory by default. With `dpop` nothing but a token
-    that is bound to a key is taken; without, one is asked for where server and authorization server both take it.
+    client id metadata document; a program with neither registers itself where that is offered. `person` is the way to
+    the person, their browser by default. Tokens are kept in `store`, in memory by default. With `dpop` nothing but a
+    token that is bound to a key is taken; without, one is asked for where server and authorization server both take it.
     `is_old_server` allows what servers of MCP 2025-03-26 did: no metadata of their own. `http` is for metadata and
     authorization servers only.
 

@@ -45,9 +45,9 @@ METADATA_LIFETIME = 3600.0
 class TokenSource:
     """Gets tokens from one authorization server as one client.
 
-    Exactly one of `private_key` (a `SigningKey`, or PKCS#8 PEM) and `client_secret` says who asks. `grant` is how; where
-    it brings a proof of its own (`WorkloadIdentity`), the client may have no credential, and no id. With `dpop` every
-    token is bound to a key of this source, and a token that is not is refused. `http` is for connections to the
+    Exactly one of `private_key` (a `SigningKey`, or PKCS#8 PEM) and `client_secret` says who asks. `grant` is how;
+    where it brings a proof of its own (`WorkloadIdentity`), the client may have no credential, and no id. With `dpop`
+    every token is bound to a key of this source, and a token that is not is refused. `http` is for connections to the
     authorization server only.
 
     Raises: SettingsError, KeyUnusable

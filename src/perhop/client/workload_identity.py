@@ -22,8 +22,8 @@ JWT_BEARER_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 class WorkloadIdentity:
     """Asks with a JWT that `read` gives anew each time: the platform replaces it when it pleases.
 
-    `read` may block, as the reading of a file does. Whether the JWT is addressed to this authorization server, and still
-    good, is the server's to say; what it refuses is not tried again.
+    `read` may block, as the reading of a file does. Whether the JWT is addressed to this authorization server, and
+    still good, is the server's to say; what it refuses is not tried again.
 
     Spec: RFC 7523 §2.1
     """
