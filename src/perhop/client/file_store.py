@@ -98,7 +98,12 @@ class FileStore:
         os.replace(beside, self._path)
 
     def _open(self, path: Path, flags: int) -> int:
-        file = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            file = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise SettingsError(f"`{path}` cannot be opened: {error.strerror}", advice=_ADVICE) from error
         found = os.fstat(file)
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             os.close(file)

@@ -19,7 +19,7 @@ from tests.support.sign_in_world import ISSUER, SERVER, SignInWorld
 async def test_what_was_kept_is_there_at_the_next_start(tmp_path: Path) -> None:
     """Tokens, registration and what was asked for; the person is not asked again, and the file is closed to others."""
     path, world = (
-        tmp_path / "store",
+        tmp_path / "sign-ins.json",
         SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-in-a-file"}),
     )
     await world.call(world.sign_in(store=FileStore(path)))
@@ -39,7 +39,10 @@ async def test_what_was_kept_is_there_at_the_next_start(tmp_path: Path) -> None:
 
 async def test_two_programs_do_not_use_one_refresh_token_twice(tmp_path: Path) -> None:
     """Who comes second waits, and finds what the first one got."""
-    path, world = tmp_path / "store", SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-for-two"})
+    path, world = (
+        tmp_path / "sign-ins.json",
+        SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-for-two"}),
+    )
     await world.call(world.sign_in(store=FileStore(path)))
     world.clock.now += 290
     both = [world.sign_in(store=FileStore(path)) for _ in range(2)]
@@ -49,7 +52,7 @@ async def test_two_programs_do_not_use_one_refresh_token_twice(tmp_path: Path) -
 
 async def test_a_key_of_tokens_is_kept_with_them(tmp_path: Path) -> None:
     """A token that is bound to a key is of use at the next start."""
-    path, world = tmp_path / "store", SignInWorld(grant={"token_type": "DPoP", "expires_in": 300})
+    path, world = tmp_path / "sign-ins.json", SignInWorld(grant={"token_type": "DPoP", "expires_in": 300})
     await world.call(world.sign_in(store=FileStore(path), dpop=True))
     kept = FileStore(path).signed_in(parse_resource_uri(SERVER))
     assert kept is not None
@@ -59,7 +62,7 @@ async def test_a_key_of_tokens_is_kept_with_them(tmp_path: Path) -> None:
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     """So is one that is a link, or that holds something else."""
-    path = tmp_path / "store"
+    path = tmp_path / "sign-ins.json"
     path.write_text('{"servers": {}, "clients": {}}')
     path.chmod(0o644)
     with pytest.raises(SettingsError, match="open to others"):
@@ -67,7 +70,7 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o600)
     FileStore(path)
     os.symlink(path, tmp_path / "link")
-    with pytest.raises(OSError):
+    with pytest.raises(SettingsError, match="cannot be opened"):
         FileStore(tmp_path / "link")
     path.write_text("[]")
     with pytest.raises(SettingsError, match="no store"):
@@ -77,5 +80,5 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
 def test_one_key_remembers_its_nonces(tmp_path: Path) -> None:
     """A key is the same object whenever it is read, so that a nonce is not asked for with every call."""
     pem = ProofKey(SigningKey.generate()).as_pem().reveal()
-    store = FileStore(tmp_path / "store")
+    store = FileStore(tmp_path / "sign-ins.json")
     assert store._proof_key(pem) is store._proof_key(pem)
