@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 import httpx2
 import pytest
 
 from perhop.client import PersonsBrowser
 from perhop.errors import BrowserUnavailable, SettingsError
-
-URL = "https://auth.example.com/authorize?x=1"
-
-
-class _Window:
-    """What `open_url` was told; the rest is done by the test."""
-
-    def __init__(self) -> None:
-        self.opened: asyncio.Queue[str] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
-
-    def open(self, url: str) -> bool:
-        self._loop.call_soon_threadsafe(self.opened.put_nowait, url)
-        return True
-
-
-async def _come_back(act: Callable[[httpx2.AsyncClient, str], object], **arguments: object) -> str:
-    """What the receiver gives when this is done to its address."""
-    window = _Window()
-    browser = PersonsBrowser(open_url=window.open, **arguments)  # type: ignore[arg-type]  # whatever a test gives
-    async with browser.receiving(None) as receiver, httpx2.AsyncClient() as http:
-        awaited = asyncio.create_task(receiver.answer_to(URL, "our-state"))
-        assert await window.opened.get() == URL
-        await act(http, receiver.redirect_uri)  # type: ignore[misc]  # a coroutine
-        return await awaited
+from tests.support.windows import URL, come_back
 
 
 async def test_the_answer_is_taken_and_the_person_told() -> None:
@@ -48,7 +21,7 @@ async def test_the_answer_is_taken_and_the_person_told() -> None:
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
         assert page.headers["cache-control"] == "no-store"
 
-    assert (await _come_back(act)).startswith("code=c&state=our-state")
+    assert (await come_back(act)).startswith("code=c&state=our-state")
 
 
 async def test_whatever_else_knocks_is_not_the_answer() -> None:
@@ -67,7 +40,7 @@ async def test_whatever_else_knocks_is_not_the_answer() -> None:
         assert {each.status_code for each in refused} == {404}
         await http.get(f"{place}?code=right&state=our-state")
 
-    assert await _come_back(act) == "code=right&state=our-state"
+    assert await come_back(act) == "code=right&state=our-state"
 
 
 async def test_the_port_of_before_is_taken_again_if_it_is_free() -> None:

@@ -40,7 +40,7 @@ OTHER = "https://other.example.com"
 
 
 async def test_a_person_signs_in_once() -> None:
-    """From the challenge to a token: by metadata, registration, PKCE and a token for this one resource; then it is kept."""
+    """From the challenge to a token for this one resource: metadata, registration, PKCE; then the token is kept."""
     world = SignInWorld()
     sign_in = world.sign_in(name="A desk app")
     for _ in range(2):
@@ -78,7 +78,7 @@ async def test_the_token_goes_to_the_server_alone() -> None:
 
 
 async def test_the_metadata_is_looked_for_at_three_places() -> None:
-    """Where the challenge points, else beside the path, else at the root; the document at the root may name the origin."""
+    """Where the challenge points, else beside the path, else at the root; there it may name the whole origin."""
     world = SignInWorld(challenge="Bearer")
     await world.call(world.sign_in())
     assert world.gets[0] == PLACE
@@ -240,7 +240,7 @@ async def test_offline_access_is_asked_for_where_it_is_offered() -> None:
 
 
 async def test_a_client_is_what_it_is_at_one_issuer() -> None:
-    """Registered beforehand, it comes with its secret; where the server names another issuer, nothing of it goes there."""
+    """Registered beforehand, it comes with its secret; nothing of it goes to another issuer that the server names."""
     world = SignInWorld()
     secret = "a-secret-of-a-registered-client"
     client = RegisteredClient.at(ISSUER, client_id="desk", client_secret=secret)

@@ -34,8 +34,8 @@ def test_an_answer_that_is_none_is_refused(query: str) -> None:
 def test_a_no_is_told_by_its_code() -> None:
     """The error's code is shown, and none of the text that came with it."""
     query = "state=s1&error=access_denied&error_description=call+0123"
-    with pytest.raises(AuthorizationNotGranted, match="`access_denied`$") as refused:
+    with pytest.raises(AuthorizationNotGranted, match=r"`access_denied`$") as refused:
         read_authorization_answer(query, EXPECTED)
     assert refused.value.error == "access_denied"
-    with pytest.raises(AuthorizationNotGranted, match="`unreadable`$"):
+    with pytest.raises(AuthorizationNotGranted, match=r"`unreadable`$"):
         read_authorization_answer("state=s1&error=%1b%5b31m", EXPECTED)
