@@ -29,7 +29,7 @@ BESIDE, ROOT = "/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-
 Answer = Callable[[dict[str, str]], Mapping[str, str] | str]
 
 
-def issuer_metadata(issuer: str = ISSUER, **changes: Any) -> dict[str, Any]:
+def issuer_metadata(issuer: str = ISSUER, /, **changes: Any) -> dict[str, Any]:
     """Metadata as it should be, with these members changed or (None) left out."""
     usual = {
         "issuer": issuer,
@@ -43,7 +43,7 @@ def issuer_metadata(issuer: str = ISSUER, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (usual | changes).items() if value is not None}
 
 
-def resource_metadata(resource: str = SERVER, **changes: Any) -> dict[str, Any]:
+def resource_metadata(resource: str = SERVER, /, **changes: Any) -> dict[str, Any]:
     """What a server says of itself, with these members changed or (None) left out."""
     usual = {"resource": resource, "authorization_servers": [ISSUER], "scopes_supported": ["mcp:read"]}
     return {name: value for name, value in (usual | changes).items() if value is not None}
