@@ -61,6 +61,7 @@ class SignInWorld:
     documents: dict[str, Any] = field(default_factory=dict)
     challenge: str = f'Bearer resource_metadata="https://mcp.example.com{BESIDE}", scope="mcp:read"'
     needed: frozenset[str] = frozenset()
+    redirect: str | None = None
     answer: Answer = lambda usual: usual
     ceiling: frozenset[str] | None = None
     grant: dict[str, Any] = field(default_factory=lambda: {"expires_in": 300})
@@ -107,6 +108,8 @@ class SignInWorld:
                 return self._called(request)
 
     def _called(self, request: httpx2.Request) -> httpx2.Response:
+        if self.redirect is not None and str(request.url) == SERVER:
+            return httpx2.Response(307, headers={"location": self.redirect})
         scopes = self.good.get(request.headers.get("authorization", "").partition(" ")[2])
         if scopes is None:
             return httpx2.Response(401, headers={"www-authenticate": self.challenge})

@@ -64,6 +64,7 @@ class TokenAuth(httpx2.Auth):
     def _carry(self, request: httpx2.Request, token: AccessToken) -> httpx2.Request:
         if token.proofs is None:
             request.headers["authorization"] = f"Bearer {token.raw.reveal()}"
+            request.headers.pop("dpop", None)  # of a token that was refused
         else:
             request.headers["authorization"] = f"DPoP {token.raw.reveal()}"
             request.headers["dpop"] = token.proofs.proof(request.method, request.url, token=token.raw)
@@ -92,10 +93,13 @@ class TokenAuth(httpx2.Auth):
         return trace
 
     def _check_destination(self, url: httpx2.URL) -> None:
+        if not self._is_home(url):
+            self._refuse(str(url.copy_with(query=None, userinfo=b"")))
+
+    def _is_home(self, url: httpx2.URL) -> bool:
         """The whole audience must be matched: scheme, host, port and path; prefixes and neighbours are not it."""
         has_query = b"?" in self._home.raw_path
-        if _place(url, with_query=has_query) != _place(self._home, with_query=has_query):
-            self._refuse(str(url.copy_with(query=None, userinfo=b"")))
+        return _place(url, with_query=has_query) == _place(self._home, with_query=has_query)
 
     def _refuse(self, where: str) -> NoReturn:
         raise WrongDestination(

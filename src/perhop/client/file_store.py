@@ -90,7 +90,7 @@ class FileStore:
         document[kind].pop(name, None)
         if value is not None:
             document[kind][name] = value
-        beside = self._path.with_name(f"{self._path.name}.new")
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         with os.fdopen(self._open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as text:
             json.dump(document, text)
             text.flush()

@@ -27,7 +27,7 @@ from perhop.client.proof_key import ProofKey
 from perhop.client.registered_client import RegisteredClient
 from perhop.client.registration import Program, choose_issuer, known_client, parse_client_document, register
 from perhop.client.resource_metadata import ResourceMetadata, discover_resource
-from perhop.client.sign_in_auth import ServerChallenge, SignInAuth
+from perhop.client.sign_in_auth import Means, ServerChallenge, SignInAuth
 from perhop.client.store import MemoryStore, SignedIn, Store
 from perhop.client.token_request import AccessToken, Form, TokenRequest, ask_for_token, parse_access_token
 from perhop.core.secret import Secret
@@ -92,6 +92,11 @@ class SignIn:
         self._asks: Counter[frozenset[str]] = Counter()
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
+    @property
+    def asks(self) -> int:
+        """How often the person was asked so far."""
+        return self._asks.total()
+
     def auth(self) -> SignInAuth:
         """An httpx2 `Auth` for the server, and for nothing else."""
         return SignInAuth(self.server, self)
@@ -114,11 +119,9 @@ class SignIn:
                 return kept.access if kept is not None else None
             return await self._refreshed(kept) or self._still_good(kept)
 
-    async def renew(
-        self, challenge: ServerChallenge, refused: AccessToken | None, *, is_last: bool
-    ) -> AccessToken | None:
+    async def renew(self, challenge: ServerChallenge, refused: AccessToken | None, means: Means) -> AccessToken | None:
         """Another token than the one that was refused: the one that somebody else got meanwhile, else by the refresh
-        token, else by the person. With `is_last` neither of the two is tried.
+        token, else by the person, as far as these means go.
 
         Raises: see `SignInAuth.async_auth_flow`
         """
@@ -126,10 +129,10 @@ class SignIn:
             kept = self._store.signed_in(self.server)
             if kept is not None and (refused is None or kept.access.raw != refused.raw) and self._still_good(kept):
                 return kept.access
-            if is_last:
+            if means is Means.NONE:
                 return None
             place = await self._find(challenge)
-            if kept is not None and kept.issuer in place.resource.issuers:
+            if means is Means.ANY and kept is not None and kept.issuer in place.resource.issuers:
                 renewed = await self._refreshed(kept)
                 if renewed is not None:
                     return renewed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import httpx2
@@ -51,16 +52,26 @@ def read_challenge(response: httpx2.Response) -> ServerChallenge:
     )
 
 
+class Means(Enum):
+    """How another token may be got: by the refresh token or by the person, by the person alone, or not at all."""
+
+    ANY = "any"
+    PERSON = "person"
+    NONE = "none"
+
+
 class Session(Protocol):
     """What keeps a person's tokens for one server, and gets new ones."""
+
+    @property
+    def asks(self) -> int:
+        """How often the person was asked so far."""
 
     async def held(self) -> AccessToken | None:
         """The token that is kept, made fresh if need be."""
 
-    async def renew(
-        self, challenge: ServerChallenge, refused: AccessToken | None, *, is_last: bool
-    ) -> AccessToken | None:
-        """Another token than the one that was refused; with `is_last` only if somebody else has got it already."""
+    async def renew(self, challenge: ServerChallenge, refused: AccessToken | None, means: Means) -> AccessToken | None:
+        """Another token than the one that was refused: one that is there already, or by these means."""
 
     async def widen(self, challenge: ServerChallenge, refused: AccessToken) -> AccessToken | None:
         """A token with more scopes; None if they were asked for often enough."""
@@ -87,14 +98,17 @@ class SignInAuth(TokenAuth):
         self._check_destination(request.url)
         await request.aread()  # so that the body can be sent again
         token = await self._session.held()
-        renewals = 0
+        asks, has_renewed = self._session.asks, False
         for _ in range(MAX_TRIES):
             response = yield request if token is None else self._carry(request, token)
+            if not self._is_home(response.request.url):
+                return  # a redirect was followed: whoever answers there is not the server
             if token is not None and self._wants_nonce(response, token):
                 continue
             if response.status_code == 401:
-                renewals += 1
-                token = await self._session.renew(read_challenge(response), token, is_last=renewals > 2)
+                means = Means.NONE if self._session.asks > asks else Means.PERSON if has_renewed else Means.ANY
+                has_renewed = token is not None
+                token = await self._session.renew(read_challenge(response), token, means)
             elif response.status_code == 403 and token is not None and "insufficient_scope" in errors_in(response):
                 token = await self._session.widen(read_challenge(response), token)
             else:

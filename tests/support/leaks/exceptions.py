@@ -43,6 +43,10 @@ FILES = (
     KeptFile(
         "*/sign-ins.json", "the tokens of a person, which a program keeps in a file of mode 0600 for its next start"
     ),
+    KeptFile(
+        "test_the_two_clients_*/profile/*",
+        "where a person's browser has been: an address with a code, which is good once and with its verifier",
+    ),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 

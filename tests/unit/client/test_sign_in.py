@@ -199,10 +199,21 @@ async def test_a_token_that_the_server_refuses_is_replaced() -> None:
     world.good.clear()
     assert (await world.call(sign_in)).status_code == 200
     assert (len(world.visits), len(world.forms)) == (1, 2)
-    del world.grant["refresh_token"]
     world.good = _Nothing()
     assert (await world.call(sign_in)).status_code == 401
-    assert len(world.visits) <= 3
+    assert [form["grant_type"] for form in world.forms[2:]] == ["refresh_token", "authorization_code"]
+    assert len(world.visits) == 2
+
+
+async def test_whoever_answers_after_a_redirect_is_not_the_server() -> None:
+    """Its challenge leads nobody anywhere."""
+    world = SignInWorld()
+    place = "https://evil.example.com/mcp"
+    world.redirect = place
+    async with world.http(world.sign_in().auth()) as http:
+        answer = await http.post(SERVER, json={}, follow_redirects=True)
+    assert (answer.status_code, str(answer.url)) == (401, place)
+    assert (world.gets, world.visits) == ([], [])
 
 
 class _Nothing(dict[str, frozenset[str]]):
