@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -23,31 +23,24 @@ from perhop.client.authorization_metadata import AuthorizationMetadata, discover
 from perhop.client.browser import PersonsBrowser, Receiver, WayToPerson, check_authorization_url
 from perhop.client.connections import Connections
 from perhop.client.credentials import authenticate
+from perhop.client.place import Place, find_place
 from perhop.client.proof_key import ProofKey
 from perhop.client.registered_client import RegisteredClient
-from perhop.client.registration import Program, choose_issuer, known_client, parse_client_document, register
-from perhop.client.resource_metadata import ResourceMetadata, discover_resource
+from perhop.client.registration import Program, known_client, parse_client_document, register
+from perhop.client.resource_metadata import ResourceMetadata
 from perhop.client.sign_in_auth import Means, ServerChallenge, SignInAuth
 from perhop.client.store import MemoryStore, SignedIn, Store
 from perhop.client.token_request import AccessToken, Form, TokenRequest, ask_for_token, parse_access_token
 from perhop.core.secret import Secret
-from perhop.errors import IssuerUnavailable, ResourceUndescribed, SettingsError, TargetInvalid, TokenNotGranted
+from perhop.errors import IssuerUnavailable, SettingsError, TargetInvalid, TokenNotGranted
 from perhop.rules.authorization_answer import read_authorization_answer
-from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
+from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.scope_choice import OFFLINE_ACCESS, choose_scopes
 
 MAX_ASKS = 2
 """How often the same scopes are asked for: a server that is never content is not asked for ever."""
 
 _UNKNOWN_CLIENT = ("invalid_client", "unauthorized_client")
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A server, and the authorization server that issues tokens for it."""
-
-    resource: ResourceMetadata
-    metadata: AuthorizationMetadata
 
 
 class SignIn:
@@ -165,23 +158,17 @@ class SignIn:
     ) -> None:
         await self.aclose()
 
-    async def _find(self, challenge: ServerChallenge) -> _Place:
-        """Who issues tokens for the server, asked anew each time: it may be another one than before."""
-        http = self._connections.http()
-        resource = await discover_resource(http, self.server, challenge_url=challenge.metadata_url)
-        if resource is None and self._is_old:
-            origin = parse_http_uri(self.server).origin
-            resource = ResourceMetadata(resource=self.server, indicator=self.server, issuers=(origin,))
-        if resource is None:
-            raise ResourceUndescribed(
-                f"`{self.server}` does not say which authorization server issues tokens for it",
-                advice="ask its operator for protected resource metadata (RFC 9728)",
-            )
-        registered = [client for each in resource.issuers if (client := self._store.client(each)) is not None]
-        issuer = choose_issuer(self._program, resource.issuers, registered=registered)
-        return _Place(resource, await discover_authorization(http, issuer, has_old_defaults=self._is_old))
+    async def _find(self, challenge: ServerChallenge) -> Place:
+        return await find_place(
+            self._connections.http(),
+            self.server,
+            challenge_url=challenge.metadata_url,
+            program=self._program,
+            store=self._store,
+            is_old_server=self._is_old,
+        )
 
-    async def _ask_person(self, place: _Place, challenge: ServerChallenge, *, held: frozenset[str]) -> AccessToken:
+    async def _ask_person(self, place: Place, challenge: ServerChallenge, *, held: frozenset[str]) -> AccessToken:
         """The way of the person to the authorization server and back, and the token for what they come back with."""
         scopes = choose_scopes(
             challenge.scopes, of_resource=place.resource.scopes, held=held, of_issuer=place.metadata.scopes
@@ -208,7 +195,7 @@ class SignIn:
             )
             return await self._obtain(place, client, redeem_form(code, request), scopes, held, proofs)
 
-    def _proofs(self, place: _Place, challenge: ServerChallenge) -> ProofKey | None:
+    def _proofs(self, place: Place, challenge: ServerChallenge) -> ProofKey | None:
         proofs = ProofKey(clock=self._clock)
         is_taken = proofs.algorithm in place.metadata.proof_algorithms and (
             challenge.takes_proofs or proofs.algorithm in place.resource.proof_algorithms
@@ -241,7 +228,7 @@ class SignIn:
             resource = ResourceMetadata(resource=kept.access.resource, indicator=kept.indicator, issuers=(kept.issuer,))
             form = refresh_form(kept.refresh, kept.indicator)
             return await self._obtain(
-                _Place(resource, metadata), client, form, kept.access.scopes, kept.asked, kept.access.proofs, kept
+                Place(resource, metadata), client, form, kept.access.scopes, kept.asked, kept.access.proofs, kept
             )
         except TokenNotGranted:
             self._store.keep(self.server, replace(kept, refresh=None))
@@ -257,7 +244,7 @@ class SignIn:
 
     async def _obtain(
         self,
-        place: _Place,
+        place: Place,
         client: RegisteredClient,
         form: Form,
         scopes: frozenset[str] | None,
