@@ -46,7 +46,7 @@ class Place:
         calendar = httpx2.ASGITransport(app=self.guard.asgi(self._calendar))
         return httpx2.AsyncClient(transport=_ByHost(self.server.http, calendar), auth=auth)
 
-    def sign_in(self) -> SignIn:
+    def sign_in(self, **arguments: Any) -> SignIn:
         loop = asyncio.get_running_loop()
 
         def open_url(url: str) -> bool:
@@ -54,7 +54,8 @@ class Place:
             return True
 
         browser = PersonsBrowser(open_url=open_url, patience=10)
-        return SignIn(CALENDAR, clients=[CLIENT], person=browser, http=self.http(), clock=self.server.clock)
+        usual = {"clients": [CLIENT], "person": browser, "http": self.http(), "clock": self.server.clock}
+        return SignIn(CALENDAR, **(usual | arguments))
 
     async def call(self, sign_in: SignIn) -> int:
         async with self.http(sign_in.auth()) as http:
@@ -76,7 +77,7 @@ class Place:
         self, asgi_scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
         headers = dict(asgi_scope["headers"])
-        self.tokens.append(headers[b"authorization"].decode().removeprefix("Bearer "))
+        self.tokens.append(headers[b"authorization"].decode().partition(" ")[2])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -124,7 +125,7 @@ async def test_a_person_who_says_no_is_believed(place: Place) -> None:
 
 async def test_what_was_revoked_leads_back_to_the_person(place: Place) -> None:
     """A refresh token that came a second time from elsewhere ends the family; our client goes to Ann again."""
-    sign_in = place.sign_in()
+    sign_in = place.sign_in(dpop=False)
     await place.call(sign_in)
     kept = sign_in._store.signed_in(sign_in.server)
     assert kept is not None

@@ -49,8 +49,9 @@ class SignIn:
     `server` is the URL of the server's MCP endpoint; everything else it says itself. `name` is what people are shown.
     `clients` are what this program is registered as, each at its issuer; `client_document` is the https address of its
     client id metadata document; a program with neither registers itself where that is offered. `person` is the way to
-    the person, their browser by default. Tokens are kept in `store`, in memory by default. With `dpop` nothing but a
-    token that is bound to a key is taken; without, one is asked for where server and authorization server both take it.
+    the person, their browser by default. Tokens are kept in `store`, in memory by default. Tokens that are bound to a
+    key are asked for where server and authorization server both take them; with `dpop` True nothing else is taken, with
+    False they are not asked for.
     `is_old_server` allows what servers of MCP 2025-03-26 did: no metadata of their own. `http` is for metadata and
     authorization servers only.
 
@@ -66,7 +67,7 @@ class SignIn:
         client_document: str | None = None,
         person: WayToPerson | None = None,
         store: Store | None = None,
-        dpop: bool = False,
+        dpop: bool | None = None,
         is_old_server: bool = False,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
@@ -200,7 +201,8 @@ class SignIn:
         is_taken = proofs.algorithm in place.metadata.proof_algorithms and (
             challenge.takes_proofs or proofs.algorithm in place.resource.proof_algorithms
         )
-        return proofs if self._dpop or place.resource.needs_proofs or is_taken else None
+        is_wanted = is_taken or place.resource.needs_proofs if self._dpop is None else self._dpop
+        return proofs if is_wanted else None
 
     async def _client(self, metadata: AuthorizationMetadata, receiver: Receiver) -> RegisteredClient:
         """Who we are at this server; a registration that was made for another address than ours now is made anew."""

@@ -148,6 +148,14 @@ async def test_a_person_gets_a_bound_token_where_both_servers_take_it(
     assert ("dpop_jkt" in world.visits[0]) is is_bound
 
 
+async def test_who_wants_no_bound_token_is_asked_for_none() -> None:
+    """Even where both servers take it."""
+    world = SignInWorld(challenge="DPoP")
+    world.documents[ISSUER + METADATA] = issuer_metadata(dpop_signing_alg_values_supported=["ES256"])
+    await world.call(world.sign_in(dpop=False))
+    assert "dpop" not in world.token_requests[0].headers
+
+
 async def test_an_answer_of_an_offline_issuer_is_no_bound_token() -> None:
     """An issuer that knows nothing of proofs gives a bearer token, and it is not used."""
     clock = Clock()
