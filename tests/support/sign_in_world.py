@@ -62,6 +62,7 @@ class SignInWorld:
     challenge: str = f'Bearer resource_metadata="https://mcp.example.com{BESIDE}", scope="mcp:read"'
     needed: frozenset[str] = frozenset()
     redirect: str | None = None
+    redirect_uri: str = REDIRECT_URI
     answer: Answer = lambda usual: usual
     ceiling: frozenset[str] | None = None
     grant: dict[str, Any] = field(default_factory=lambda: {"expires_in": 300})
@@ -158,10 +159,12 @@ class SignInWorld:
 class _Person:
     """Somebody who agrees to everything; nothing listens anywhere."""
 
-    redirect_uri = REDIRECT_URI
-
     def __init__(self, world: SignInWorld) -> None:
         self._world = world
+
+    @property
+    def redirect_uri(self) -> str:
+        return self._world.redirect_uri
 
     @asynccontextmanager
     async def receiving(self, redirect_uri: str | None) -> AsyncIterator[Receiver]:

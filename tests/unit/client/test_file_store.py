@@ -50,6 +50,21 @@ async def test_two_programs_do_not_use_one_refresh_token_twice(tmp_path: Path) -
     assert [form["grant_type"] for form in world.forms] == ["authorization_code", "refresh_token"]
 
 
+async def test_who_comes_second_waits(tmp_path: Path) -> None:
+    """Until the first has let go, and no longer."""
+    first, second = (FileStore(tmp_path / "sign-ins.json") for _ in range(2))
+
+    async def enter() -> None:
+        async with second.alone():
+            pass
+
+    async with first.alone():
+        waiting = asyncio.create_task(enter())
+        done, _ = await asyncio.wait({waiting}, timeout=0.2)
+        assert done == set()
+    await waiting
+
+
 async def test_a_key_of_tokens_is_kept_with_them(tmp_path: Path) -> None:
     """A token that is bound to a key is of use at the next start."""
     path, world = tmp_path / "sign-ins.json", SignInWorld(grant={"token_type": "DPoP", "expires_in": 300})

@@ -103,6 +103,7 @@ async def test_nonces_are_taken_from_either_side() -> None:
         (SERVER, "of-the-resource"),
     ]
     assert len({claims["jti"] for claims in servers.claims}) == 5
+    assert ["ath" in claims for claims in servers.claims] == [False, False, True, True, True]
     assert servers.seen[-1].headers["authorization"] == "DPoP t1"
 
 

@@ -336,6 +336,30 @@ async def test_a_registration_that_was_lost_is_made_anew() -> None:
     assert len(world.registered) == 2
 
 
+async def test_a_registration_for_another_address_is_made_anew() -> None:
+    """The port of before was taken: a server that compares every letter would refuse the new one."""
+    world = SignInWorld()
+    store = MemoryStore()
+    await world.call(world.sign_in(store=store))
+    world.redirect_uri = "http://127.0.0.1:40002/callback"
+    world.sign_in(store=store).sign_out()
+    await world.call(world.sign_in(store=store))
+    assert [each["redirect_uris"] for each in world.registered] == [[REDIRECT_URI], [world.redirect_uri]]
+    assert [visit["client_id"] for visit in world.visits] == ["client-1", "client-2"]
+
+
+async def test_a_refresh_token_is_used_by_the_client_that_got_it() -> None:
+    """A program that has become another client at the same issuer does not show it."""
+    world = SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-of-another-client"})
+    store = MemoryStore()
+    await world.call(world.sign_in(store=store))
+    store.keep_client(RegisteredClient(issuer=ISSUER, client_id="another", redirect_uri=REDIRECT_URI))
+    world.clock.now += 301
+    world.good.clear()
+    await world.call(world.sign_in(store=store))
+    assert [form["grant_type"] for form in world.forms] == ["authorization_code"] * 2
+
+
 async def test_after_signing_out_the_person_is_asked_again() -> None:
     """Nothing is kept for the server."""
     world = SignInWorld()
