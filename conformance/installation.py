@@ -26,6 +26,8 @@ from tests.support.recordings import Recordings
 from tests.support.relay import Relayed, relayed
 
 CLIENT = "conformance-suite"
+BROWSER_CLIENT = "conformance-browser"
+EMAIL, PASSWORD = "ann@example.com", "a long passphrase of ann"
 EXCHANGE, CALL, ALONE = "gateway", "call tokens", "guard alone"
 WAYS = (EXCHANGE, CALL, ALONE)
 _RESOURCES = {EXCHANGE: "everything", CALL: "single-use", ALONE: "alone"}
@@ -61,6 +63,9 @@ class Installation:
 
     folder: Path
     ways: Mapping[str, Way]
+    issuer: str
+    resource: str
+    callback_port: int
 
     def records(self) -> list[dict[str, Any]]:
         """Every record of the journal."""
@@ -101,7 +106,7 @@ def bare_server() -> Iterator[str]:
 @contextmanager
 def guarded_installation(folder: Path) -> Iterator[Installation]:
     """Servers guarded by our library, a gateway before two of them, shims before it all; all end with the block."""
-    traffic, console, ops, *servers = free_ports(3 + len(WAYS))
+    traffic, console, ops, callback, *servers = free_ports(4 + len(WAYS))
     issuer = f"http://{LOOPBACK}:{traffic}"
     urls = {way: f"http://{LOOPBACK}:{port}/mcp" for way, port in zip(WAYS, servers, strict=True)}
     folder.mkdir(parents=True)
@@ -109,8 +114,10 @@ def guarded_installation(folder: Path) -> Iterator[Installation]:
     with ExitStack() as lifetimes:
         relays = {way: lifetimes.enter_context(relayed(urls[way], folder / f"sent to {way}")) for way in _KINDS}
         installed = folder / "installation"
-        _write_configuration(installed, issuer, (traffic, console, ops), urls, relays, secret)
+        _write_configuration(installed, issuer, (traffic, console, ops), urls, relays, secret, callback)
         _perhop(installed, "init", str(installed))
+        (installed / "password").write_text(f"{PASSWORD}\n", encoding="utf-8")
+        _perhop(installed, "account", "add", EMAIL, "--password-file", "password")
         guarded = {
             way: lifetimes.enter_context(
                 started(_everything(port, "--issuer", issuer, "--resource", urls[way]), ports=[port], folder=_HERE)
@@ -126,7 +133,13 @@ def guarded_installation(folder: Path) -> Iterator[Installation]:
             url = lifetimes.enter_context(_shim(resource, f"{issuer}/token", f"{CLIENT}:{secret}", presented))
             recordings = relays[way].recordings if way in relays else None
             ways[way] = Way(name=way, url=url, server=guarded[way], presented=presented, recordings=recordings)
-        yield Installation(folder=installed, ways=ways)
+        yield Installation(
+            folder=installed,
+            ways=ways,
+            issuer=issuer,
+            resource=f"{issuer}/mcp/{_RESOURCES[EXCHANGE]}",
+            callback_port=callback,
+        )
 
 
 _PERHOP = (str(Path(sys.executable).with_name("perhop")),)
@@ -177,6 +190,7 @@ def _write_configuration(
     servers: Mapping[str, str],
     relays: Mapping[str, Relayed],
     secret: str,
+    callback: int,
 ) -> None:
     traffic, console, ops = (f"{LOOPBACK}:{port}" for port in ports)
     expires = date.today() + timedelta(days=7)  # noqa: DTZ011 - a day, and any zone will do
@@ -214,10 +228,21 @@ clients:
     expires: {expires}
     authentication: {{method: client_secret_basic, secret: {secret}}}
     reaches: {{{", ".join(f'{name}: ["{name}:use"]' for name in _RESOURCES.values())}}}
+  {BROWSER_CLIENT}:
+    owner: protocol-team
+    purpose: lets people in for the conformance suite
+    expires: {expires}
+    authentication: {{method: none}}
+    redirect_uris: ["http://{LOOPBACK}:{callback}/callback"]
+    reaches: {{{_RESOURCES[EXCHANGE]}: ["{_RESOURCES[EXCHANGE]}:use"]}}
+{_MORE_SETTINGS}\
 """,
         encoding="utf-8",
     )
 
+
+_MORE_SETTINGS = ""
+"""Sections of perhop.yaml that let in clients which are not in the file: then the suite has nothing to warn of."""
 
 _POLICY = f"""\
 @id("conformance.everything")

@@ -1,22 +1,29 @@
-"""Runs the official conformance suite four times: on the bare server, and on each way to the guarded one.
+"""Runs the official conformance suite: on servers, on our client, and on our authorization server.
 
-The ways are the gateway, the gateway with a token for each call, and the guarded server alone. Every scenario that
-passes on the bare server must pass on each of them with the same number of checks, whether it is scored or not, and
-every scored one must pass. A scenario that ran on one side only is a problem too. No token may be refused meanwhile: a
-scenario that waits for a refusal must not pass on our 401. And nothing of a token that came in may have gone out to a
-server behind the gateway.
+Four times on servers: on the bare one, and on each way to the guarded one. The ways are the gateway, the gateway with
+a token for each call, and the guarded server alone. Every scenario that passes on the bare server must pass on each
+of them with the same number of checks, whether it is scored or not, and every scored one must pass. A scenario that
+ran on one side only is a problem too. No token may be refused meanwhile: a scenario that waits for a refusal must not
+pass on our 401. And nothing of a token that came in may have gone out to a server behind the gateway. On the client
+and on the authorization server everything must pass.
 
-    python -m conformance.run [--bare-only]
+    python -m conformance.run [--bare-only | --client-only] [--write]
+
+`--write` writes the figures into docs/conformance.md; without it they must be what stands there.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from conformance.authorization_leg import authorization_problems, run_authorization_leg
+from conformance.client_legs import client_problems, run_client_legs
+from conformance.figures import Figures, check_figures, write_figures
 from conformance.installation import (
     Installation,
     Way,
@@ -108,29 +115,50 @@ def _run_legs(urls: Mapping[str, str]) -> dict[str, dict[str, SuiteRun]]:
     return {revision: {name: runs[name][revision] for name in urls} for revision in REVISIONS}
 
 
-def _run(folder: Path, *, bare_only: bool) -> tuple[list[str], str]:
+def _run_bare() -> list[str]:
     with bare_server() as bare_url:
-        if bare_only:
-            legs = _run_legs({BARE: bare_url})
-            problems = [problem for revision in REVISIONS for problem in failures(revision, legs[revision][BARE])]
-            return problems, "\n\n".join(table(revision, legs[revision]) for revision in REVISIONS)
-        with guarded_installation(folder) as installation:
-            legs = _run_legs({BARE: bare_url} | {name: way.url for name, way in installation.ways.items()})
-            problems = [wrong for way in installation.ways.values() for wrong in wrongs(way)]
-            problems.extend(_wrong_records(installation))
+        legs = _run_legs({BARE: bare_url})
     for revision in REVISIONS:
+        print(table(revision, legs[revision]), end="\n\n")
+    return [problem for revision in REVISIONS for problem in failures(revision, legs[revision][BARE])]
+
+
+def _run_servers(folder: Path, figures: Figures) -> list[str]:
+    """The servers, and the authorization server of the installation that guards them."""
+    with bare_server() as bare_url, guarded_installation(folder) as installation:
+        legs = _run_legs({BARE: bare_url} | {name: way.url for name, way in installation.ways.items()})
+        problems = [wrong for way in installation.ways.values() for wrong in wrongs(way)]
+        authorization = run_authorization_leg(installation)
+        problems.extend(authorization_problems(authorization))
+        problems.extend(_wrong_records(installation))
+    figures.authorization = authorization
+    figures.servers = legs
+    for revision in REVISIONS:
+        print(table(revision, legs[revision]), end="\n\n")
         bare = legs[revision][BARE]
         problems.extend(failures(revision, bare))
         for name in installation.ways:
             problems.extend(f"{name}: {loss}" for loss in losses(revision, bare, legs[revision][name]))
-    return problems, "\n\n".join(table(revision, legs[revision]) for revision in REVISIONS)
+    return problems
 
 
 def main() -> int:
-    """Print the table, then what was lost."""
-    with tempfile.TemporaryDirectory(prefix="perhop-conformance-") as scratch:
-        problems, shown = _run(Path(scratch) / "run", bare_only="--bare-only" in sys.argv)
-    print(shown)
+    """Print the tables, then what was lost."""
+    figures = Figures()
+    if "--bare-only" in sys.argv:
+        problems = _run_bare()
+    else:
+        begun = time.monotonic()
+        figures.clients = run_client_legs()
+        print(f"client legs: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        problems = list(client_problems(figures.clients))
+        if "--client-only" not in sys.argv:
+            with tempfile.TemporaryDirectory(prefix="perhop-conformance-") as scratch:
+                problems.extend(_run_servers(Path(scratch) / "run", figures))
+        print(figures.table())
+        if "--write" in sys.argv:
+            write_figures(figures)
+        problems.extend(check_figures(figures))
     for problem in problems:
         print(f"problem: {problem}")
     print(f"\n{len(problems)} problems")

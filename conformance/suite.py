@@ -1,4 +1,4 @@
-"""Runs the pinned suite against one URL and reads what it found."""
+"""Runs the pinned suite, against a server, a client or an authorization server, and reads what it found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from scripts.fetch_real import PLACE, entry_of, environment, node
 PACKAGE = "@modelcontextprotocol/conformance"
 REVISIONS = ("2026-07-28", "2025-11-25", "2025-06-18")
 RESULTS = PLACE.parent / "conformance"
-_FOLDER = re.compile(r"server-(?P<scenario>.+)-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9-]+Z")
+_FOLDER = re.compile(r"(?:server-|authorization-server-)?(?P<scenario>.+)-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9-]+Z")
+_SECONDS = 600
 _NOT_JUDGED = {"INFO", "SKIPPED"}
 
 
@@ -36,6 +39,11 @@ class Outcome:
     def is_passed(self) -> bool:
         """At least one check held, and none failed."""
         return self.passed > 0 and self.failed == 0
+
+    @property
+    def told(self) -> str:
+        """Checks passed and failed, and what was complained of."""
+        return "; ".join((f"{self.passed}/{self.failed}", *self.complaints))
 
     @property
     def is_skipped(self) -> bool:
@@ -57,15 +65,15 @@ class SuiteRun:
     results: Path
 
 
-def scored_scenarios(revision: str) -> tuple[str, ...] | None:
-    """The server scenarios that conformance to a revision requires, from the suite's own frozen list.
+def scored_scenarios(revision: str, side: str = "server") -> tuple[str, ...] | None:
+    """The scenarios of one side that conformance to a revision requires, from the suite's own frozen list.
 
     None for a revision without a list: then all that the suite has for it are required.
     """
     file = _requirements(revision)
     if not file.is_file():
         return None
-    return tuple(yaml.safe_load(file.read_text(encoding="utf-8"))["server"])
+    return tuple(yaml.safe_load(file.read_text(encoding="utf-8"))[side])
 
 
 def _requirements(revision: str) -> Path:
@@ -74,34 +82,50 @@ def _requirements(revision: str) -> Path:
 
 def run_suite(url: str, revision: str, leg: str) -> SuiteRun:
     """Run every scenario of a revision against an MCP endpoint; what came out stays under .cache/conformance."""
-    results = RESULTS / f"{leg}-{revision}"
+    words: list[str | Path] = ["server", "--url", url]
+    words += ["--requirements", revision] if _requirements(revision).is_file() else _all_of(revision)
+    return run_words([*words, "--timeout", "60000"], f"{leg}-{revision}")
+
+
+def run_words(words: Sequence[str | Path], leg: str) -> SuiteRun:
+    """Run the suite with these words to its end."""
+    with suite_started(words, leg) as (process, results):
+        code = process.wait(_SECONDS)
+    return SuiteRun(code, outcomes_in(results), results)
+
+
+@contextmanager
+def suite_started(words: Sequence[str | Path], leg: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The running suite, and the folder where its output (`output.log`) and its results come; killed with the block."""
+    results = RESULTS / leg
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
-    words: list[str | Path] = [node(), entry_of(PACKAGE, "conformance"), "server", "--url", url]
-    words += ["--requirements", revision] if _requirements(revision).is_file() else _all_of(revision)
+    command = [node(), entry_of(PACKAGE, "conformance"), *words, "-o", results]
     with tempfile.TemporaryDirectory(prefix="perhop-conformance-") as home, (results / "output.log").open("wb") as log:
-        done = subprocess.run(
-            [*map(str, words), "--timeout", "60000", "-o", str(results)],
+        process = subprocess.Popen(
+            [str(word) for word in command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment(Path(home))},
-            timeout=600,
-            check=False,
         )
-    return SuiteRun(done.returncode, _outcomes(results), results)
+        try:
+            yield process, results
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _all_of(revision: str) -> list[str | Path]:
     return ["--suite", "all", "--spec-version", revision]
 
 
-def _outcomes(results: Path) -> dict[str, Outcome]:
+def outcomes_in(results: Path) -> dict[str, Outcome]:
+    """What came of each scenario whose checks lie there."""
     found = {}
-    for folder in sorted(results.iterdir()):
-        named = _FOLDER.fullmatch(folder.name)
-        checks = folder / "checks.json"
-        if named and checks.is_file():
+    for checks in sorted(results.rglob("checks.json")):
+        named = _FOLDER.fullmatch(checks.parent.relative_to(results).as_posix())
+        if named:
             found[named["scenario"]] = _outcome(json.loads(checks.read_text(encoding="utf-8")))
     return found
 

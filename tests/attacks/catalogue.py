@@ -21,6 +21,7 @@ from tests.attacks.rows import (
     codes,
     credentials,
     definitions,
+    discoveries,
     exchanges,
     introspection,
     issuers,
@@ -62,6 +63,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     standing,
     definitions,
     journals,
+    discoveries,
 )
 
 ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
@@ -105,8 +107,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "killed-between-decision-and-answer": "drills",
     "thousands-of-idle-streams": "drills",
     "revocation-at-another-node": "several nodes",
-    "resource-metadata-of-a-stranger": "discovery of resources by our client",
-    "server-that-sends-a-code-elsewhere": "authorization code flow of our client",
     "path-parameter-into-a-backend": "tools over REST",
 }
 """Attacks on parts that are not there: slug -> the part that they wait for."""

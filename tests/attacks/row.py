@@ -19,6 +19,7 @@ class Door(StrEnum):
     AUTHORIZE = "authorize"
     CONFIG = "config"
     JOURNAL = "journal"
+    CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,15 @@
-"""A person lets an application of others in: the official SDK's OAuth client, by discovery alone."""
+"""A person lets applications in, by discovery alone: the official SDK's OAuth client, and ours in two clients."""
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
@@ -15,15 +20,18 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 
+from perhop.client import PersonsBrowser, RegisteredClient, SignIn
 from tests.support.browsers import form_in
+from tests.support.chromium import Tab, chromium
 from tests.support.installations import Installation, await_verdict, installed
 from tests.support.processes import free_port, started
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLBACK = "http://127.0.0.1:3955/callback"
 EMAIL, PASSWORD = "ann@example.com", "a long passphrase of ann"
-DESK_APP = f"""\
-  desk-app:
+APPLICATIONS = "".join(
+    f"""\
+  {name}:
     owner: testers
     purpose: shows people what the server can do
     expires: 2099-12-31
@@ -31,18 +39,21 @@ DESK_APP = f"""\
     redirect_uris: ["{CALLBACK}"]
     reaches: {{everything: ["everything:use"]}}
 """
+    for name in ("desk-app", "laptop-app")
+)
 
 
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    """A gateway before a server of the official SDK, with an application and an account."""
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A gateway before a server of the official SDK, with two applications and an account."""
+    tmp_path = tmp_path_factory.mktemp("people")
     port = free_port()
     server = [sys.executable, "-m", "conformance.everything_server", "--port", str(port), "--bare"]
     (tmp_path / "password").write_text(f"{PASSWORD}\n", encoding="utf-8")
     with (
         started(server, ports=[port], folder=ROOT),
         installed(
-            tmp_path / "perhop", f"http://127.0.0.1:{port}/mcp", unsafe_open=True, more_clients=DESK_APP
+            tmp_path / "perhop", f"http://127.0.0.1:{port}/mcp", unsafe_open=True, more_clients=APPLICATIONS
         ) as running,
     ):
         await_verdict(running, ["open"])
@@ -95,6 +106,11 @@ class _Person:
         return await http.post(urljoin(str(page.url), form.action), data=form.hidden | filled)
 
 
+def _tool_calls(installation: Installation, agent: str) -> list[dict[str, Any]]:
+    permitted = installation.records("--event", "call.permitted")
+    return [each for each in permitted if each["call"]["method"] == "tools/call" and each["in"]["agent"] == agent]
+
+
 async def test_the_official_client_gets_a_persons_token_by_discovery_and_calls_a_tool(
     installation: Installation,
 ) -> None:
@@ -113,11 +129,67 @@ async def test_the_official_client_gets_a_persons_token_by_discovery_and_calls_a
     ):
         answer = await client.call_tool("test_simple_text", {})
     assert "simple text" in str(answer)
-    called = [
-        each for each in installation.records("--event", "call.permitted") if each["call"]["method"] == "tools/call"
-    ]
+    called = _tool_calls(installation, "desk-app")
     (call,) = called
     assert call["in"]["sub"].startswith("user:")
     assert call["in"]["agent"] == "desk-app"
     assert call["in"]["aud"] == installation.url
     assert call["out"]["sub"] == call["in"]["sub"]
+
+
+class _Ann:
+    """Ann at Chromium, with scripts switched off: signs in, consents, and ends on the program's own page."""
+
+    def __init__(self, tab: Tab) -> None:
+        self.tab = tab
+        self.last_page = ""
+        self._loop = asyncio.get_running_loop()
+        self._ways: list[concurrent.futures.Future[None]] = []
+
+    def open_url(self, url: str) -> bool:
+        self._ways.append(asyncio.run_coroutine_threadsafe(self._go(url), self._loop))
+        return True
+
+    async def visits(self) -> int:
+        """How often she was sent to her browser, when she is back from all of it."""
+        await asyncio.gather(*(asyncio.wrap_future(way) for way in self._ways))
+        return len(self._ways)
+
+    async def _go(self, url: str) -> None:
+        await self.tab.open(url)
+        await self.tab.type_into("#email", EMAIL)
+        await self.tab.type_into("#password", PASSWORD)
+        await self.tab.click("button")
+        await self.tab.click("button[value=allow]")
+        self.last_page = await self.tab.html()
+
+
+def _guide(function: str) -> Callable[..., Awaitable[object]]:
+    """A function of the guide for clients, as it stands there."""
+    page = (ROOT / "docs" / "guide" / "tokens-in-your-client.md").read_text(encoding="utf-8")
+    (block,) = (each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"def {function}(" in each)
+    names: dict[str, Callable[..., Awaitable[object]]] = {}
+    exec(compile(block, "<guide>", "exec"), names)
+    return names[function]
+
+
+@asynccontextmanager
+async def _signing_in(installation: Installation, folder: Path) -> AsyncIterator[tuple[SignIn, _Ann]]:
+    async with chromium(folder / "profile") as tab:
+        ann = _Ann(tab)
+        client = RegisteredClient.at(installation.issuer, client_id="laptop-app")
+        person = PersonsBrowser(open_url=ann.open_url, patience=60)
+        async with SignIn(installation.url, clients=[client], person=person) as sign_in:
+            yield sign_in, ann
+
+
+async def test_the_two_clients_call_for_a_person_who_was_asked_once(installation: Installation, tmp_path: Path) -> None:
+    """By the guide: the SDK's client leads Ann to her browser, FastMCP's goes on with what she allowed."""
+    async with _signing_in(installation, tmp_path) as (sign_in, ann):
+        for call in (_guide("with_the_sdk"), _guide("with_fastmcp")):
+            assert "simple text" in str(await call(sign_in, "test_simple_text"))
+        assert await ann.visits() == 1
+        assert "close this page" in ann.last_page
+    calls = _tool_calls(installation, "laptop-app")
+    assert [call["in"]["aud"] for call in calls] == [installation.url] * 2
+    assert all(call["in"]["sub"].startswith("user:") for call in calls)

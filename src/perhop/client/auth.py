@@ -4,28 +4,30 @@ Works wherever an `httpx2.Auth` is taken: an `httpx2.AsyncClient`, and through i
 client transports.
 
 Spec: RFC 6750 §2.1
+Spec: RFC 9449 §7.1
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import Any, NoReturn
 
 import httpx2
 
+from perhop.client.proof_key import NEEDS_NONCE
 from perhop.client.token_request import AccessToken
 from perhop.core.resource import ResourceUri
 from perhop.errors import WrongDestination
+from perhop.rules.www_authenticate import bearing_challenges
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_INVALID_TOKEN = re.compile(r'(?:^|[\s,])error\s*=\s*"?invalid_token"?(?:[\s,]|$)', re.ASCII | re.IGNORECASE)
 
 
 class TokenAuth(httpx2.Auth):
     """Puts a token on requests to exactly one resource; any other destination raises WrongDestination.
 
-    `get` fetches a token; its argument is a token that the resource has just refused, or None.
+    `get` fetches a token; its argument is a token that the resource has just refused, or None. A token that is bound to
+    a key goes out with a fresh proof on each request.
     """
 
     def __init__(self, resource: ResourceUri, get: Callable[[AccessToken | None], Awaitable[AccessToken]]) -> None:
@@ -42,7 +44,9 @@ class TokenAuth(httpx2.Auth):
         await request.aread()  # so that the body can be sent twice
         token = await self._get(None)
         response = yield self._carry(request, token)
-        if response.status_code == 401 and _INVALID_TOKEN.search(response.headers.get("www-authenticate", "")):
+        if self._wants_nonce(response, token):
+            response = yield self._carry(request, token)
+        if response.status_code == 401 and "invalid_token" in errors_in(response):
             yield self._carry(request, await self._get(token))
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
@@ -52,8 +56,18 @@ class TokenAuth(httpx2.Auth):
         """
         raise TypeError(f"{request.url}: this auth is for httpx2.AsyncClient")
 
+    def _wants_nonce(self, response: httpx2.Response, token: AccessToken) -> bool:
+        """True if the proof must be made again, with a nonce that the resource has just given. Spec: RFC 9449 §9."""
+        is_new = token.proofs is not None and token.proofs.hear(response.request.url, response.headers)
+        return is_new and response.status_code == 401 and NEEDS_NONCE in errors_in(response)
+
     def _carry(self, request: httpx2.Request, token: AccessToken) -> httpx2.Request:
-        request.headers["authorization"] = f"Bearer {token.raw.reveal()}"
+        if token.proofs is None:
+            request.headers["authorization"] = f"Bearer {token.raw.reveal()}"
+            request.headers.pop("dpop", None)  # of a token that was refused
+        else:
+            request.headers["authorization"] = f"DPoP {token.raw.reveal()}"
+            request.headers["dpop"] = token.proofs.proof(request.method, request.url, token=token.raw)
         # httpx2 keeps the header on a redirect that stays on the origin, and sees no resources there: the wire is
         # watched, so that a client that follows redirects cannot carry the token to a neighbour on the same host.
         request.extensions = {**request.extensions, "trace": self._watch(request)}
@@ -79,16 +93,25 @@ class TokenAuth(httpx2.Auth):
         return trace
 
     def _check_destination(self, url: httpx2.URL) -> None:
+        if not self._is_home(url):
+            self._refuse(str(url.copy_with(query=None, userinfo=b"")))
+
+    def _is_home(self, url: httpx2.URL) -> bool:
         """The whole audience must be matched: scheme, host, port and path; prefixes and neighbours are not it."""
         has_query = b"?" in self._home.raw_path
-        if _place(url, with_query=has_query) != _place(self._home, with_query=has_query):
-            self._refuse(str(url.copy_with(query=None, userinfo=b"")))
+        return _place(url, with_query=has_query) == _place(self._home, with_query=has_query)
 
     def _refuse(self, where: str) -> NoReturn:
         raise WrongDestination(
             f"a token for `{self.resource}` is not sent to `{where}`",
             advice="call the resource at exactly its URI, or ask for a token for the other one",
         )
+
+
+def errors_in(response: httpx2.Response) -> frozenset[str]:
+    """The error codes of the challenges that ask for a token. Spec: RFC 6750 §3.1."""
+    challenges = bearing_challenges(response.headers.get_list("www-authenticate"))
+    return frozenset(each.parameters.get("error", "") for each in challenges)
 
 
 def _place(url: httpx2.URL, *, with_query: bool) -> tuple[str, bytes, int | None, bytes]:

@@ -50,7 +50,7 @@ def parse_issuer(text: str) -> str:
     # The lone `/` of a bare origin is part of some issuers' names, and never dropped here.
     if uri.query is not None or str(uri) not in (text, text.removesuffix("/")):
         raise SettingsError(f"`{text}` is not an issuer", advice=f"write it as its metadata does, perhaps `{uri}`")
-    if not _is_private(uri):
+    if not is_private(uri):
         raise SettingsError(f"issuer `{text}` is not https", advice="http is for loopback addresses only")
     return text
 
@@ -77,6 +77,22 @@ def parse_issuer_metadata(raw: bytes, *, issuer: str) -> IssuerMetadata:
     Spec: RFC 8414 §3.3
     Raises: IssuerUnavailable
     """
+    document = parse_metadata_document(raw, issuer=issuer)
+    return IssuerMetadata(
+        issuer=issuer,
+        jwks_uri=parse_endpoint(document, "jwks_uri", issuer),
+        token_endpoint=parse_endpoint(document, "token_endpoint", issuer),
+        revocations_endpoint=parse_endpoint(document, REVOCATIONS_MEMBER, issuer),
+        tasks_endpoint=parse_endpoint(document, TASKS_MEMBER, issuer),
+    )
+
+
+def parse_metadata_document(raw: bytes, *, issuer: str) -> dict[str, Any]:
+    """The members of a metadata document that must be this issuer's own; nothing else of them is looked at.
+
+    Spec: RFC 8414 §3.3
+    Raises: IssuerUnavailable
+    """
     try:
         document = parse_json(raw, max_bytes=MAX_DOCUMENT_BYTES)
     except JsonUnparsable as error:
@@ -85,13 +101,7 @@ def parse_issuer_metadata(raw: bytes, *, issuer: str) -> IssuerMetadata:
         raise IssuerUnavailable(f"metadata of `{issuer}`: not an object")
     if document.get("issuer") != issuer:
         raise IssuerUnavailable(f"metadata of `{issuer}` is of issuer {document.get('issuer')!a}")
-    return IssuerMetadata(
-        issuer=issuer,
-        jwks_uri=_endpoint(document, "jwks_uri", issuer),
-        token_endpoint=_endpoint(document, "token_endpoint", issuer),
-        revocations_endpoint=_endpoint(document, REVOCATIONS_MEMBER, issuer),
-        tasks_endpoint=_endpoint(document, TASKS_MEMBER, issuer),
-    )
+    return document
 
 
 async def discover(http: httpx2.AsyncClient, issuer: str) -> IssuerMetadata:
@@ -100,20 +110,33 @@ async def discover(http: httpx2.AsyncClient, issuer: str) -> IssuerMetadata:
     Spec: RFC 8414 §3
     Raises: IssuerUnavailable
     """
-    status = 0
+    status, body = await fetch_metadata(http, issuer)
+    if status != 200:
+        raise IssuerUnavailable(f"metadata of `{issuer}`: HTTP {status}")
+    return parse_issuer_metadata(body, issuer=issuer)
+
+
+async def fetch_metadata(http: httpx2.AsyncClient, issuer: str) -> tuple[int, bytes]:
+    """Status and body of the first place that has something else to say than 404, or of the last one.
+
+    Spec: RFC 8414 §3.1
+    Raises: IssuerUnavailable
+    """
+    status, body = 404, b""
     for url in metadata_urls(issuer):
         request = http.build_request("GET", url, headers={"accept": "application/json"})
         answer = await fetch(http, request, max_bytes=MAX_DOCUMENT_BYTES, seconds=METADATA_SECONDS)
-        status = answer.status
-        if status == 200:
-            return parse_issuer_metadata(answer.body, issuer=issuer)
+        status, body = answer.status, answer.body
         if status != 404:
             break
-    raise IssuerUnavailable(f"metadata of `{issuer}`: HTTP {status}")
+    return status, body
 
 
-def _endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str | None:
-    """A URL of the metadata: https, or http on loopback if the issuer is there too."""
+def parse_endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str | None:
+    """A URL of the metadata: https, or http on loopback if the issuer is there too.
+
+    Raises: IssuerUnavailable
+    """
     value = document.get(member)
     if value is None:
         return None
@@ -122,12 +145,12 @@ def _endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str | No
         uri = parse_http_uri(value) if isinstance(value, str) else None
     except TargetInvalid as error:
         raise unusable from error
-    if uri is None or not _is_private(uri) or (uri.scheme != "https" and not issuer.startswith("http://")):
+    if uri is None or not is_private(uri) or (uri.scheme != "https" and not issuer.startswith("http://")):
         raise unusable
     return str(value)
 
 
-def _is_private(uri: HttpUri) -> bool:
+def is_private(uri: HttpUri) -> bool:
     """True if nobody on the network can read along: TLS, or this machine itself."""
     return uri.scheme == "https" or is_loopback(uri.host)
 

@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 import httpx2
 
 from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
+from perhop.client.proof_key import NEEDS_NONCE, ProofKey
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
-from perhop.errors import IssuerUnavailable, JsonUnparsable, TokenNotGranted
+from perhop.errors import IssuerUnavailable, JsonUnparsable, SenderConstraintMissing, TokenNotGranted
 from perhop.rules.bearer import is_b64token
 from perhop.rules.strict_json import parse_json
 
@@ -38,13 +39,17 @@ Form = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """A token that is good for one resource. `expires_at` is in seconds since the epoch, by our clock."""
+    """A token that is good for one resource. `expires_at` is in seconds since the epoch, by our clock.
+
+    `proofs` is the key that it is bound to: then it is good only together with a proof. None for a bearer token.
+    """
 
     raw: Secret
     resource: ResourceUri
     scopes: frozenset[str]
     obtained_at: float
     expires_at: float
+    proofs: ProofKey | None = None
 
     @property
     def refresh_at(self) -> float:
@@ -52,10 +57,20 @@ class AccessToken:
         return max(self.obtained_at + 0.8 * (self.expires_at - self.obtained_at), self.expires_at - 30)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """One request: where to, what is asked, and who asks."""
+
+    endpoint: str
+    form: Form
+    authorization: str | None
+    proofs: ProofKey | None = None
+
+
 def client_credentials_form(resource: ResourceUri, scopes: Iterable[str] | None, task: str | None) -> Form:
     """Spec: RFC 6749 §4.4.2, RFC 9396 §6."""
     details = () if task is None else (("authorization_details", json.dumps([{"type": AGENT_TASK, "id": task}])),)
-    return (("grant_type", "client_credentials"), ("resource", resource), *_scope(scopes), *details)
+    return (("grant_type", "client_credentials"), ("resource", resource), *scope_form(scopes), *details)
 
 
 def exchange_form(subject_token: Secret, resource: ResourceUri, scopes: Iterable[str] | None) -> Form:
@@ -65,38 +80,41 @@ def exchange_form(subject_token: Secret, resource: ResourceUri, scopes: Iterable
         ("subject_token", subject_token.reveal()),
         ("subject_token_type", ACCESS_TOKEN_TYPE),
         ("resource", resource),
-        *_scope(scopes),
+        *scope_form(scopes),
     )
 
 
-def _scope(scopes: Iterable[str] | None) -> Form:
+def scope_form(scopes: Iterable[str] | None) -> Form:
+    """The scopes to ask for, in one order; no parameter at all for None. Spec: RFC 6749 §3.3."""
     return () if scopes is None else (("scope", " ".join(sorted(scopes))),)
 
 
-async def request_token(
-    http: httpx2.AsyncClient,
-    endpoint: str,
-    form: Form,
-    *,
-    authorization: str | None,
-    resource: ResourceUri,
-    scopes: Iterable[str] | None,
-    now: float,
-) -> AccessToken:
-    """Ask for one token. `now` is the time before the request, so that its lifetime is never overrated.
+async def ask_for_token(http: httpx2.AsyncClient, asked: TokenRequest) -> dict[str, Any]:
+    """What the token endpoint granted, unread. Asked once more where it wants a nonce in the proof, and never else.
 
     Spec: RFC 6749 §5
+    Spec: RFC 9449 §8
     Raises: TokenNotGranted, IssuerUnavailable
     """
+    is_new_nonce, status, document = await _ask(http, asked)
+    if status == 400 and is_new_nonce and document.get("error") == NEEDS_NONCE:
+        _, status, document = await _ask(http, asked)
+    if status != 200:
+        raise refusal(status, document)
+    return document
+
+
+async def _ask(http: httpx2.AsyncClient, asked: TokenRequest) -> tuple[bool, int, dict[str, Any]]:
     headers = {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
-    if authorization is not None:
-        headers["authorization"] = authorization
-    request = http.build_request("POST", endpoint, content=urlencode(form).encode(), headers=headers)
+    if asked.authorization is not None:
+        headers["authorization"] = asked.authorization
+    request = http.build_request("POST", asked.endpoint, content=urlencode(asked.form).encode(), headers=headers)
+    if asked.proofs is not None:
+        request.headers["dpop"] = asked.proofs.proof("POST", request.url)
     answer = await fetch(http, request, max_bytes=MAX_DOCUMENT_BYTES, seconds=TOKEN_SECONDS)
+    is_new_nonce = asked.proofs is not None and asked.proofs.hear(request.url, answer.headers)
     document = parse_document(answer.body) if answer.status in (200, 400, 401, 403) else {}
-    if answer.status != 200:
-        raise refusal(answer.status, document)
-    return _parse_token(document, is_exchange=form[0][1] == EXCHANGE_GRANT, resource=resource, scopes=scopes, now=now)
+    return is_new_nonce, answer.status, document
 
 
 def parse_document(raw: bytes) -> dict[str, Any]:
@@ -122,17 +140,37 @@ def refusal(status: int, document: dict[str, Any]) -> TokenNotGranted | IssuerUn
     return TokenNotGranted(error, description=text)
 
 
-def _parse_token(
-    document: dict[str, Any], *, is_exchange: bool, resource: ResourceUri, scopes: Iterable[str] | None, now: float
+def parse_access_token(
+    document: dict[str, Any],
+    asked: TokenRequest,
+    *,
+    resource: ResourceUri,
+    scopes: Iterable[str] | None,
+    now: float,
 ) -> AccessToken:
-    """Spec: RFC 6749 §5.1, RFC 8693 §2.2.1."""
+    """The token of a successful answer. `now` is the time before the request, so that no lifetime is overrated.
+
+    A token that is not bound to our key is not taken where one was asked for.
+
+    Spec: RFC 6749 §5.1
+    Spec: RFC 8693 §2.2.1
+    Spec: RFC 9449 §5
+    Raises: IssuerUnavailable, SenderConstraintMissing
+    """
     raw, kind = document.get("access_token"), document.get("token_type")
     lifetime, scope = document.get("expires_in", DEFAULT_LIFETIME), document.get("scope", " ".join(scopes or ()))
-    if not isinstance(raw, str) or not is_b64token(raw) or not isinstance(kind, str) or kind.lower() != "bearer":
+    if not isinstance(raw, str) or not is_b64token(raw) or not isinstance(kind, str):
+        raise IssuerUnavailable("token endpoint: the answer holds no token")
+    if asked.proofs is not None and kind.lower() != "dpop":
+        raise SenderConstraintMissing(
+            "the authorization server issued a token that is not bound to our key",
+            advice="ask for a bearer token if you must: leave `dpop` out",
+        )
+    if asked.proofs is None and kind.lower() != "bearer":
         raise IssuerUnavailable("token endpoint: the answer holds no bearer token")
     if type(lifetime) is not int or not 0 < lifetime <= MAX_LIFETIME or not isinstance(scope, str):
         raise IssuerUnavailable("token endpoint: the answer's lifetime or scope is unusable")
-    if is_exchange and document.get("issued_token_type") != ACCESS_TOKEN_TYPE:
+    if asked.form[0][1] == EXCHANGE_GRANT and document.get("issued_token_type") != ACCESS_TOKEN_TYPE:
         raise IssuerUnavailable("token endpoint: the answer is not an access token")
     return AccessToken(
         raw=Secret(raw),
@@ -140,4 +178,5 @@ def _parse_token(
         scopes=frozenset(scope.split()),
         obtained_at=now,
         expires_at=now + lifetime,
+        proofs=asked.proofs,
     )

@@ -18,12 +18,21 @@ import httpx2
 from perhop.client.agent_task import AgentTask
 from perhop.client.auth import TokenAuth
 from perhop.client.connections import Connections
-from perhop.client.credentials import Credential, KeyCredential, SecretCredential, authenticate
+from perhop.client.credentials import NoCredential, SecretMethod, authenticate, parse_credential
 from perhop.client.discovery import IssuerMetadata, discover, parse_issuer
+from perhop.client.grant import Asked, ClientCredentials, Grant
 from perhop.client.kept_token import KeptToken
+from perhop.client.proof_key import ProofKey
 from perhop.client.single_flight import SingleFlight
 from perhop.client.task_request import begin_task, task_members
-from perhop.client.token_request import AccessToken, Form, client_credentials_form, exchange_form, request_token
+from perhop.client.token_request import (
+    AccessToken,
+    Form,
+    TokenRequest,
+    ask_for_token,
+    exchange_form,
+    parse_access_token,
+)
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
 from perhop.errors import IssuerUnavailable, SettingsError, TargetInvalid
@@ -36,8 +45,10 @@ METADATA_LIFETIME = 3600.0
 class TokenSource:
     """Gets tokens from one authorization server as one client.
 
-    Exactly one of `private_key` (a `SigningKey`, or PKCS#8 PEM) and `client_secret` says who asks. `http` is for
-    connections to the authorization server only.
+    Exactly one of `private_key` (a `SigningKey`, or PKCS#8 PEM) and `client_secret` says who asks. `grant` is how;
+    where it brings a proof of its own (`WorkloadIdentity`), the client may have no credential, and no id. With `dpop`
+    every token is bound to a key of this source, and a token that is not is refused. `http` is for connections to the
+    authorization server only.
 
     Raises: SettingsError, KeyUnusable
     """
@@ -46,17 +57,26 @@ class TokenSource:
         self,
         *,
         issuer: str,
-        client_id: str,
+        client_id: str | None = None,
         private_key: SigningKey | bytes | None = None,
         client_secret: str | Secret | None = None,
+        secret_method: SecretMethod = "client_secret_basic",
+        grant: Grant | None = None,
+        dpop: bool = False,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = parse_issuer(issuer)
         self.client_id = client_id
-        self._credential = _credential(private_key, client_secret)
+        self._grant = ClientCredentials() if grant is None else grant
+        self._credential = parse_credential(private_key, client_secret, method=secret_method)
+        if not self._grant.proves_itself and (isinstance(self._credential, NoCredential) or client_id is None):
+            raise SettingsError(
+                "a token source has exactly one credential", advice="give client_id, and private_key or client_secret"
+            )
         self._connections = Connections(http)
         self._clock = clock
+        self._proofs = ProofKey(clock=clock) if dpop else None
         self._kept: dict[tuple[ResourceUri, frozenset[str] | None, str | None], KeptToken] = {}
         self._ends: dict[str, float] = {}
         self._metadata: tuple[IssuerMetadata, float] | None = None
@@ -155,8 +175,7 @@ class TokenSource:
     def _keep(self, resource: ResourceUri, scopes: frozenset[str] | None, task: str | None) -> KeptToken:
         kept = self._kept.get((resource, scopes, task))
         if kept is None:
-            form = client_credentials_form(resource, scopes, task)
-            kept = KeptToken(lambda: self._request(form, resource, scopes), clock=self._clock)
+            kept = KeptToken(lambda: self._obtain(resource, scopes, task), clock=self._clock)
             self._kept[(resource, scopes, task)] = kept
         return kept
 
@@ -171,21 +190,21 @@ class TokenSource:
         jti = secrets.token_urlsafe(16)
         return authenticate(self._credential, client_id=self.client_id, issuer=self.issuer, jti=jti, now=int(now))
 
+    async def _obtain(self, resource: ResourceUri, scopes: frozenset[str] | None, task: str | None) -> AccessToken:
+        form = await self._grant.form(
+            Asked(issuer=self.issuer, resource=resource, scopes=scopes, task=task), http=self._connections.http()
+        )
+        return await self._request(form, resource, scopes)
+
     async def _request(self, form: Form, resource: ResourceUri, scopes: frozenset[str] | None) -> AccessToken:
         endpoint = (await self._issuer_metadata()).token_endpoint
         if endpoint is None:
             raise IssuerUnavailable(f"metadata of `{self.issuer}` names no token endpoint")
         now = self._clock()
         authorization, identity = self._identity(now)
-        return await request_token(
-            self._connections.http(),
-            endpoint,
-            form + identity,
-            authorization=authorization,
-            resource=resource,
-            scopes=scopes,
-            now=now,
-        )
+        asked = TokenRequest(endpoint=endpoint, form=form + identity, authorization=authorization, proofs=self._proofs)
+        document = await ask_for_token(self._connections.http(), asked)
+        return parse_access_token(document, asked, resource=resource, scopes=scopes, now=now)
 
     async def _issuer_metadata(self) -> IssuerMetadata:
         if self._metadata is not None and self._clock() < self._metadata[1]:
@@ -196,20 +215,6 @@ class TokenSource:
         metadata = await discover(self._connections.http(), self.issuer)
         self._metadata = metadata, self._clock() + METADATA_LIFETIME
         return metadata
-
-
-def _credential(private_key: SigningKey | bytes | None, client_secret: str | Secret | None) -> Credential:
-    match private_key, client_secret:
-        case None, str() | Secret():
-            return SecretCredential(_secret(client_secret))
-        case bytes(), None:
-            return KeyCredential(SigningKey.from_pem(private_key))
-        case SigningKey(), None:
-            return KeyCredential(private_key)
-        case _:
-            raise SettingsError(
-                "a token source has exactly one credential", advice="give either private_key or client_secret"
-            )
 
 
 def _secret(text: str | Secret) -> Secret:

@@ -40,6 +40,13 @@ FILES = (
         "*/installation*/received", "the hop token that a server of the drill got, which it tries elsewhere", Kind.TOKEN
     ),
     KeptFile("*/installation*/trace", "what a process wrote to files and sockets, as the kernel saw it"),
+    KeptFile(
+        "*/sign-ins.json", "the tokens of a person, which a program keeps in a file of mode 0600 for its next start"
+    ),
+    KeptFile(
+        "test_the_two_clients_*/profile/*",
+        "where a person's browser has been: an address with a code, which is good once and with its verifier",
+    ),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 

@@ -1,17 +1,20 @@
-"""The examples of the two guides are Python, and what they import is there."""
+"""The examples of the three guides are Python, and what they import is there."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from perhop.client import SignIn, TokenSource
+
 GUIDE = Path(__file__).parents[3] / "docs" / "guide"
 EXAMPLES = [
     pytest.param(block, id=f"{page}-{number}")
-    for page in ("guard-a-server.md", "call-from-an-agent.md")
+    for page in ("guard-a-server.md", "call-from-an-agent.md", "tokens-in-your-client.md")
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", (GUIDE / page).read_text("utf-8"), re.DOTALL))
 ]
 
@@ -33,3 +36,17 @@ def test_the_servers_of_the_guide_can_be_built() -> None:
         names: dict[str, object] = {}
         exec(compile(block, "<example>", "exec"), names)
         assert callable(names["app"])
+
+
+def test_the_token_sources_of_the_guide_can_be_built() -> None:
+    """What the guide for clients makes of its own lines is a sign-in, and two sources."""
+    page = (GUIDE / "tokens-in-your-client.md").read_text("utf-8")
+    names: dict[str, Callable[..., object]] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "<example>", "exec"), names)
+    built = (
+        names["sign_in"](),
+        names["workload"](),
+        names["of_a_company"](lambda: "an ID token", "a secret of the guide"),
+    )
+    assert [type(each) for each in built] == [SignIn, TokenSource, TokenSource]
