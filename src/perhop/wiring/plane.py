@@ -54,6 +54,9 @@ from perhop.wiring.policies import Started, in_force_record, keep_in_force, poli
 
 Clock = Callable[[], float]
 
+NONCE_PURPOSE = b"perhop dpop nonce"
+"""What the key of the nonces is derived for: it is the same after a restart, and at every replica of the journal's key."""
+
 
 class Follower(Protocol):
     """A part that is built from the configuration and goes along when another one is put in force."""
@@ -221,6 +224,7 @@ async def _assemble(
         pages=Pages(),
         clock=clock,
         randomness=os.urandom,
+        nonce_key=journal_key.derive(NONCE_PURPOSE),
     )
     plane = Plane(
         settings=settings,
