@@ -9,9 +9,11 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
+import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -71,3 +73,26 @@ def a_proof(
 def _part(members: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in members.items() if value is not ABSENT}
     return encoded(json.dumps(kept, separators=(",", ":")).encode())
+
+
+class DpopAuth(httpx2.Auth):
+    """Sends a bound token as a client should: a fresh proof each time, and once more when a nonce is asked for."""
+
+    def __init__(self, key: ProofKey, token: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._token = token
+        self._clock = clock
+        self.nonce: str | None = None
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        response = yield self._proved(request)
+        said, self.nonce = self.nonce, response.headers.get("dpop-nonce", self.nonce)
+        if response.status_code == 401 and self.nonce != said:
+            yield self._proved(request)
+
+    def _proved(self, request: httpx2.Request) -> httpx2.Request:
+        request.headers["authorization"] = f"DPoP {self._token}"
+        request.headers["dpop"] = a_proof(
+            self._key, request.method, str(request.url), now=self._clock(), token=self._token, nonce=self.nonce
+        )
+        return request

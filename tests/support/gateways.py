@@ -297,7 +297,17 @@ async def gateway(
                 database, journal_folder, watched, engine.registry, lambda: worlds[0].gate.policy.version, clock
             )
             world = _world(
-                url, resource, engine, watched, way, clock, limits or Limits(), revocations, tasks, approvals, SqlProofs(database)
+                url,
+                resource,
+                engine,
+                watched,
+                way,
+                clock,
+                limits or Limits(),
+                revocations,
+                tasks,
+                approvals,
+                SqlProofs(database),
             )
             world.gate.readiness.verdict = verdict
             world.upstream, world.journal_folder = recording, journal_folder

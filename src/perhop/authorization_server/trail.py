@@ -28,11 +28,11 @@ from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFact
 
 MAX_USER_AGENT = 256
 
-_CARRYING = SubjectTokenRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver | TokenProofRefused
+_CARRYING = SubjectTokenRefused | TokenProofRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver
 
 
 def reason_of(fact: Refused | Unavailable) -> str:
-    """The dotted reason: of a subject token, a task or a proof that is not good, the reason of the fact that said so."""
+    """The dotted reason: of a subject token, proof or task that is not good, the reason of the fact that said so."""
     return fact.fact.reason if isinstance(fact, _CARRYING) else fact.reason
 
 

@@ -27,7 +27,10 @@ from perhop.rules.audience import bind_audience
 
 
 async def handle(request: Request, gate: Gate) -> Reply:
-    """Authenticate, bind audience, prove sender, interpret, cover, decide, approve, count, exchange, record, forward, record."""
+    """Authenticate, bind audience, prove sender, interpret, cover, decide, approve, count, exchange, record, forward.
+
+    And record again: how it ended.
+    """
     trail = Trail.of(request, gate)
     try:
         check_door(request, gate.resource)

@@ -81,10 +81,10 @@ class Guard:
     """Checks every request to one resource. `resource` is the audience by which this server is addressed.
 
     `risk` `high` refuses all tokens while an issuer's revocation feed is stale. `scopes` is what metadata and
-    challenges tell clients to ask for. With `sender` `dpop` only tokens that are bound to a key are taken, and with `any`
-    bearer tokens, too. `replay` remembers which call tokens and proofs were used; the default is the memory of this process, which must then be the only one. `records` keeps and delivers what this guard saw: with it, a request
-    is served only when its report is on disk, and none that `check_message` has not seen. `http` is for connections to
-    the issuers only.
+    challenges tell clients to ask for. `sender` `dpop` refuses all tokens that are bound to no key. `replay` remembers
+    which call tokens and which proofs were used; the default is the memory of this process, which must then be the only
+    one. `records` keeps and delivers what this guard saw: with it, a request is served only when its report is on disk,
+    and none that `check_message` has not seen. `http` is for connections to the issuers only.
 
     Raises: SettingsError
     """
@@ -136,8 +136,8 @@ class Guard:
 
         `address` is who connected, for the records.
 
-        A token that is bound to a key needs a proof of it, for this method and the URI of this path; one that is bound to
-        a certificate is refused. Does not look at scopes.
+        A token that is bound to a key needs a proof of it, for this method and the URI of this path; one that is bound
+        to a certificate is refused. Does not look at scopes.
 
         Spec: RFC 6750 §3
         Spec: RFC 9449 §7

@@ -22,10 +22,11 @@ NONCE_KEY_BYTES = 32
 
 
 class MemoryProofs:
-    """Bounded by the time for which a proof counts, and by MAX_PROOFS: beyond it nothing is taken."""
+    """Bounded by the time for which a proof counts, and by a number: beyond `most` nothing is taken."""
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
+    def __init__(self, *, clock: Callable[[], float], most: int = MAX_PROOFS) -> None:
         self._clock = clock
+        self._most = most
         self._used: dict[str, int] = {}
         self._forgotten = 0
         self._uses = 0
@@ -46,10 +47,10 @@ class MemoryProofs:
         # INVARIANT: what came is known, or is older than what was forgotten; no clock can bring it back.
         if proof.digest in self._used or proof.until <= self._forgotten:
             raise ProofReplayed("the proof came before")
-        if len(self._used) >= MAX_PROOFS:
+        if len(self._used) >= self._most:
             self._forget()
-            if len(self._used) >= MAX_PROOFS:
-                raise ReplayUnavailable(f"{MAX_PROOFS} proofs came within two minutes")
+            if len(self._used) >= self._most:
+                raise ReplayUnavailable(f"{self._most} proofs came within two minutes")
         self._used[proof.digest] = proof.until
         self._uses += 1
         if self._uses % TIDY_EVERY == 0:

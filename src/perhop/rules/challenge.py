@@ -31,9 +31,7 @@ def taken_schemes(headers: Headers, *, must_be_bound: bool = False) -> tuple[Sch
     return (Scheme.DPOP,) if is_dpop or must_be_bound else (Scheme.BEARER, Scheme.DPOP)
 
 
-def render_challenge(
-    fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str], taken: Sequence[Scheme]
-) -> str:
+def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str], taken: Sequence[Scheme]) -> str:
     """The value of `WWW-Authenticate` for a refused token: one field, with a challenge for each scheme that is taken.
 
     `scopes` is what a client should ask for here; a missing scope names itself instead. Says nothing of why a token

@@ -21,7 +21,7 @@ from perhop.errors import ProofNonceNeeded
 NONCE_SECONDS = 60
 """A new nonce is given so often."""
 _TAKEN = (0, -1, -2, 1)
-"""The nonces that are taken, the current one first: two before it, and the next one of a server whose clock is ahead."""
+"""The nonces that are taken, the current one first: two before it, and the next of a server whose clock is ahead."""
 _PURPOSE = b"perhop dpop nonce 1"
 
 

@@ -280,8 +280,8 @@ class ClientSection(Section):
     sender: SenderConstraint = Field(
         default=SenderConstraint.ANY,
         strict=False,
-        description="`dpop`: it gets no token without a proof of a key, and every token is bound to that key; `any`: as "
-        "it asks",
+        description="`dpop`: it gets no token without a proof of a key, and every token is bound to that key; `any`: "
+        "as it asks",
     )
 
 

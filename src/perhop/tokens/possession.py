@@ -61,7 +61,8 @@ async def check_sender(
 ) -> ProvedToken:
     """Scheme -> one proof -> its checks -> the token's key -> once. A bearer token needs none of it but the scheme.
 
-    `open_desk` is called for a token that is bound to a key; `uri` is the configured URI of the request. A proof is used up only if it is good and of the token's own key.
+    `open_desk` is called for a token that is bound to a key; `uri` is the configured URI of the request. A proof is
+    used up only if it is good and of the token's own key.
 
     Spec: RFC 9449 §7.1
     Raises: TokenMissing, TokenMalformed, SenderMismatch, ProofRefused, ProofNonceNeeded, ProofReplayed, Unavailable

@@ -55,7 +55,7 @@ from perhop.wiring.policies import Started, in_force_record, keep_in_force, poli
 Clock = Callable[[], float]
 
 NONCE_PURPOSE = b"perhop dpop nonce"
-"""What the key of the nonces is derived for: it is the same after a restart, and at every replica of the journal's key."""
+"""What the key of the nonces is derived for: it is the same after a restart, and wherever the journal's key is."""
 
 
 class Follower(Protocol):

@@ -61,7 +61,7 @@ def test_a_missing_scope_is_named() -> None:
 
 @pytest.mark.parametrize("fact", [SenderMismatch(), ProofRefused(), ProofReplayed(), ProofNonceNeeded()])
 def test_a_token_that_needs_a_proof_hears_of_no_other_way(fact: BearerRefused) -> None:
-    """RFC 9449 §7.1: the error stands in a DPoP challenge, with the algorithms, and no Bearer challenge is beside it."""
+    """RFC 9449 §7.1: the error stands in a DPoP challenge, with the algorithms; no Bearer challenge is beside it."""
     challenge = render_challenge(fact, metadata_url=URL, scopes=("a",), taken=BOTH)
     assert challenge.startswith(f'DPoP error="{fact.error}", error_description="')
     assert challenge.endswith(f'resource_metadata="{URL}", algs="ES256 Ed25519 RS256 PS256"')
@@ -69,7 +69,7 @@ def test_a_token_that_needs_a_proof_hears_of_no_other_way(fact: BearerRefused) -
 
 
 def test_who_comes_with_a_proof_is_answered_in_these_words() -> None:
-    """A token that has expired is an error of the scheme that it came with; where bearer tokens are not taken, of none."""
+    """An expired token is an error of the scheme that it came with; `Bearer` is not named where it is not taken."""
     for headers, must in (((("Authorization", "dpop x"),), False), ((), True)):
         taken = taken_schemes(headers, must_be_bound=must)
         challenge = render_challenge(TokenExpired(), metadata_url=URL, scopes=(), taken=taken)

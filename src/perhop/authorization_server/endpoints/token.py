@@ -66,7 +66,7 @@ async def token(request: Request, issuer: Issuer) -> Response:
 
 
 async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int) -> Response:
-    """Parse -> proof -> authenticate client -> its token -> authorize one resource -> bind -> policy -> issue -> respond.
+    """Parse -> proof -> client -> its token -> authorize one resource -> bind to the key -> policy -> issue -> respond.
 
     Spec: RFC 6749 §5.1
     """

@@ -36,14 +36,15 @@ from perhop.rules.scope import narrow, parse_scope
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Redeem a code: single use -> client -> redirect URI -> verifier -> key -> resource -> task -> revocation -> scopes.
+    """Redeem a code: single use -> client -> redirect URI -> verifier -> key -> resource -> task -> revoked -> scopes.
 
     A code that comes to the wrong client, or with another key, is spent all the same.
 
     Spec: RFC 6749 §4.1.3
     Spec: RFC 9449 §10
-    Raises: CodeInvalid, CodeReplayed, CodeOfAnotherKey, TargetMultiple, TargetInvalid, ScopeInvalid, TokenRequestMalformed, OwnerMissing,
-        DetailsMalformed, TaskRefused, CodeOfTaskOver, StorageUnavailable, JournalUnavailable
+    Raises: CodeInvalid, CodeReplayed, CodeOfAnotherKey, TargetMultiple, TargetInvalid, ScopeInvalid,
+        TokenRequestMalformed, OwnerMissing, DetailsMalformed, TaskRefused, CodeOfTaskOver, StorageUnavailable,
+        JournalUnavailable
     """
     hashed = hash_code(asked.form.required("code"))
     code = await _consume(hashed, issuer)

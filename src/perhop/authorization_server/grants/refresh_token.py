@@ -54,14 +54,14 @@ async def find_refresh_token(form: Form, issuer: Issuer) -> StoredRefreshToken:
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Authorize a refresh: client -> key -> reuse -> times -> resource -> task -> tenant -> person -> consent -> scopes.
+    """Authorize a refresh: client, key -> reuse -> times -> resource -> task -> tenant -> person -> consent -> scopes.
 
     The token is spent when the next one is recorded, so a request that is refused here may be put right and sent again.
 
     Spec: RFC 6749 §6
-    Raises: RefreshOfAnother, RefreshOfAnotherKey, RefreshReused, RefreshRevoked, RefreshExpired, RefreshInvalid, RefreshOfTaskOver,
-        TargetMultiple, TargetInvalid, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused, StorageUnavailable,
-        JournalUnavailable
+    Raises: RefreshOfAnother, RefreshOfAnotherKey, RefreshReused, RefreshRevoked, RefreshExpired, RefreshInvalid,
+        RefreshOfTaskOver, TargetMultiple, TargetInvalid, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused,
+        StorageUnavailable, JournalUnavailable
     """
     stored = asked.refresh_token
     assert stored is not None, "the endpoint finds the refresh token of every refresh"
