@@ -64,14 +64,25 @@ async def _sender(world: World, door: Door) -> Sender:
     return Sender(world=world, entrance=entrance, token=token, nonce=nonce)
 
 
-Make = Callable[[Sender], Mapping[str, tuple[str, ...]]]
+Made = Mapping[str, Callable[[], tuple[str, ...]]]
+"""The proofs of a request, made when it is sent: some depend on the very second."""
+
+Make = Callable[[Sender], Made]
+
+
+def _each(sender: Sender, odd: Mapping[str, Mapping[str, Any]]) -> Made:
+    """One proof with each of these changes."""
+
+    def making(changes: Mapping[str, Any]) -> Callable[[], tuple[str, ...]]:
+        return lambda: (sender.proof(**changes),)
+
+    return {name: making(changes) for name, changes in odd.items()}
 
 
 def _sending(door: Door, make: Make) -> Try:
     async def attempt(world: World) -> dict[str, Seen]:
         sender = await _sender(world, door)
-        # What depends on the second is made when it is sent.
-        return {name: await sender.send(*make(sender)[name]) for name in make(sender)}
+        return {name: await sender.send(*proofs()) for name, proofs in make(sender).items()}
 
     return attempt
 
@@ -110,7 +121,7 @@ def _jti_of(proof: str) -> str:
     return str(claims_in(proof)["jti"])
 
 
-def _other_requests(sender: Sender) -> Mapping[str, tuple[str, ...]]:
+def _other_requests(sender: Sender) -> Made:
     uri = sender.uri
     odd: dict[str, dict[str, Any]] = {
         "another method": {"method": "GET"},
@@ -125,18 +136,16 @@ def _other_requests(sender: Sender) -> Mapping[str, tuple[str, ...]]:
         "no URI": {"htu": ABSENT},
         "no method": {"htm": ABSENT},
     }
-    return {name: (sender.proof(**changes),) for name, changes in odd.items()}
+    return _each(sender, odd)
 
 
-def _other_tokens(sender: Sender) -> Mapping[str, tuple[str, ...]]:
-    return {
-        "another's": (sender.proof(token="another.access.token"),),
-        "none": (sender.proof(token=None),),
-        "no text": (sender.proof(ath=7),),
-    }
+def _other_tokens(sender: Sender) -> Made:
+    return _each(
+        sender, {"another's": {"token": "another.access.token"}, "none": {"token": None}, "no text": {"ath": 7}}
+    )
 
 
-def _weakly_signed(sender: Sender) -> Mapping[str, tuple[str, ...]]:
+def _weakly_signed(sender: Sender) -> Made:
     def under_text(signed: bytes) -> bytes:
         return hmac.digest(str(KEY.jwk).encode(), signed, "sha256")
 
@@ -150,37 +159,32 @@ def _weakly_signed(sender: Sender) -> Mapping[str, tuple[str, ...]]:
         "another type": {"header": {"typ": "JWT"}},
         "a key from elsewhere": {"header": {"jku": "https://evil.example/keys"}},
     }
-    return {name: (sender.proof(**changes),) for name, changes in odd.items()} | {
-        "two": (sender.proof(), sender.proof()),
-        "two in one": (f"{sender.proof()}, {sender.proof()}",),
-        "garbage": ("x",),
+    return {
+        **_each(sender, odd),
+        "two": lambda: (sender.proof(), sender.proof()),
+        "two in one": lambda: (f"{sender.proof()}, {sender.proof()}",),
+        "garbage": lambda: ("x",),
     }
 
 
-def _other_times(sender: Sender) -> Mapping[str, tuple[str, ...]]:
-    now = sender.world.now + 1
-    odd: dict[str, Any] = {
-        "an hour old": now - 3600,
-        "a little too old": now - 61,
-        "made ahead": now + 120,
-        "a little ahead": now + 61,
-        "as text": str(now),
-        "none": ABSENT,
+def _other_times(sender: Sender) -> Made:
+    def at(seconds: int) -> Callable[[], tuple[str, ...]]:
+        return lambda: (sender.proof(iat=sender.world.now + 1 + seconds),)
+
+    return {
+        "an hour old": at(-3600),
+        "a little too old": at(-61),
+        "made ahead": at(120),
+        "a little ahead": at(61),
+        **_each(sender, {"as text": {"iat": "1800000000"}, "none": {"iat": ABSENT}}),
     }
-    return {name: (sender.proof(iat=value),) for name, value in odd.items()}
 
 
-def _other_nonces(sender: Sender) -> Mapping[str, tuple[str, ...]]:
+def _other_nonces(sender: Sender) -> Made:
     issuer = sender.world.plane.issuer
     elsewhere = issuer.proof_desk("/records").nonces.current(sender.world.now)
-    odd = {
-        "none": None,
-        "empty": "",
-        "invented": "x" * 24,
-        "another server's": elsewhere,
-        "changed": sender.nonce[::-1],
-    }
-    return {name: (sender.proof(nonce=nonce),) for name, nonce in odd.items()}
+    odd = {"none": None, "empty": "", "invented": "x" * 24, "another server's": elsewhere, "turned": sender.nonce[::-1]}
+    return _each(sender, {name: {"nonce": nonce} for name, nonce in odd.items()})
 
 
 def _under_another_key(door: Door) -> Try:
