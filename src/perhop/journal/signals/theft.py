@@ -86,7 +86,9 @@ def another_key(facts: Facts) -> Signal | None:
     tried = facts.other_keys
     if not tried:
         return None
-    why = f"refused {said(len(tried), 'time')}: it came with a proof of another sender's key than the one it is bound to"
+    why = (
+        f"refused {said(len(tried), 'time')}: it came with a proof of another sender's key than the one it is bound to"
+    )
     return _theft("another-key", Direction.FOR, Weight.STRONG, why, tried)
 
 
