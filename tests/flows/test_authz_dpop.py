@@ -1,4 +1,4 @@
-"""DPoP where another proxy carries the calls: it says method and target of what it holds, and the proof must be for these.
+"""DPoP where another proxy carries the calls: it says what it holds, and the proof must be for that.
 
 Spec: RFC 9449 §7.1
 """

@@ -84,7 +84,7 @@ def parse_claims(payload: _Object) -> Claims:
         tenant=_parse_optional_name(payload, "tenant"),
         task=task,
         call=call,
-        sender=_parse_sender(payload),
+        sender=parse_sender(payload),
     )
     if claims.expires_at <= claims.issued_at:
         raise TokenMalformed("`exp` is not after `iat`")
@@ -241,7 +241,7 @@ def _parse_call(detail: _Object) -> CallBinding:
     return CallBinding(method=method, name=name, arguments_sha256=str(digests[0]), params_sha256=str(digests[1]))
 
 
-def _parse_sender(payload: _Object) -> Sender | None:
+def parse_sender(payload: _Object) -> Sender | None:
     """Whom the token is bound to. What is not exactly one key that can be proved here is taken for something else.
 
     Spec: RFC 7800 §3.1
