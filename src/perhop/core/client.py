@@ -62,3 +62,8 @@ class Client:
     serves: tuple[str, ...] = ()
     default_resource: str | None = None
     sender: SenderConstraint = SenderConstraint.ANY
+
+    @property
+    def is_public(self) -> bool:
+        """True for a client that proves nothing by itself. Spec: RFC 6749 §2.1."""
+        return isinstance(self.authentication, NoAuthentication)

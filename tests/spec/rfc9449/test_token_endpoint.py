@@ -247,6 +247,16 @@ async def test_a_client_may_be_given_bound_tokens_only(server: RunningServer) ->
     assert (await ask(server, for_planner(server), proof(server))).status_code == 200
 
 
+async def test_what_was_given_before_leads_to_no_other_key(server: RunningServer) -> None:
+    """A public client's refresh token of before is bound to no key, and refused: its person signs in again."""
+    first = (await ask(server, await for_code(server))).json()
+    server.change_client("desk-app", sender=SenderConstraint.DPOP)
+    assert_refused(await ask(server, for_refresh(first["refresh_token"]), proof(server)), "invalid_grant")
+    assert server.last_refusal()["reason"] == "sender.mismatch"
+    again = (await ask(server, await for_code(server), proof(server))).json()
+    assert (await ask(server, for_refresh(again["refresh_token"]), proof(server))).status_code == 200
+
+
 async def test_a_resource_may_take_bound_tokens_only(server: RunningServer) -> None:
     """For one that is configured so nobody gets a bearer token, by no grant."""
     resources = server.issuer.registry.resources

@@ -24,7 +24,7 @@ from perhop.authorization_server.refresh_families import (
 )
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
-from perhop.core.client import GrantType, NoAuthentication
+from perhop.core.client import GrantType
 from perhop.core.resource import Resource
 from perhop.core.secret import Secret
 from perhop.errors import CodeInvalid, CodeOfAnotherKey, CodeOfTaskOver, CodeReplayed
@@ -116,7 +116,7 @@ def _first_refresh_token(
         tenant=resource.tenant,
         task=code.task,
         # A client that can authenticate is bound by that; of a public one, the key is all that there is.
-        sender=asked.key if isinstance(asked.client.authentication, NoAuthentication) else None,
+        sender=asked.key if asked.client.is_public else None,
     )
     return next_refresh_token(family, Secret(issuer.new_secret()), now=asked.now)
 

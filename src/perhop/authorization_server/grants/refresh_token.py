@@ -26,7 +26,7 @@ from perhop.authorization_server.refresh_families import (
     next_refresh_token,
 )
 from perhop.core.client import Client
-from perhop.core.resource import Resource
+from perhop.core.resource import Resource, SenderConstraint
 from perhop.core.secret import Secret
 from perhop.errors import (
     RefreshExpired,
@@ -67,7 +67,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     assert stored is not None, "the endpoint finds the refresh token of every refresh"
     family = stored.family
     _check_client(family, asked.client)
-    _check_key(family, asked.key)
+    _check_key(family, asked.client, asked.key)
     if stored.is_spent:
         raise await end_reused(family, issuer.revoker)
     _check_in_force(stored, now=asked.now)
@@ -108,7 +108,7 @@ def _check_client(family: RefreshFamily, client: Client) -> None:
         raise RefreshOfAnother(f"the refresh token was given to client `{family.client_id}`")
 
 
-def _check_key(family: RefreshFamily, key: str | None) -> None:
+def _check_key(family: RefreshFamily, client: Client, key: str | None) -> None:
     """Nor does whoever has the token and not the key: a token that was taken ends nobody's session.
 
     Spec: RFC 9449 §5
@@ -117,6 +117,9 @@ def _check_key(family: RefreshFamily, key: str | None) -> None:
     """
     if family.sender not in (None, key):
         raise RefreshOfAnotherKey("the refresh token is bound to another key")
+    # Whoever has it could bind what comes of it to a key of their own.
+    if family.sender is None and client.is_public and client.sender is SenderConstraint.DPOP:
+        raise RefreshOfAnotherKey("the refresh token is from before its client was given bound tokens only")
 
 
 def _check_in_force(stored: StoredRefreshToken, *, now: int) -> None:
