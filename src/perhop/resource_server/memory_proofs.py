@@ -17,7 +17,7 @@ from perhop.errors import ProofReplayed, ReplayUnavailable
 from perhop.resource_server.replay import TIDY_EVERY
 
 MAX_PROOFS = 200_000
-"""Proofs that are remembered: some 30 MB. A proof counts for two minutes, so this is 1,600 requests in a second."""
+"""Proofs that are remembered: some 50 MB. A proof counts for two minutes, so this is 1,600 requests in a second."""
 NONCE_KEY_BYTES = 32
 
 
