@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tests.requirements_authzen import AUTHZEN
 from tests.requirements_client import CLIENT
+from tests.requirements_dpop import DPOP
 from tests.requirements_mcp import MCP
 from tests.support.requirement import Requirement, shown
 
@@ -388,4 +389,4 @@ OAUTH: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **CLIENT, **AUTHZEN, **MCP}
+REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **CLIENT, **DPOP, **AUTHZEN, **MCP}

@@ -187,6 +187,17 @@ def test_a_client_that_does_not_reach_the_resource_is_told_so(desk: Path) -> Non
     assert 'reaches: {rooms: ["rooms:read"]}' in ran.err
 
 
+def test_a_program_is_warned_where_tokens_are_bound_to_a_key(desk: Path) -> None:
+    """Where a resource takes no bearer tokens, it is said before the program fails for it."""
+    words = ("client-config", "--for", "cursor", "--resource", "calendar")
+    assert "DPoP" not in perhop(*words, folder=desk).err
+    file = desk / "perhop.yaml"
+    file.write_text(
+        file.read_text("utf-8").replace("    tenant: acme\n", "    tenant: acme\n    sender: dpop\n", 1), "utf-8"
+    )
+    assert "DPoP" in perhop(*words, folder=desk).err
+
+
 def test_one_of_several_clients_must_be_chosen(desk: Path) -> None:
     """Where two could be it, nothing is guessed."""
     callbacks = json.dumps([FORMATS["vscode"].callback])

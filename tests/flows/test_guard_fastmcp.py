@@ -22,6 +22,7 @@ from perhop.resource_server.fastmcp import fastmcp_auth
 from perhop.resource_server.testing import ThrowawayIssuer, assert_audience_enforced, throwaway_issuer
 from perhop.rules.revocation import RevocationKind
 from tests.support.asgi_server import serving
+from tests.support.dpop import DpopAuth, ProofKey
 from tests.support.mcp_wire import call_legacy, call_modern, initialize, initialized
 from tests.support.upstreams import modern
 
@@ -86,6 +87,21 @@ async def test_the_fastmcp_client_calls_a_guarded_tool() -> None:
         assert (seen["agent"], seen["their_scopes"]) == ("trip-planner", ["calendar:read"])
         assert seen["their_resource"] == site.resource
         assert site.issuer.requests["/token"] == 1
+
+
+async def test_the_fastmcp_client_calls_with_a_token_that_is_bound_to_its_key() -> None:
+    """A session and its tools run on proofs, one for each request, and FastMCP's own accessor has the token, too."""
+    key = ProofKey()
+    async with _site(sender="dpop") as site:
+        auth = DpopAuth(key, site.issuer.mint(site.resource, sender_key=key.thumbprint))
+        async with Client(StreamableHttpTransport(site.resource, auth=auth)) as client:
+            seen = (await client.call_tool("who")).data
+        assert seen["jti"] == seen["their_jti"]
+        assert seen["is_presented"]
+        async with httpx2.AsyncClient() as http:
+            bound = site.issuer.mint(site.resource, sender_key=key.thumbprint)
+            for token in (bound, site.issuer.mint(site.resource)):
+                assert (await call_modern(http, site.resource, token, "who", raw=True)).status_code == 401
 
 
 async def test_the_fastmcp_server_takes_no_other_audience() -> None:

@@ -20,6 +20,7 @@ from perhop.resource_server import Guard, current_token
 from perhop.resource_server.mcp_sdk import sdk_auth
 from perhop.resource_server.testing import ThrowawayIssuer, assert_audience_enforced, throwaway_issuer
 from tests.support.asgi_server import serving
+from tests.support.dpop import DpopAuth, ProofKey
 from tests.support.mcp_wire import call_legacy, call_modern, initialize, initialized
 
 
@@ -81,6 +82,34 @@ async def test_the_sdk_client_calls_a_guarded_tool() -> None:
         assert seen["jti"] == seen["their_jti"]
         assert (seen["agent"], seen["their_resource"]) == ("trip-planner", site.resource)
         assert site.issuer.requests["/token"] == 1
+
+
+async def test_the_sdk_client_calls_with_a_token_that_is_bound_to_its_key() -> None:
+    """The SDK knows bearer tokens only: behind `guard.asgi` a session and its tool run on a proof for each request."""
+    key = ProofKey()
+    async with _site() as site:
+        auth = DpopAuth(key, site.issuer.mint(site.resource, sender_key=key.thumbprint))
+        async with (
+            httpx2.AsyncClient(auth=auth) as http,
+            streamable_http_client(site.resource, http_client=http) as streams,
+            ClientSession(streams[0], streams[1]) as session,
+        ):
+            await session.initialize()
+            seen = (await session.call_tool("who", {})).structured_content
+        assert seen is not None
+        assert seen["jti"] == seen["their_jti"]
+
+
+@pytest.mark.parametrize("is_wrapped", [True, False])
+async def test_the_sdk_server_takes_no_bound_token_without_a_proof(is_wrapped: bool) -> None:
+    """As a bearer token it is refused, wrapped or not; not wrapped, a proof does not help, since nobody looks at it."""
+    key = ProofKey()
+    async with _site(is_wrapped=is_wrapped) as site, httpx2.AsyncClient() as http:
+        token = site.issuer.mint(site.resource, sender_key=key.thumbprint)
+        assert (await call_modern(http, site.resource, token, "who", raw=True)).status_code == 401
+        if not is_wrapped:
+            http.auth = DpopAuth(key, token)
+            assert (await call_modern(http, site.resource, token, "who", raw=True)).status_code == 401
 
 
 async def test_the_sdk_server_takes_no_other_audience() -> None:

@@ -146,6 +146,31 @@ def _signals(found: dict[str, Any]) -> dict[tuple[str, str], tuple[str, str]]:
                 ("overbroad", "held-at-the-edge"): ("weak", "against"),
             },
         ),
+        (
+            "without_the_key",
+            "theft",
+            {
+                ("theft", "another-key"): ("strong", "for"),
+                ("theft", "unproved"): ("strong", "for"),
+                ("theft", "strange-network"): ("strong", "for"),
+                ("theft", "strange-user-agent"): ("weak", "for"),
+                ("theft", "usual-hours"): ("weak", "against"),
+                ("overbroad", "unused-scopes"): ("weak", "against"),
+                ("overbroad", "reach-beyond-use"): ("weak", "for"),
+                ("overbroad", "standing-credential"): ("weak", "for"),
+            },
+        ),
+        (
+            "told_a_nonce",
+            "neither",
+            {
+                ("theft", "same-place"): ("strong", "against"),
+                ("theft", "usual-hours"): ("weak", "against"),
+                ("overbroad", "unused-scopes"): ("weak", "against"),
+                ("overbroad", "reach-beyond-use"): ("weak", "for"),
+                ("overbroad", "standing-credential"): ("weak", "for"),
+            },
+        ),
     ],
 )
 def test_incidents_are_told_apart(

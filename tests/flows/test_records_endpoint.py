@@ -262,6 +262,7 @@ async def test_the_resource_says_where_its_tokens_come_from(server: RunningServe
         "resource": records_of(server),
         "authorization_servers": [server.issuer.url],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "RS256", "PS256"],
         "scopes_supported": ["records:write"],
     }
     challenge = (await server.http.post("/records")).headers["www-authenticate"]

@@ -30,7 +30,7 @@ from perhop.tokens.keys import SigningKey
 from scripts.fetch_debian import environment
 from tests.attacks.configuration import Addresses, write_configuration
 from tests.attacks.row import PASSES_GATEWAY, Door, Row
-from tests.attacks.rows import audiences, signatures
+from tests.attacks.rows import audiences, proofs, signatures
 from tests.attacks.rows import claims as claim_rows
 from tests.attacks.servers import Arrived
 from tests.attacks.world import Entrance, World, a_call, a_request, attacked, claims_in, with_token
@@ -46,7 +46,7 @@ POLICY = """\
 @id("no-coups") forbid (principal, action, resource == MCP::Tool::"scripted/list_events")
 when { context.arguments has title && context.arguments.title == "coup" };
 """
-ROWS = [row for room in (audiences, signatures, claim_rows) for row in room.ROWS if Door.GATEWAY in row.doors]
+ROWS = [row for room in (audiences, signatures, claim_rows, proofs) for row in room.ROWS if Door.GATEWAY in row.doors]
 PASSED_ON = {
     *("host", "authorization", "traceparent", "accept", "accept-encoding", "content-type", "content-length"),
     *("user-agent", "mcp-protocol-version", "mcp-method", "mcp-name"),

@@ -384,6 +384,7 @@ async def _assemble(
         form_seal=FormSeal(Secret("a key for tests")),
         clock=clock,
         randomness=os.urandom,
+        nonce_key=b"n" * 32,
     )
     account = Account(email=EMAIL, subject=PERSON, password_hash=passwords.hash(PASSWORD))
     await stores.accounts.add(account)

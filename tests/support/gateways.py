@@ -45,13 +45,16 @@ from perhop.journal.record import Record
 from perhop.journal.writer import Journal
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import parse_policies
+from perhop.rules.dpop_nonce import Nonces
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.revocation import Revocation, RevocationKind, Revocations, revocation_digest
 from perhop.storage.approvals import SqlApprovalRows
 from perhop.storage.engine import Database
+from perhop.storage.proofs import SqlProofs
 from perhop.storage.stores import open_stores
 from perhop.tokens.keys import SigningKey
 from perhop.tokens.mint import mint
+from perhop.tokens.possession import ProofDesk
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.upstreams import Upstreams
 from tests.support.databases import a_database
@@ -294,7 +297,17 @@ async def gateway(
                 database, journal_folder, watched, engine.registry, lambda: worlds[0].gate.policy.version, clock
             )
             world = _world(
-                url, resource, engine, watched, way, clock, limits or Limits(), revocations, tasks, approvals
+                url,
+                resource,
+                engine,
+                watched,
+                way,
+                clock,
+                limits or Limits(),
+                revocations,
+                tasks,
+                approvals,
+                SqlProofs(database),
             )
             world.gate.readiness.verdict = verdict
             world.upstream, world.journal_folder = recording, journal_folder
@@ -383,6 +396,7 @@ def _world(
     revocations: Revocations,
     tasks: Tasks,
     approvals: Approvals,
+    proofs: SqlProofs,
 ) -> World:
     key = SigningKey.generate()
     keys = {issuer: {key.kid: key.public()}}
@@ -392,6 +406,7 @@ def _world(
         resource=resource,
         issuer=issuer,
         verify=lambda raw: verify(raw, keys=keys, now=int(clock()), leeway=Leeway.NONE),
+        proofs=ProofDesk(nonces=Nonces(b"n" * 32, resource.uri), memory=proofs),
         revoked=RevocationWatch(revocations),
         standing=standing,
         tasks=tasks,

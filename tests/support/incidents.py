@@ -80,6 +80,7 @@ class Token:
 
     jti: str
     scope: str = "calendar:read calendar:write"
+    key: str | None = None
 
     def inbound(self) -> Inbound:
         return Inbound(
@@ -90,6 +91,7 @@ class Token:
             client_id="planner",
             scope=self.scope,
             exp=1_790_000_300,
+            cnf=None if self.key is None else {"jkt": self.key},
         )
 
 
@@ -230,6 +232,31 @@ def strayed() -> Story:
     return _then(ordinary_weeks(EVERY), steps)
 
 
+KEY, ANOTHER = "h" * 43, "A" * 43
+"""Thumbprints of the planner's key and of a stranger's."""
+
+
+def without_the_key() -> Story:
+    """A token that is bound to the planner's key, in the hands of a stranger, who proves a key of its own, and none."""
+    bound = replace(TOKEN, key=KEY)
+    nonce = replace(refused(bound, "sender.mismatch", OFFICE), result=ResultFacts(status=401, error="use_dpop_nonce"))
+    steps = [
+        issued(bound),
+        nonce,
+        *called(bound, 1, "list_events"),
+        refused(bound, "sender.mismatch", replace(STRANGER, sender_key=ANOTHER), tool="list_events"),
+        refused(bound, "token.replayed", STRANGER, tool="list_events"),
+    ]
+    return _then(ordinary_weeks(EVERY), steps)
+
+
+def told_a_nonce() -> Story:
+    """The planner itself begins with a bound token, and is told a nonce, as any client is."""
+    bound = replace(TOKEN, key=KEY)
+    nonce = replace(refused(bound, "sender.mismatch", OFFICE), result=ResultFacts(status=401, error="use_dpop_nonce"))
+    return _then(ordinary_weeks(EVERY), [issued(bound), nonce, *called(bound, 1, "list_events")])
+
+
 STORIES = {
     "theft": theft,
     "overbroad": overbroad,
@@ -237,6 +264,8 @@ STORIES = {
     "harmless": harmless,
     "off_task": off_task,
     "strayed": strayed,
+    "without_the_key": without_the_key,
+    "told_a_nonce": told_a_nonce,
 }
 
 

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from perhop.core.call import Call
 from perhop.core.decision import Allowed, Covered, InForce
+from perhop.core.proof import CheckedProof, UsedProof
 from perhop.core.resource import Hop, Resource, ResourceUri
 from perhop.core.secret import Secret
-from perhop.core.token import BoundToken, HopToken, MintedToken, Onward, TokenDraft, VerifiedToken
+from perhop.core.token import BoundToken, HopToken, MintedToken, Onward, SenderKey, TokenDraft, VerifiedToken
+from perhop.gateway.authenticate import check_standing
 from perhop.gateway.count import count
 from perhop.gateway.cover import cover
 from perhop.gateway.decide import decide
 from perhop.gateway.exchange import exchange
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
+from perhop.resource_server import Admitted
 from perhop.rules.audience import bind_audience
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.revocation import Revocations
 from perhop.rules.scope import check_tool_scope, map_through_hop
+from perhop.rules.sender import prove_sender
 from perhop.tokens.keys import SigningKey, VerifyKey
 from perhop.tokens.mint import mint
+from perhop.tokens.possession import use_once
+from perhop.tokens.proof import ProofFor, check_proof
 from perhop.tokens.verify import Leeway, verify
 
 
@@ -81,6 +87,17 @@ def the_callers_token_is_never_the_one_that_goes_on(
     HopToken(bound)  # type: ignore[arg-type]
     HopToken(raw)  # type: ignore[arg-type]
     del onward
+
+
+async def a_sender_is_proved_before_a_token_is_admitted(
+    request: Request, bound: BoundToken, due: SenderKey, checked: CheckedProof, used: UsedProof, gate: Gate
+) -> None:
+    await check_standing(request, bound, gate)  # type: ignore[arg-type]
+    prove_sender(bound, due, checked)  # type: ignore[arg-type]
+    prove_sender(bound, due)  # type: ignore[call-arg]
+    Admitted(proved=bound, presented=Secret(""))  # type: ignore[arg-type]
+    await use_once(used, gate.proofs.memory)  # type: ignore[arg-type]
+    check_proof("", ProofFor(method="", uri="", nonces=gate.proofs.nonces), now=0)  # type: ignore[call-arg]
 
 
 async def the_order_of_the_gateway_is_the_only_one(

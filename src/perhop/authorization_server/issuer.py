@@ -20,8 +20,10 @@ from perhop.authorization_server.tasks import Tasks
 from perhop.core.decision import Decision, Question
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
+from perhop.rules.dpop_nonce import Nonces
 from perhop.rules.revocation import Revocations
 from perhop.tokens.keys import Keyring, VerifyKey
+from perhop.tokens.possession import ProofDesk
 
 ID_BYTES = 16
 """128 bits: ids of tokens and transactions."""
@@ -62,6 +64,7 @@ class Issuer:
 
     A reload makes a new one with `dataclasses.replace(registry=..., client_keys=..., policy=..., keyring=...)`; a
     request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`.
+    `nonce_key`, 32 bytes, is the same for all replicas, and outlives a restart.
     """
 
     url: str
@@ -82,6 +85,7 @@ class Issuer:
     form_seal: FormSeal
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
+    nonce_key: bytes = field(repr=False)
     pages: Pages = field(default_factory=Pages)
 
     def now(self) -> int:
@@ -99,6 +103,10 @@ class Issuer:
     def endpoint(self, path: str) -> str:
         """The URL of one of our endpoints."""
         return f"{self.url}{path}"
+
+    def proof_desk(self, path: str) -> ProofDesk:
+        """Where one of our endpoints takes proofs of possession."""
+        return ProofDesk(nonces=Nonces(self.nonce_key, self.endpoint(path)), memory=self.stores.proofs)
 
     @property
     def is_https(self) -> bool:

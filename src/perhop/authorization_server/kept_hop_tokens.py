@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perhop.core.resource import ResourceUri
-from perhop.core.token import HopToken, TokenDraft, VerifiedToken
+from perhop.core.token import HopToken, Sender, TokenDraft, VerifiedToken
 
 MAX_KEPT = 20_000
 MIN_LEFT_SECONDS = 20
@@ -19,7 +19,8 @@ MIN_LEFT_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class HopKey:
-    """What a hop token follows from. `fingerprint` is the SHA-256 of the caller's token, all its claims included."""
+    """What a hop token follows from. `fingerprint` is the SHA-256 of the caller's token, all its claims included;
+    `sender` is that token's, so that what follows from one sender is never another's."""
 
     fingerprint: str
     presenter: str
@@ -28,11 +29,21 @@ class HopKey:
     signing_key: str
     policy_version: str
     configuration_version: str
+    sender: Sender | None = None
 
     @classmethod
     def of(cls, parent: VerifiedToken, draft: TokenDraft, *, kid: str, policy: str, configuration: str) -> HopKey:
         """The key of the token that this draft would become."""
-        return cls(parent.fingerprint, draft.client_id, draft.audience, draft.scopes, kid, policy, configuration)
+        return cls(
+            fingerprint=parent.fingerprint,
+            presenter=draft.client_id,
+            audience=draft.audience,
+            scopes=draft.scopes,
+            signing_key=kid,
+            policy_version=policy,
+            configuration_version=configuration,
+            sender=parent.sender,
+        )
 
 
 class KeptHopTokens:

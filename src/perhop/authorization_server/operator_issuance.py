@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from perhop.authorization_server.grants.client_credentials import authorize_client
 from perhop.authorization_server.issue import check_policy, issue, question_of
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.sender import bind_sender, use_sent_proof
 from perhop.authorization_server.trail import reason_of
 from perhop.core.call import Action
 from perhop.core.client import Client
@@ -27,7 +28,7 @@ async def issue_for_operator(
     """Issue a token for a client as client credentials would; `resource` is a name or a URI. A refusal is recorded too.
 
     Raises: NotFound, ClientDisabled, ClientExpired, GrantTypeNotAllowed, TargetInvalid, TargetForbidden,
-        TargetUndecidable, ScopeInvalid, OwnerMissing, StorageUnavailable, JournalUnavailable
+        TargetUndecidable, ScopeInvalid, OwnerMissing, TokenProofRefused, StorageUnavailable, JournalUnavailable
     """
     client = issuer.registry.clients.get(client_id)
     if client is None:
@@ -52,6 +53,8 @@ async def _issue(issuer: Issuer, client: Client, resource: str, scopes: Sequence
     issuer.standing.check_client(client, issuer.registry, now=now)
     named = issuer.registry.resources.get(resource)
     target = named.uri if named is not None else parse_resource_uri(resource)
+    await use_sent_proof(None, client, issuer)  # an operator has no key of the client's to prove
     authorized = authorize_client(client, target, parse_scope(" ".join(scopes)), issuer, now=now, details=None)
+    authorized = bind_sender(authorized, None)
     check_policy(issuer.policy, question_of(authorized.draft, authorized.resource, Action.ISSUE, task=None))
     return await issue(authorized, issuer, about=_ABOUT)

@@ -34,7 +34,7 @@ def hash_refresh_token(token: str) -> str:
 class RefreshFamily:
     """What the refresh tokens stand for that come of one code: fixed when it was redeemed, and never widened.
 
-    `terms` is the digest of what the person was shown.
+    `terms` is the digest of what the person was shown, `sender` the thumbprint of the key that alone may refresh.
     """
 
     id: str
@@ -47,6 +47,7 @@ class RefreshFamily:
     expires_at: int
     tenant: str | None = None
     task: str | None = None
+    sender: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ class Lineage(Protocol):
 class AuthorizationCode:
     """What a code stands for. The code itself is kept as its SHA-256 only.
 
-    `terms` is the digest of what the person was shown.
+    `terms` is the digest of what the person was shown, `sender` the thumbprint of the key that alone may redeem it.
     """
 
     code_hash: str
@@ -98,6 +98,7 @@ class AuthorizationCode:
     expires_at: int
     task: str | None = None
     terms: str | None = None
+    sender: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from perhop.authorization_server.store import (
     SignIns,
     TokenRecords,
 )
+from perhop.tokens.possession import ProofMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Stores:
     codes: AuthorizationCodes
     refresh_tokens: RefreshTokens
     assertions: Assertions
+    proofs: ProofMemory
     accounts: Accounts
     sign_ins: SignIns
     consents: Consents

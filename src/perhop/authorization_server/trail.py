@@ -21,17 +21,18 @@ from perhop.errors import (
     SubjectTokenRefused,
     TaskRefused,
     TokenExpired,
+    TokenProofRefused,
     Unavailable,
 )
 from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFacts
 
 MAX_USER_AGENT = 256
 
-_CARRYING = SubjectTokenRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver
+_CARRYING = SubjectTokenRefused | TokenProofRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver
 
 
 def reason_of(fact: Refused | Unavailable) -> str:
-    """The dotted reason: of a subject token or a task that is not good, the reason of the fact that said so."""
+    """The dotted reason: of a subject token, proof or task that is not good, the reason of the fact that said so."""
     return fact.fact.reason if isinstance(fact, _CARRYING) else fact.reason
 
 
@@ -87,7 +88,7 @@ class Trail:
 
     def presenting(self, authorization: Sequence[str], *, place: str) -> Trail:
         """A bearer token comes to this place: until it is verified, only its fingerprint may be kept."""
-        sent = " ".join(authorization).removeprefix("Bearer ").encode("utf-8", "replace")
+        sent = " ".join(authorization).removeprefix("Bearer ").removeprefix("DPoP ").encode("utf-8", "replace")
         return replace(self, place=place, presented=hashlib.sha256(sent).hexdigest() if authorization else None)
 
     def asking_about_access(self, *, place: str) -> Trail:

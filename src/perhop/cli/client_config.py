@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from perhop.cli.carry_out import load_settings
 from perhop.cli.client_formats import FORMATS, ClientFormat, Syntax, as_json, command_line, fill
 from perhop.cli.options import AsJson, ConfigFile
 from perhop.cli.output import emit_json, emit_text, say
+from perhop.core.resource import SenderConstraint
 from perhop.errors import NotFound, RedirectRefused, SettingsError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def client_config(
     values = _values(settings, form, described, chosen)
     content = _render(form, values)
     command = command_line(form.command, values)
+    notes = [*form.notes, *_notes_on(described, chosen)]
     if as_json:
         emit_json(
             {
@@ -61,7 +63,7 @@ def client_config(
                 "syntax": form.syntax.value,
                 "content": content,
                 "command": command,
-                "notes": list(form.notes),
+                "notes": notes,
                 "page": form.page,
             }
         )
@@ -70,9 +72,15 @@ def client_config(
     say(f"{form.title}: {form.file}")
     if command:
         say(f"  or: {command}")
-    for note in form.notes:
+    for note in notes:
         say(f"  {note}")
     say(f"  {form.page}")
+
+
+def _notes_on(resource: Resource, client: Client | None) -> Iterator[str]:
+    """What the program must be able to do here, and may not be."""
+    if resource.must_be_bound or (client is not None and client.sender is SenderConstraint.DPOP):
+        yield "the tokens are bound to a key (`sender: dpop`): a program that does not speak DPoP gets none"
 
 
 def _choose(settings: Settings, form: ClientFormat, resource: Resource, client_id: str | None) -> Client | None:

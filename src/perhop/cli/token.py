@@ -52,12 +52,15 @@ def inspect(
     raw = (sys.stdin.read() if token == "-" else token).strip()
     inspection = inspect_token(raw, now=int(time.time()))
     if as_json:
-        emit_json({"header": inspection.header, "claims": inspection.claims, "problems": list(inspection.problems)})
+        parts_read = {"header": inspection.header, "claims": inspection.claims}
+        emit_json({**parts_read, "problems": list(inspection.problems), "bound_to": inspection.bound_to})
     else:
         parts = (("header", inspection.header), ("claims", inspection.claims))
         rows = [(part, name, _shown(name, value)) for part, members in parts for name, value in members.items()]
         if rows:
             emit_table(("IN", "NAME", "VALUE"), rows)
+        if inspection.bound_to is not None:
+            emit_text(f"bound to the key {inspection.bound_to}: good with the scheme `DPoP` and a proof of that key")
         emit_text("\n".join(f"wrong: {problem}" for problem in inspection.problems) or "nothing wrong was found")
     if inspection.problems:
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -8,6 +8,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from perhop.core.resource import SenderConstraint
 from perhop.core.secret import Secret
 
 
@@ -45,7 +46,10 @@ Authentication = NoAuthentication | ClientSecret | PrivateKeyJwt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """A registered client. `reaches`: resource name -> scopes it may ask for; `serves`: resources it answers for."""
+    """A registered client. `reaches`: resource name -> scopes it may ask for; `serves`: resources it answers for.
+
+    With `sender: dpop` it gets no token that is not bound to a key.
+    """
 
     id: str
     owner: str
@@ -57,3 +61,9 @@ class Client:
     reaches: Mapping[str, tuple[str, ...]]
     serves: tuple[str, ...] = ()
     default_resource: str | None = None
+    sender: SenderConstraint = SenderConstraint.ANY
+
+    @property
+    def is_public(self) -> bool:
+        """True for a client that proves nothing by itself. Spec: RFC 6749 §2.1."""
+        return isinstance(self.authentication, NoAuthentication)

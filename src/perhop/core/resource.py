@@ -26,6 +26,13 @@ class Risk(StrEnum):
     HIGH = "high"
 
 
+class SenderConstraint(StrEnum):
+    """Whether a token may be good for whoever has it, or must be bound to its sender's key."""
+
+    ANY = "any"
+    DPOP = "dpop"
+
+
 class DataPlane(StrEnum):
     """What carries the calls of a resource: our gateway, or another proxy that asks us about each."""
 
@@ -114,7 +121,8 @@ class Resource:
 
     Scopes keep the order of the configuration file. Without `upstream` no gateway stands in front: the server
     itself is at `uri`. With `data_plane: forward_auth` another proxy is there. The journal holds the values of the
-    arguments in `record_arguments`, and of no others.
+    arguments in `record_arguments`, and of no others. With `sender: dpop` every token for `uri` is bound to a key; the
+    one that the gateway gets for the upstream never is.
     """
 
     name: str
@@ -126,6 +134,12 @@ class Resource:
     upstream: Upstream | None = None
     data_plane: DataPlane = DataPlane.GATEWAY
     record_arguments: tuple[str, ...] = ()
+    sender: SenderConstraint = SenderConstraint.ANY
+
+    @property
+    def must_be_bound(self) -> bool:
+        """True if no bearer token is good at `uri`."""
+        return self.sender is SenderConstraint.DPOP
 
     @property
     def server_uri(self) -> ResourceUri:

@@ -1,4 +1,4 @@
-"""A token's way through Perhop, as types: VerifiedToken -> BoundToken -> HopToken.
+"""A token's way through Perhop, as types: VerifiedToken -> BoundToken -> ProvedToken -> HopToken.
 
 Each type is made in one place only (a house test holds that), so holding one is proof of the check that made it.
 """
@@ -11,6 +11,22 @@ from perhop.core.actor import Actor, MayAct
 from perhop.core.call import CallBinding
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SenderKey:
+    """The key that a token is bound to, by its RFC 7638 thumbprint: `cnf.jkt`. Spec: RFC 9449 §6.1."""
+
+    thumbprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SenderUnprovable:
+    """The token is bound to what nobody can prove here: a certificate, or a member of `cnf` that we do not know."""
+
+
+Sender = SenderKey | SenderUnprovable
+"""Who alone may send a token that says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +54,7 @@ class VerifiedToken:
     tenant: str | None = None
     task: str | None = None
     call: CallBinding | None = None
-    sender_bound: bool = False
+    sender: Sender | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,19 @@ class BoundToken:
     def expires_at(self) -> int:
         return self.token.expires_at
 
+    @property
+    def sender_key(self) -> str | None:
+        """Thumbprint of the key that the token is bound to; None for a bearer token. Spec: RFC 9449 §6.1."""
+        return self.token.sender.thumbprint if isinstance(self.token.sender, SenderKey) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedToken:
+    """A bound token that came from whoever may send it: it is bound to no key, or possession of the key was proved,
+    with a proof that is used up. Made by `perhop.rules.sender` only."""
+
+    bound: BoundToken
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDraft:
@@ -116,6 +145,7 @@ class TokenDraft:
     task: str | None = None
     call: CallBinding | None = None
     parent_jti: str | None = None
+    sender: SenderKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,12 +79,6 @@ class AudienceMultiple(BearerRefused):
     reason = "audience.multiple"
 
 
-class SenderMismatch(BearerRefused):
-    """The token is bound to a key, and the request does not prove possession of it. Spec: RFC 9449 §7.1."""
-
-    reason = "sender.mismatch"
-
-
 class CallMismatch(BearerRefused):
     """The token is bound to one call, and this is not shown to be that call."""
 

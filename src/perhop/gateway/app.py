@@ -16,6 +16,7 @@ from perhop.core.resource import DataPlane
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.gate import Gate
 from perhop.gateway.pipeline import handle
+from perhop.gateway.refusal import with_nonce
 from perhop.gateway.request import Request
 from perhop.rules.challenge import metadata_path, resource_metadata_document
 from perhop.rules.mcp_message import render_json
@@ -84,7 +85,11 @@ async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Sen
     request = Request(
         http_method=asgi_scope["method"], headers=headers, address=client[0] if client else None, body=body
     )
-    await answer_while_wanted(lambda: handle(request, gate), body, send)
+    await answer_while_wanted(lambda: _handled(request, gate), body, send)
+
+
+async def _handled(request: Request, gate: Gate) -> Reply:
+    return with_nonce(await handle(request, gate), request, gate)
 
 
 async def answer_while_wanted(reply: Callable[[], Awaitable[Reply]], body: RequestBody, send: Send) -> None:
@@ -134,6 +139,7 @@ async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:
         authorization_servers=[gate.issuer],
         scopes=gate.resource.advertised_scopes(),
         name=gate.resource.name,
+        must_be_bound=gate.resource.must_be_bound,
     )
     headers = (("content-type", "application/json"), ("cache-control", f"public, max-age={METADATA_MAX_AGE}"))
     await send_whole(send, 200, headers, render_json(document))

@@ -20,6 +20,7 @@ from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.interface import Upstream
 from perhop.journal.record import Record, TaskFacts
+from perhop.tokens.possession import ProofDesk
 
 
 class Standing(Protocol):
@@ -110,6 +111,7 @@ class Gate:
     resource: Resource
     issuer: str
     verify: Callable[[str], VerifiedToken]
+    proofs: ProofDesk
     revoked: RevocationWatch
     standing: Standing
     tasks: Tasks

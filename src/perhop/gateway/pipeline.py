@@ -10,7 +10,7 @@ from __future__ import annotations
 from perhop.core.call import Reply
 from perhop.errors import Refused, Unavailable
 from perhop.gateway.approve import approve
-from perhop.gateway.authenticate import authenticate, check_standing
+from perhop.gateway.authenticate import authenticate, check_standing, prove_sender
 from perhop.gateway.count import count
 from perhop.gateway.cover import cover
 from perhop.gateway.decide import decide
@@ -27,14 +27,18 @@ from perhop.rules.audience import bind_audience
 
 
 async def handle(request: Request, gate: Gate) -> Reply:
-    """Authenticate, bind audience, interpret, cover, decide, approve, count, exchange, record, forward, record."""
+    """Authenticate, bind audience, prove sender, interpret, cover, decide, approve, count, exchange, record, forward.
+
+    And record again: how it ended.
+    """
     trail = Trail.of(request, gate)
     try:
         check_door(request, gate.resource)
         caller = authenticate(request, gate)
         trail = trail.by(caller, gate)
         bound = bind_audience(caller, gate.resource.uri)
-        in_force = await check_standing(request, bound, gate)
+        proved = await prove_sender(request, bound, gate)
+        in_force = await check_standing(request, proved, gate)
         call = await interpret(request, bound, trail.call_id, gate)  # the body is read for a bound caller only
         trail = trail.asking(call, gate)
         covered = cover(in_force, call, gate)

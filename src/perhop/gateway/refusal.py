@@ -8,13 +8,16 @@ Spec: MCP 2026-07-28 transports
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from perhop.core.call import CallKind, Reply
 from perhop.core.resource import Resource
 from perhop.errors import ApprovalRequired, BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
+from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
-from perhop.rules.challenge import metadata_url, render_challenge
+from perhop.rules.bearer import uses_dpop
+from perhop.rules.challenge import metadata_url, render_challenge, taken_schemes
 from perhop.rules.mcp_message import is_notification_body, rpc_id_of
 from perhop.rules.refusal_body import refusal_body, refusal_status
 
@@ -34,7 +37,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
         headers.append(("content-type", "application/json"))
     match fact:
         case BearerRefused():
-            headers.append(("www-authenticate", _challenge(fact, trail.resource)))
+            headers.append(("www-authenticate", _challenge(fact, request, trail.resource)))
         case HttpMethodNotAllowed():
             headers.append(("allow", fact.allow))
         case Unavailable() | ApprovalRequired():
@@ -44,8 +47,21 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
     return Reply(status=refusal_status(fact), headers=tuple(headers), body=_body(body))
 
 
-def _challenge(fact: BearerRefused, resource: Resource) -> str:
-    return render_challenge(fact, metadata_url=metadata_url(resource.uri), scopes=resource.advertised_scopes())
+def with_nonce(reply: Reply, request: Request, gate: Gate) -> Reply:
+    """The same answer; whoever speaks of proofs hears the nonce for the next one. Spec: RFC 9449 §8.2, RFC 9449 §9."""
+    if not uses_dpop(request.headers):
+        return reply
+    nonce = gate.proofs.nonces.current(int(gate.clock()))
+    return replace(reply, headers=(*reply.headers, ("dpop-nonce", nonce)))
+
+
+def _challenge(fact: BearerRefused, request: Request, resource: Resource) -> str:
+    return render_challenge(
+        fact,
+        metadata_url=metadata_url(resource.uri),
+        scopes=resource.advertised_scopes(),
+        taken=taken_schemes(request.headers, must_be_bound=resource.must_be_bound),
+    )
 
 
 def _is_notification(request: Request, trail: Trail) -> bool:

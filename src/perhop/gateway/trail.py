@@ -14,7 +14,16 @@ from perhop.core.call import Call
 from perhop.core.decision import Permit
 from perhop.core.resource import DataPlane, Resource
 from perhop.core.token import HopToken, NoCredential, Onward, TokenDraft, VerifiedToken
-from perhop.errors import PerhopError, PolicyRefused, Refused, SessionMismatch, TokenExpired, Unavailable
+from perhop.errors import (
+    PerhopError,
+    PolicyRefused,
+    ProofNonceNeeded,
+    Refused,
+    SenderMismatch,
+    SessionMismatch,
+    TokenExpired,
+    Unavailable,
+)
 from perhop.gateway.decide import recorded_arguments
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
@@ -30,7 +39,7 @@ from perhop.journal.record import (
     ResultFacts,
     TaskFacts,
 )
-from perhop.rules.bearer import parse_bearer
+from perhop.rules.bearer import parse_presented
 from perhop.rules.refusal_body import refusal_status
 
 MAX_USER_AGENT = 256
@@ -114,8 +123,12 @@ class Trail:
             reason=fact.reason,
             inbound=self._inbound(fact),
             decision=_denied(fact),
-            result=ResultFacts(status=refusal_status(fact)),
+            # Of a client that has just begun it is no more than the way to a nonce, and must be told apart.
+            result=ResultFacts(
+                status=refusal_status(fact), error=fact.error if isinstance(fact, ProofNonceNeeded) else None
+            ),
             detail=fact.detail or None,
+            request=replace(self.request, sender_key=fact.key) if isinstance(fact, SenderMismatch) else self.request,
         )
 
     def end_record(self, *, status: int | None, error: str | None, now: float, detail: str | None = None) -> Record:
@@ -160,6 +173,7 @@ class Trail:
         )
 
     def _record(self, event: Event, **facts: Any) -> Record:
+        facts = {"request": self.request, **facts}
         lineage: Mapping[str, Any] = {}
         if self.draft is not None:
             lineage = {"txn": self.draft.txn, "hop": self.draft.hop, "parent_jti": self.draft.parent_jti}
@@ -169,7 +183,6 @@ class Trail:
             event=event,
             call=self._call_facts(with_arguments=facts.get("decision") is not None),
             task=self.task,
-            request=self.request,
             owner=self.resource.owner,
             tenant=self.resource.tenant,
             resource=self.resource.name,
@@ -191,7 +204,7 @@ def _denied(fact: Refused | Unavailable) -> DecisionFacts | None:
 def _digest_of_token(request: Request) -> str | None:
     """The digest of what came as a token, good or not; None if none came."""
     try:
-        return hashlib.sha256(parse_bearer(request.headers).encode()).hexdigest()
+        return hashlib.sha256(parse_presented(request.headers).token.encode()).hexdigest()
     except PerhopError:
         values = request.all("authorization")
         return hashlib.sha256("\n".join(values).encode("latin-1", "replace")).hexdigest() if values else None

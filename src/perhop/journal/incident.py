@@ -14,6 +14,7 @@ from typing import Any, assert_never
 from perhop.core.client import Authentication, ClientSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
+from perhop.errors import SenderMismatch
 from perhop.journal.blast_radius import BlastRadius
 from perhop.journal.facets import facets_of, format_microseconds, parse_microseconds
 from perhop.journal.investigate import family_of
@@ -175,6 +176,7 @@ def investigate(
         credential=_credential(suspect, registry),
         sightings=sightings,
         below=below,
+        other_keys=tuple(_other_keys(reader, suspect)),
         past_gateway=tuple(reader.past_gateway(radius.tokens, limit=MAX_SIGHTINGS)),
         reused=tuple(_reused(reader, suspect)),
         habit=habit,
@@ -240,6 +242,14 @@ def _words(count: Count) -> str:
 def _amount(strong: int, weak: int) -> str:
     parts = [f"{number} {name}" for number, name in ((strong, "strong"), (weak, "weak")) if number]
     return " and ".join(parts) or "none"
+
+
+def _other_keys(reader: TallyReader, suspect: Suspect) -> Iterator[Sighting]:
+    """The uses of the token with a proof of another key, which only their bodies name."""
+    wanted = Filter(jti=suspect.jti, reason=SenderMismatch.reason)
+    for entry in islice(reader.find(wanted), MAX_SIGHTINGS):
+        if entry.part("request").get("sender_key") is not None and entry.part("in").get("jti") == suspect.jti:
+            yield Sighting(entry.seq, facets_of(entry.fields))
 
 
 def _reused(reader: TallyReader, suspect: Suspect) -> Iterator[Sighting]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from perhop.core.actor import Actor
 from perhop.core.task import Task
-from perhop.core.token import BoundToken, TokenDraft, VerifiedToken
+from perhop.core.token import BoundToken, Sender, SenderKey, TokenDraft, VerifiedToken
 
 
 def act_claim(actor: Actor | None) -> dict[str, Any] | None:
@@ -22,6 +22,11 @@ def act_claim(actor: Actor | None) -> dict[str, Any] | None:
     for subject in reversed(tuple(actor.chain()) if actor else ()):
         claim = {"sub": subject} if claim is None else {"sub": subject, "act": claim}
     return claim
+
+
+def cnf_claim(sender: Sender | None) -> dict[str, str] | None:
+    """The key that a token is bound to, as the claim has it; None for a bearer token. Spec: RFC 9449 §6.1."""
+    return {"jkt": sender.thumbprint} if isinstance(sender, SenderKey) else None
 
 
 class Event(StrEnum):
@@ -52,7 +57,7 @@ class Event(StrEnum):
 class Inbound:
     """The token that came in, or only `unverified` (hex SHA-256 of it) when its signature did not hold.
 
-    `tenant` is the token's own claim, not its resource's tenant.
+    `tenant` is the token's own claim, not its resource's tenant. `cnf` says to which key it is bound, if to one.
     """
 
     jti: str | None = None
@@ -64,6 +69,7 @@ class Inbound:
     scope: str | None = None
     exp: int | None = None
     tenant: str | None = None
+    cnf: Mapping[str, str] | None = None
     unverified: str | None = None
 
     @classmethod
@@ -80,6 +86,7 @@ class Inbound:
             scope=" ".join(sorted(verified.scopes)),
             exp=verified.expires_at,
             tenant=verified.tenant,
+            cnf=cnf_claim(verified.sender),
         )
 
 
@@ -93,6 +100,7 @@ class Outbound:
     exp: int
     sub: str | None = None
     act: Any | None = None
+    cnf: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, draft: TokenDraft) -> Outbound:
@@ -104,6 +112,7 @@ class Outbound:
             exp=draft.expires_at,
             sub=draft.subject,
             act=act_claim(draft.actor),
+            cnf=cnf_claim(draft.sender),
         )
 
 
@@ -153,11 +162,15 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
-    """Where the request came from; `session` is a fingerprint, never the id."""
+    """Where the request came from; `session` is a fingerprint, never the id.
+
+    `sender_key` is the thumbprint of the key whose possession was proved instead of the token's.
+    """
 
     ip: str | None = None
     user_agent: str | None = None
     session: str | None = None
+    sender_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ MAX_USER_AGENT = 256
 _ID = re.compile(r"[0-9a-f]{32}")
 _CALL_ID = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _REASON = re.compile(r"[a-z]{1,32}\.[a-z_]{1,32}")
 
 
@@ -116,7 +117,7 @@ def _render_inbound(inbound: Inbound | None) -> dict[str, Any] | None:
     """All but `act`: of a token of ours the journal has it since the token was made."""
     if inbound is None:
         return None
-    names = ("jti", "aud", "sub", "agent", "client_id", "scope", "exp", "unverified")
+    names = ("jti", "aud", "sub", "agent", "client_id", "scope", "exp", "cnf", "unverified")
     return _set({name: getattr(inbound, name) for name in names})
 
 
@@ -134,7 +135,12 @@ def _parse_inbound(value: object) -> Inbound:
         client_id=_text(claims, "client_id"),
         scope=_text(claims, "scope", may_be_empty=True),
         exp=_whole(claims, "exp", most=2**53),
+        cnf=_parse_cnf(claims["cnf"]) if "cnf" in claims else None,
     )
+
+
+def _parse_cnf(value: object) -> dict[str, str]:
+    return {"jkt": _matching(_object(value, "in.cnf"), "jkt", _THUMBPRINT) or _missing("in.cnf.jkt")}
 
 
 def _render_call(call: CallFacts) -> dict[str, Any]:
@@ -152,12 +158,18 @@ def _parse_call(value: object) -> CallFacts:
 
 
 def _render_request(request: RequestFacts | None) -> dict[str, Any] | None:
-    return _set({"ip": request.ip, "user_agent": request.user_agent}) or None if request is not None else None
+    if request is None:
+        return None
+    return _set({"ip": request.ip, "user_agent": request.user_agent, "sender_key": request.sender_key}) or None
 
 
 def _parse_request(value: object) -> RequestFacts:
     request = _object(value, "request")
-    return RequestFacts(ip=_text(request, "ip"), user_agent=_text(request, "user_agent"))
+    return RequestFacts(
+        ip=_text(request, "ip"),
+        user_agent=_text(request, "user_agent"),
+        sender_key=_matching(request, "sender_key", _THUMBPRINT),
+    )
 
 
 def _parse_count(value: object) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from perhop.core.call import Headers
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused, SettingsError
+from perhop.resource_server.inner_request import answering_with, as_bearer
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
 from perhop.rules.mcp_message import MAX_BODY_BYTES
@@ -45,6 +46,16 @@ _call_id: ContextVar[str | None] = ContextVar("perhop_call_id")
 def current_token() -> BoundToken:
     """The token for which the request being served was admitted. Raises LookupError outside of such a request."""
     return _admitted.get().token
+
+
+def admitted_with_proof(raw: str) -> Admitted | None:
+    """What was admitted, where the request being served came with exactly this token, and a proof of its key.
+
+    A proof is good once, so for a framework that asks again this is the only answer; None for a bearer token.
+    """
+    admitted = _admitted.get(None)
+    is_it = admitted is not None and admitted.token.sender_key is not None and admitted.presented.reveal() == raw
+    return admitted if is_it else None
 
 
 def was_admitted(token: BoundToken) -> bool:
@@ -96,7 +107,7 @@ class GuardedApp:
         match outcome:
             case Passed():
                 with outcome.in_force(asgi_scope):
-                    await self._app(asgi_scope, outcome.receive, send)
+                    await self._app(outcome.inner(asgi_scope), outcome.receive, outcome.answering(send))
             case Challenge():
                 await send_challenge(outcome, send)
             case None:
@@ -138,6 +149,16 @@ class Passed:
     admitted: Admitted
     receive: Receive
 
+    def inner(self, asgi_scope: AsgiScope) -> AsgiScope:
+        """The request for an application that knows bearer tokens only: one that is bound to a key comes as such."""
+        if self.admitted.token.sender_key is None:
+            return asgi_scope
+        return as_bearer(asgi_scope, self.admitted.presented)
+
+    def answering(self, send: Send) -> Send:
+        """The way back, on which the guard's own headers are put into the answer."""
+        return answering_with(self.admitted.answer_headers, send) if self.admitted.answer_headers else send
+
     @contextmanager
     def in_force(self, asgi_scope: AsgiScope) -> Iterator[None]:
         """For as long as the request is served, its token is where applications look for it."""
@@ -153,7 +174,8 @@ class Passed:
 async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed | Challenge | None:
     """Token first; the body is read, and checked, only for a token that is good. None: the peer has gone away."""
     headers, address = read_headers(asgi_scope), _address(asgi_scope)
-    outcome = await guard.check_token(headers, address=address)
+    method, path = asgi_scope["method"], asgi_scope["path"]
+    outcome = await guard.check_token(headers, method=method, path=path, address=address)
     if isinstance(outcome, Challenge):
         return outcome
     try:
@@ -162,7 +184,6 @@ async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed
         return guard.refuse(fact, admitted=outcome, headers=headers, address=address)
     if body is None:
         return None
-    method, path = asgi_scope["method"], asgi_scope["path"]
     wrong = await guard.check_message(outcome, method=method, path=path, headers=headers, body=body, address=address)
     return wrong or Passed(outcome, replay(body, receive))
 

@@ -20,7 +20,15 @@ from starlette.middleware import Middleware as AsgiMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perhop.resource_server.asgi import Passed, admit, live, send_challenge, serve_metadata, was_admitted
+from perhop.resource_server.asgi import (
+    Passed,
+    admit,
+    admitted_with_proof,
+    live,
+    send_challenge,
+    serve_metadata,
+    was_admitted,
+)
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.hop_span import describe_hop
 from perhop.resource_server.refusal import Challenge
@@ -50,7 +58,7 @@ class GuardProvider(AuthProvider):
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """The guard's check of a token alone, for FastMCP code that asks for it."""
-        outcome = await self.guard.check_token((("authorization", f"Bearer {token}"),))
+        outcome = admitted_with_proof(token) or await self.guard.check_token((("authorization", f"Bearer {token}"),))
         if not isinstance(outcome, Admitted):
             return None
         # A token that is bound to a call says nothing without the call: it counts where that has been checked.
@@ -105,7 +113,7 @@ class _GuardMiddleware:
                 scope["auth"] = AuthCredentials(token.scopes)
                 scope["user"] = AuthenticatedUser(token)
                 with outcome.in_force(scope):
-                    await self._app(scope, outcome.receive, send)
+                    await self._app(outcome.inner(scope), outcome.receive, outcome.answering(send))
             case Challenge():
                 await send_challenge(outcome, send)
             case None:

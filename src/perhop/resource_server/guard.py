@@ -15,22 +15,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx2
 
 from perhop.client.connections import Connections
 from perhop.client.discovery import parse_issuer
 from perhop.core.call import Headers
-from perhop.core.resource import ResourceUri, Risk
+from perhop.core.resource import ResourceUri, Risk, SenderConstraint
 from perhop.core.secret import Secret
-from perhop.core.token import BoundToken, VerifiedToken
+from perhop.core.token import BoundToken, ProvedToken, VerifiedToken
 from perhop.errors import (
     CallMismatch,
     Refused,
-    ReplayUnavailable,
     ScopeInsufficient,
-    SenderMismatch,
     SettingsError,
     TargetInvalid,
     TokenKeyUnknown,
@@ -41,19 +39,23 @@ from perhop.resource_server.memory_replay import MemoryReplay
 from perhop.resource_server.refusal import Challenge, render_refusal
 from perhop.resource_server.replay import ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
+from perhop.resource_server.sender_check import SenderCheck
 from perhop.resource_server.server_records import ServerRecords
+from perhop.resource_server.single_use import SingleUse
 from perhop.resource_server.trail import Trail
 from perhop.resource_server.trusted_issuer import TrustedIssuer
 from perhop.rules.audience import bind_audience
-from perhop.rules.bearer import parse_bearer
+from perhop.rules.bearer import parse_presented
 from perhop.rules.call_binding import binding_of, check_call
-from perhop.rules.challenge import resource_metadata_document
+from perhop.rules.challenge import resource_metadata_document, taken_schemes
 from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.parse import parse_compact
 from perhop.tokens.verify import Leeway, verify
 
 _MESSAGE_METHODS = frozenset({"POST", "GET", "DELETE"})
+_UNESCAPED = "/!$&'()*+,;=:@"
+"""What a path holds besides letters, digits and `-._~` without an escape. Spec: RFC 3986 §3.3"""
 _log = logging.getLogger("perhop.resource_server")
 
 
@@ -61,21 +63,28 @@ _log = logging.getLogger("perhop.resource_server")
 class Admitted:
     """The request may be served for this token's subject and agent.
 
-    `presented` is the token as it came: for an exchange, and for nothing else.
+    `presented` is the token as it came: for an exchange, and for nothing else. `answer_headers` belong to the answer,
+    whatever that is: the nonce for the sender's next proof, where the token is bound to a key.
     """
 
-    token: BoundToken
+    proved: ProvedToken
     presented: Secret = field(repr=False)
+    answer_headers: Headers = ()
+
+    @property
+    def token(self) -> BoundToken:
+        """The token, which is addressed to this resource and came from whoever may send it."""
+        return self.proved.bound
 
 
 class Guard:
     """Checks every request to one resource. `resource` is the audience by which this server is addressed.
 
     `risk` `high` refuses all tokens while an issuer's revocation feed is stale. `scopes` is what metadata and
-    challenges tell clients to ask for. `replay` remembers which call tokens were used; the default is the memory of
-    this process, which must then be the only one. `records` keeps and delivers what this guard saw: with it, a request
-    is served only when its report is on disk, and none that `check_message` has not seen. `http` is for connections to
-    the issuers only.
+    challenges tell clients to ask for. `sender` `dpop` refuses all tokens that are bound to no key. `replay` remembers
+    which call tokens and which proofs were used; the default is the memory of this process, which must then be the only
+    one. `records` keeps and delivers what this guard saw: with it, a request is served only when its report is on disk,
+    and none that `check_message` has not seen. `http` is for connections to the issuers only.
 
     Raises: SettingsError
     """
@@ -87,17 +96,18 @@ class Guard:
         issuers: Sequence[str],
         risk: Risk | str = Risk.MEDIUM,
         scopes: Sequence[str] = (),
+        sender: SenderConstraint | str = SenderConstraint.ANY,
         replay: ReplayStore | None = None,
         records: ServerRecords | None = None,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.resource, self._path = _parse_resource(resource)
+        self.resource, self._origin, self._path = _parse_resource(resource)
         self.risk = _parse_risk(risk)
         self.scopes = tuple(scopes)
         self._clock = clock
-        self._replay_started = False
-        self._replay: ReplayStore = MemoryReplay(clock=clock) if replay is None else replay
+        self._used = SingleUse(self.resource, MemoryReplay(clock=clock) if replay is None else replay)
+        self._senders = SenderCheck(self.resource, sender=sender, used=self._used, clock=clock)
         self._connections = Connections(http)
         trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
         self._issuers = {issuer.issuer: issuer for issuer in trusted}
@@ -126,38 +136,44 @@ class Guard:
 
         `address` is who connected, for the records.
 
-        A token that is bound to a key is refused, with a certificate or without. Does not look at scopes.
+        A token that is bound to a key needs a proof of it, for this method and the URI of this path; one that is bound
+        to a certificate is refused. Does not look at scopes.
 
         Spec: RFC 6750 §3
+        Spec: RFC 9449 §7
         Spec: RFC 9068 §4
         """
         del client_certificate
         fields = tuple((name.lower(), value) for name, value in headers)
-        outcome = await self.check_token(fields, address=address)
+        outcome = await self.check_token(fields, method=method, path=path, address=address)
         if isinstance(outcome, Challenge):
             return outcome
         wrong = await self.check_message(outcome, method=method, path=path, headers=fields, body=body, address=address)
         return wrong or outcome
 
-    async def check_token(self, headers: Headers, *, address: str | None = None) -> Admitted | Challenge:
+    async def check_token(
+        self, headers: Headers, *, method: str = "", path: str = "", address: str | None = None
+    ) -> Admitted | Challenge:
         """The first half of `check`: all that needs no body. Names in `headers` are lower case.
+
+        Without `method` and `path` no proof can be for the request, so a token that is bound to a key is refused.
 
         Does not look at what a call token is bound to, does not use it up, and records no admission: `check_message`
         does.
         """
         trail = Trail(resource=self.resource, headers=headers, address=address)
         try:
-            raw = parse_bearer(headers)
+            raw = parse_presented(headers).token
             trail = trail.presenting(raw)
             verified = await self._verify(raw)
             trail = trail.by(verified)
             bound = bind_audience(verified, self.resource)
             trail = trail.bound()
-            _check_sender(bound)
+            proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
             await self._check_revocation(bound)
         except (Refused, Unavailable) as fact:
             return self._refuse(fact, trail)
-        return Admitted(token=bound, presented=Secret(raw))
+        return Admitted(proved=proved, presented=Secret(raw), answer_headers=self._senders.nonce_for(headers))
 
     async def check_message(
         self,
@@ -177,11 +193,9 @@ class Guard:
 
         Spec: MCP 2026-07-28 transports
         """
-        is_at_resource = path == self._path and method in _MESSAGE_METHODS
-        has_mcp_headers = method == "POST" and any(name.startswith("mcp-") for name, _ in headers)
         trail = self._trail_of(admitted, headers, address)
         try:
-            if is_at_resource or has_mcp_headers:
+            if self._is_message(method, path, headers):
                 message = parse_message(method, headers, body)
                 trail = trail.asking(message)
                 await self._check_call(admitted.token.token, message)
@@ -195,6 +209,15 @@ class Guard:
             return self._refuse(fact, trail, request_body=body)
         return None
 
+    def _is_message(self, method: str, path: str, headers: Headers) -> bool:
+        is_at_resource = path == self._path and method in _MESSAGE_METHODS
+        return is_at_resource or (method == "POST" and any(name.startswith("mcp-") for name, _ in headers))
+
+    def _uri(self, method: str, path: str, headers: Headers) -> str:
+        """What a proof must be for: `resource`, and of what is no MCP message the path that was asked for, there."""
+        is_for_resource = path == self._path or self._is_message(method, path, headers)
+        return self.resource if is_for_resource else self._origin + quote(path, safe=_UNESCAPED)
+
     async def _check_call(self, token: VerifiedToken, message: Message) -> None:
         """Last of all checks: a token that is refused for anything else is not used up.
 
@@ -202,19 +225,7 @@ class Guard:
         """
         if token.call is not None:
             check_call(token.call, binding_of(message))
-            self._start_replay()
-            await self._replay.use(token)
-
-    def _start_replay(self) -> None:
-        """Where no lifespan has started the store, the first use does. Raises: ReplayUnavailable."""
-        if self._replay_started:
-            return
-        try:
-            self._replay.start(self.resource)
-        except SettingsError as error:
-            _log.error("call tokens are refused: %s; %s", error, error.advice())
-            raise ReplayUnavailable(str(error)) from error
-        self._replay_started = True
+            await self._used.use(token)
 
     def insufficient_scope(self, scope: str) -> Challenge:
         """The answer for an application that misses a scope in an admitted token. Spec: RFC 6750 §3.1."""
@@ -222,7 +233,12 @@ class Guard:
 
     def metadata(self) -> dict[str, object]:
         """The resource's own metadata document. Spec: RFC 9728 §2."""
-        return resource_metadata_document(self.resource, authorization_servers=self.issuers, scopes=self.scopes)
+        return resource_metadata_document(
+            self.resource,
+            authorization_servers=self.issuers,
+            scopes=self.scopes,
+            must_be_bound=self._senders.must_be_bound,
+        )
 
     def asgi(self, app: AsgiApp) -> GuardedApp:
         """The application behind this guard. See `perhop.resource_server.asgi`."""
@@ -234,9 +250,7 @@ class Guard:
 
         Raises: SettingsError, where single use cannot be kept
         """
-        if not self._replay_started:
-            self._replay.start(self.resource)
-            self._replay_started = True
+        self._used.start()
         for feed in self._feeds.values():
             feed.start()
         if self.records is not None:
@@ -255,9 +269,7 @@ class Guard:
         if self.records is not None:
             await self.records.aclose()
         await self._connections.aclose()
-        if self._replay_started:
-            self._replay.stop()
-            self._replay_started = False
+        self._used.stop()
 
     async def _verify(self, raw: str) -> VerifiedToken:
         """Verify under the keys of the issuer that the token names, if that is one of ours."""
@@ -302,19 +314,21 @@ class Guard:
         _log.info("refused: %s: %a", fact.reason, fact.detail)
         if self.records is not None:
             self.records.refused(trail, fact)
-        return render_refusal(fact, resource=self.resource, scopes=self.scopes, request_body=request_body)
+        return render_refusal(
+            fact,
+            resource=self.resource,
+            scopes=self.scopes,
+            request_body=request_body,
+            taken=taken_schemes(trail.headers, must_be_bound=self._senders.must_be_bound),
+            more=self._senders.nonce_for(trail.headers),
+        )
 
 
-def _check_sender(bound: BoundToken) -> None:
-    """Raises: SenderMismatch."""
-    if bound.token.sender_bound:
-        raise SenderMismatch("the token is bound to a key, and possession is not proved")
-
-
-def _parse_resource(text: str) -> tuple[ResourceUri, str]:
-    """The audience, and the path at which an ASGI server sees it."""
+def _parse_resource(text: str) -> tuple[ResourceUri, str, str]:
+    """The audience, its origin, and the path at which an ASGI server sees it."""
     try:
-        return parse_resource_uri(text), unquote(parse_http_uri(text).path) or "/"
+        uri = parse_http_uri(text)
+        return parse_resource_uri(text), uri.origin, unquote(uri.path) or "/"
     except TargetInvalid as error:
         raise SettingsError(f"`{text}` is not a resource URI: {error.detail}") from error
 

@@ -20,7 +20,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 from perhop.errors import JournalUnavailable, KeysUnavailable
-from perhop.resource_server.asgi import was_admitted
+from perhop.resource_server.asgi import admitted_with_proof, was_admitted
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.hop_span import describe_hop
 
@@ -57,7 +57,9 @@ class GuardVerifier:
 
         Raises: KeysUnavailable, JournalUnavailable
         """
-        outcome = await self._guard.check_token((("authorization", f"Bearer {token}"),))
+        # A token that is bound to a key comes here as a bearer token, and only from `guard.asgi`, which took its proof.
+        bearer = (("authorization", f"Bearer {token}"),)
+        outcome = admitted_with_proof(token) or await self._guard.check_token(bearer)
         if not isinstance(outcome, Admitted):
             if outcome.status == 503:
                 raise KeysUnavailable("the guard cannot tell whether the token is good")

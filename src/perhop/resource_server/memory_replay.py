@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from perhop.core.proof import CheckedProof
 from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
 from perhop.errors import ReplayUnavailable, SettingsError, TokenReplayed
+from perhop.resource_server.memory_proofs import MemoryProofs
 from perhop.resource_server.process_lock import ProcessLock
 from perhop.resource_server.replay import TIDY_EVERY, is_forgotten_at, last_use, use_key
 from perhop.rules.lifetime import MAX_LIFETIME
@@ -38,6 +40,7 @@ class MemoryReplay:
         self._lock = ProcessLock()
         self._resource: ResourceUri | None = None
         self._starts = 0
+        self._proofs = MemoryProofs(clock=clock)
 
     def start(self, resource: ResourceUri) -> None:
         """Take the lock. Raises: SettingsError."""
@@ -67,6 +70,14 @@ class MemoryReplay:
         self._uses += 1
         if self._uses % TIDY_EVERY == 0:
             self._forget(before=is_forgotten_at(token))
+
+    async def use_proof(self, proof: CheckedProof) -> None:
+        """See `ReplayStore`. Needs no lock: what others have taken came with nonces of theirs."""
+        self._proofs.use(proof)
+
+    def nonce_key(self) -> bytes:
+        """See `ReplayStore`."""
+        return self._proofs.nonce_key()
 
     def stop(self) -> None:
         """Let go of the lock; what was used stays used."""

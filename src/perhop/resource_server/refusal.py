@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from perhop.core.call import Headers
 from perhop.core.resource import ResourceUri
 from perhop.errors import BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
+from perhop.rules.bearer import Scheme
 from perhop.rules.challenge import metadata_url, render_challenge
 from perhop.rules.mcp_message import is_notification_body, rpc_id_of
 from perhop.rules.refusal_body import refusal_body
@@ -30,9 +32,17 @@ class Challenge:
 
 
 def render_refusal(
-    fact: Refused | Unavailable, *, resource: ResourceUri, scopes: Sequence[str], request_body: bytes
+    fact: Refused | Unavailable,
+    *,
+    resource: ResourceUri,
+    scopes: Sequence[str],
+    request_body: bytes,
+    taken: Sequence[Scheme],
+    more: Headers,
 ) -> Challenge:
     """Render a refusal: status, challenge and body, with fixed text only; a notification gets no body.
+
+    `taken` are the schemes that the challenge names, `more` further headers of the answer.
 
     Spec: RFC 6750 §3
     """
@@ -43,7 +53,7 @@ def render_refusal(
         headers.append(("content-type", "application/json"))
     match fact:
         case BearerRefused():
-            value = render_challenge(fact, metadata_url=metadata_url(resource), scopes=scopes)
+            value = render_challenge(fact, metadata_url=metadata_url(resource), scopes=scopes, taken=taken)
             headers.append(("www-authenticate", value))
         case Unavailable():
             headers.append(("retry-after", str(fact.retry_after)))
@@ -51,4 +61,5 @@ def render_refusal(
             headers.append(("allow", fact.allow))
         case _:
             pass
+    headers.extend(more)
     return Challenge(status=fact.status, headers=tuple(headers), body=body, reason=fact.reason)

@@ -1,4 +1,5 @@
-"""Single use: what is asked of a store that remembers which call tokens were used. One for all processes of a resource.
+"""Single use: what is asked of a store that remembers which call tokens, and which proofs of possession, were used. One
+for all processes of a resource.
 
 A token is known by its issuer and `jti`, never by its text: one ES256 signature can be written in two ways.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
+from perhop.core.proof import CheckedProof
 from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
 from perhop.rules.lifetime import MAX_SKEW
@@ -27,6 +29,23 @@ class ReplayStore(Protocol):
         """Use this token up; atomic over all processes, and remembered until the token has expired.
 
         Raises: TokenReplayed, ReplayUnavailable
+        """
+        ...
+
+    async def use_proof(self, proof: CheckedProof) -> None:
+        """Use this proof of possession up; atomic over all processes, and remembered until `proof.until` has passed.
+
+        Raises: ProofReplayed, ReplayUnavailable
+        """
+        ...
+
+    def nonce_key(self) -> bytes:
+        """32 random bytes, the same for all processes that remember proofs together, and for nobody else.
+
+        INVARIANT: whoever takes a nonce of this key remembers the proofs that came with it. A store that forgets
+        proofs when it starts anew must come back with another key.
+
+        Raises: ReplayUnavailable
         """
         ...
 

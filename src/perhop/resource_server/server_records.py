@@ -26,7 +26,15 @@ from perhop.client import TokenSource
 from perhop.client.connections import Connections
 from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
-from perhop.errors import IssuerUnavailable, JournalUnavailable, PerhopError, Refused, TokenMissing, Unavailable
+from perhop.errors import (
+    IssuerUnavailable,
+    JournalUnavailable,
+    PerhopError,
+    ProofNonceNeeded,
+    Refused,
+    TokenMissing,
+    Unavailable,
+)
 from perhop.journal.canonical import format_time
 from perhop.journal.record import CallFacts, Event, RequestFacts
 from perhop.journal.report import UNREAD, Report, render_report
@@ -104,6 +112,8 @@ class ServerRecords:
             return
         if trail.caller is not None and not self._is_ours(trail.caller):
             return
+        if isinstance(fact, ProofNonceNeeded):
+            return  # no more than how a client that has just begun comes by a nonce
         if not trail.is_bound and not self._is_single(trail, fact.reason):
             return
         with suppress(JournalUnavailable):  # the answer is no anyway; what could not be written is in the log

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from perhop.core.proof import CheckedProof
 from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
-from perhop.errors import ReplayUnavailable, SettingsError, TokenReplayed
+from perhop.errors import ProofReplayed, ReplayUnavailable, SettingsError, TokenReplayed
+from perhop.resource_server.memory_proofs import NONCE_KEY_BYTES
 from perhop.resource_server.replay import TIDY_EVERY, is_forgotten_at, last_use, use_key
 
 _BUSY_SECONDS = 5
@@ -24,10 +27,15 @@ _BUSY_SECONDS = 5
 _MAKE = """
 CREATE TABLE IF NOT EXISTS used(token TEXT PRIMARY KEY, until INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS bounds(made_at REAL NOT NULL, forgotten INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS proof(digest TEXT PRIMARY KEY, until INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS proof_bounds(nonce_key BLOB NOT NULL, forgotten INTEGER NOT NULL);
 """
 _USE = """
 INSERT OR IGNORE INTO used(token, until)
 SELECT :token, :until FROM bounds WHERE :issued_at >= made_at AND :until > forgotten
+"""
+_USE_PROOF = """
+INSERT OR IGNORE INTO proof(digest, until) SELECT :digest, :until FROM proof_bounds WHERE :until > forgotten
 """
 
 
@@ -45,6 +53,7 @@ class SqliteReplay:
         self._connection: sqlite3.Connection | None = None
         self._inherited: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
+        self._nonce_key = b""
         self._uses = 0
         self._starts = 0
 
@@ -71,6 +80,26 @@ class SqliteReplay:
         if not is_first:
             raise TokenReplayed("used before, or issued before the file was made")
 
+    async def use_proof(self, proof: CheckedProof) -> None:
+        """See `ReplayStore`."""
+        self._leave_to_parent()
+        try:
+            is_first = await asyncio.to_thread(self._insert_proof, proof)
+        except (sqlite3.Error, OSError) as error:
+            raise ReplayUnavailable(f"`{self._path}`: {error}") from error
+        if not is_first:
+            raise ProofReplayed("the proof came before")
+
+    def nonce_key(self) -> bytes:
+        """See `ReplayStore`. It lies in the file: who has it can make nonces, and no proof."""
+        self._leave_to_parent()
+        try:
+            with self._turn:
+                self._open()
+                return self._nonce_key
+        except (sqlite3.Error, OSError) as error:
+            raise ReplayUnavailable(f"`{self._path}`: {error}") from error
+
     def stop(self) -> None:
         """Close the file, when as many guards have stopped as have started."""
         self._starts -= 1
@@ -87,7 +116,17 @@ class SqliteReplay:
             is_first = connection.execute(_USE, row).rowcount == 1
             self._uses += 1
             if self._uses % TIDY_EVERY == 0:
-                _forget(connection, before=is_forgotten_at(token))
+                _forget(connection, _FORGET_TOKENS, before=is_forgotten_at(token))
+            return is_first
+
+    def _insert_proof(self, proof: CheckedProof) -> bool:
+        with self._turn:
+            connection = self._open()
+            row = {"digest": proof.digest, "until": proof.until}
+            is_first = connection.execute(_USE_PROOF, row).rowcount == 1
+            self._uses += 1
+            if self._uses % TIDY_EVERY == 0:
+                _forget(connection, _FORGET_PROOFS, before=int(self._clock()))
             return is_first
 
     def _open(self) -> sqlite3.Connection:
@@ -95,6 +134,8 @@ class SqliteReplay:
             self._close()
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = _connect(self._path, made_at=self._clock())
+            (key,) = self._connection.execute("SELECT nonce_key FROM proof_bounds").fetchone()
+            self._nonce_key = bytes(key)
             self._opened = os.stat(self._path)
         return self._connection
 
@@ -127,20 +168,31 @@ def _connect(path: Path, *, made_at: float) -> sqlite3.Connection:
         connection.execute(
             "INSERT INTO bounds(made_at, forgotten) SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM bounds)", (made_at,)
         )
+        connection.execute(
+            "INSERT INTO proof_bounds(nonce_key, forgotten) SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM proof_bounds)",
+            (secrets.token_bytes(NONCE_KEY_BYTES),),
+        )
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _forget(connection: sqlite3.Connection, *, before: int) -> None:
+_FORGET_TOKENS = (
+    "UPDATE bounds SET forgotten = max(forgotten, (SELECT coalesce(max(until), 0) FROM used WHERE until < ?))",
+    "DELETE FROM used WHERE until < ?",
+)
+_FORGET_PROOFS = (
+    "UPDATE proof_bounds SET forgotten = max(forgotten, (SELECT coalesce(max(until), 0) FROM proof WHERE until < ?))",
+    "DELETE FROM proof WHERE until < ?",
+)
+
+
+def _forget(connection: sqlite3.Connection, statements: Sequence[str], *, before: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(
-            "UPDATE bounds SET forgotten = max(forgotten, (SELECT coalesce(max(until), 0) FROM used WHERE until < ?))",
-            (before,),
-        )
-        connection.execute("DELETE FROM used WHERE until < ?", (before,))
+        for statement in statements:
+            connection.execute(statement, (before,))
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from perhop.core.call import Headers
 from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
-from perhop.errors import Refused, TokenExpired, Unavailable
+from perhop.errors import Refused, SenderMismatch, TokenExpired, Unavailable
 from perhop.journal.canonical import format_time
 from perhop.journal.record import CallFacts, Event, Inbound, RequestFacts
 from perhop.journal.report import MAX_TEXT, MAX_USER_AGENT, UNREAD, Report
@@ -64,7 +64,8 @@ class Trail:
 
     def refused(self, fact: Refused | Unavailable, *, clock: Callable[[], float] = time.time) -> Report:
         """It may not."""
-        return self._report(Event.CALL_REFUSED, self._inbound(fact), fact.reason, clock())
+        key = fact.key if isinstance(fact, SenderMismatch) else None
+        return self._report(Event.CALL_REFUSED, self._inbound(fact), fact.reason, clock(), sender_key=key)
 
     def call_id(self) -> str:
         """The gateway's id of this call where it sent one, else one of our own."""
@@ -80,7 +81,9 @@ class Trail:
             return Inbound(jti=fact.jti)  # its signature held
         return Inbound(unverified=self.digest) if self.digest is not None else None
 
-    def _report(self, event: Event, inbound: Inbound | None, reason: str | None, now: float) -> Report:
+    def _report(
+        self, event: Event, inbound: Inbound | None, reason: str | None, now: float, *, sender_key: str | None = None
+    ) -> Report:
         agent = next((value for name, value in self.headers if name == "user-agent"), None)
         return Report(
             id=secrets.token_hex(16),
@@ -92,5 +95,7 @@ class Trail:
             reason=reason,
             inbound=inbound,
             call=CallFacts(id=self.call_id(), method=self.method, name=self.name, revision=self.revision),
-            request=RequestFacts(ip=self.address, user_agent=agent[:MAX_USER_AGENT] if agent else None),
+            request=RequestFacts(
+                ip=self.address, user_agent=agent[:MAX_USER_AGENT] if agent else None, sender_key=sender_key
+            ),
         )

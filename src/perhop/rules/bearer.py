@@ -3,11 +3,14 @@
 A token in the query string or in a form is never looked at.
 
 Spec: RFC 6750 §2.1
+Spec: RFC 9449 §7.1
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from enum import StrEnum
 
 from perhop.core.call import Headers
 from perhop.errors import TokenMalformed, TokenMissing
@@ -20,14 +23,36 @@ _CREDENTIALS = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?: (.*))?", re.ASCII 
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 
 
-def parse_bearer(headers: Headers) -> str:
-    """Read the one bearer token of a request. Does not look into the token.
+class Scheme(StrEnum):
+    """How a token is presented: alone, or with a proof of possession. Spec: RFC 6750 §2.1, RFC 9449 §7.1."""
+
+    BEARER = "Bearer"
+    DPOP = "DPoP"
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The one token of a request, as it came; `token` does not print."""
+
+    scheme: Scheme
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Presented({self.scheme})"
+
+
+_SCHEMES = {scheme.value.lower(): scheme for scheme in Scheme}
+
+
+def parse_presented(headers: Headers) -> Presented:
+    """Read the one token of a request, and the scheme under which it comes. Does not look into the token.
 
     Another scheme is an unsupported way to authenticate, so no token came (RFC 6750 §3.1): the challenge then carries
     no `error`.
 
     Spec: RFC 6750 §2.1
     Spec: RFC 6750 §3.1
+    Spec: RFC 9449 §7.1
     Raises: TokenMissing, TokenMalformed
     """
     values = [value for name, value in headers if name.lower() == "authorization"]
@@ -38,12 +63,24 @@ def parse_bearer(headers: Headers) -> str:
     credentials = _CREDENTIALS.fullmatch(values[0])
     if credentials is None:
         raise TokenMalformed("the Authorization header is not `scheme SP token`")
-    scheme, token = credentials[1], credentials[2]
-    if scheme.lower() != "bearer":
+    scheme = _SCHEMES.get(credentials[1].lower())
+    if scheme is None:
         raise TokenMissing("the Authorization header uses another scheme")
+    token = credentials[2]
     if token is None or not is_b64token(token):
-        raise TokenMalformed(f"what follows `Bearer` is not one token of at most {MAX_TOKEN_BYTES} bytes")
-    return token
+        raise TokenMalformed(f"what follows `{scheme}` is not one token of at most {MAX_TOKEN_BYTES} bytes")
+    return Presented(scheme, token)
+
+
+def uses_dpop(headers: Headers) -> bool:
+    """True for a request whose sender speaks of proofs, in a good way or not: it is answered in these words.
+
+    Spec: RFC 9449 §7.1
+    """
+    return any(
+        name.lower() == "dpop" or (name.lower() == "authorization" and value[:5].lower() == "dpop ")
+        for name, value in headers
+    )
 
 
 def is_b64token(text: str) -> bool:

@@ -4,6 +4,7 @@ Spec: RFC 6750 §3
 Spec: RFC 9728 §2
 Spec: RFC 9728 §3.1
 Spec: RFC 9728 §5.1
+Spec: RFC 9449 §7.1
 """
 
 from __future__ import annotations
@@ -11,19 +12,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perhop.core.call import Headers
 from perhop.core.resource import ResourceUri
-from perhop.errors import BearerRefused, ScopeInsufficient, TokenMissing
+from perhop.errors import BearerRefused, ProofRefused, ScopeInsufficient, SenderMismatch, TokenMissing
+from perhop.rules.bearer import Scheme
+from perhop.rules.dpop import PROOF_ALGORITHMS
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
-def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str]) -> str:
-    """The value of `WWW-Authenticate` for a refused token.
+def taken_schemes(headers: Headers, *, must_be_bound: bool = False) -> tuple[Scheme, ...]:
+    """The schemes that a refused request hears of, its own first: who speaks of proofs is not told to go without.
+
+    Spec: RFC 9449 §7.1
+    """
+    authorization = next((value for name, value in headers if name.lower() == "authorization"), "")
+    is_dpop = authorization.partition(" ")[0].lower() == "dpop"
+    return (Scheme.DPOP,) if is_dpop or must_be_bound else (Scheme.BEARER, Scheme.DPOP)
+
+
+def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str], taken: Sequence[Scheme]) -> str:
+    """The value of `WWW-Authenticate` for a refused token: one field, with a challenge for each scheme that is taken.
 
     `scopes` is what a client should ask for here; a missing scope names itself instead. Says nothing of why a token
-    was refused beyond the code of RFC 6750, so that a stranger learns nothing.
+    was refused beyond the code of RFC 6750, so that a stranger learns nothing. A token that needs a proof hears of
+    no other way. `Bearer` comes first where it comes: there are clients that read no further.
 
     Spec: RFC 6750 §3
+    Spec: RFC 9449 §7.1
     Spec: RFC 9728 §5.1
     """
     asked = (fact.scope,) if isinstance(fact, ScopeInsufficient) else tuple(scopes)
@@ -33,7 +49,16 @@ def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence
     if asked:
         parameters.append(("scope", " ".join(asked)))
     parameters.append(("resource_metadata", metadata_url))
-    return "Bearer " + ", ".join(f"{name}={_quoted(value)}" for name, value in parameters)
+    algorithms = ("algs", " ".join(PROOF_ALGORITHMS))
+    if isinstance(fact, SenderMismatch | ProofRefused) or Scheme.BEARER not in taken:
+        return _rendered(Scheme.DPOP, [*parameters, algorithms])
+    challenge = _rendered(Scheme.BEARER, parameters)
+    # The token of a 403 is good, and was good as it came.
+    return f"{challenge}, {_rendered(Scheme.DPOP, [algorithms])}" if fact.status == 401 else challenge
+
+
+def _rendered(scheme: Scheme, parameters: Sequence[tuple[str, str]]) -> str:
+    return f"{scheme.value} " + ", ".join(f"{name}={_quoted(value)}" for name, value in parameters)
 
 
 def metadata_path(resource: ResourceUri) -> str:
@@ -55,7 +80,12 @@ def metadata_url(resource: ResourceUri) -> str:
 
 
 def resource_metadata_document(
-    resource: ResourceUri, *, authorization_servers: Sequence[str], scopes: Sequence[str], name: str | None = None
+    resource: ResourceUri,
+    *,
+    authorization_servers: Sequence[str],
+    scopes: Sequence[str],
+    name: str | None = None,
+    must_be_bound: bool = False,
 ) -> dict[str, Any]:
     """The protected resource metadata: `resource` is the audience to ask for, character for character.
 
@@ -65,7 +95,10 @@ def resource_metadata_document(
         "resource": resource,
         "authorization_servers": list(authorization_servers),
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
     }
+    if must_be_bound:
+        document["dpop_bound_access_tokens_required"] = True
     if scopes:
         document["scopes_supported"] = list(scopes)
     if name is not None:

@@ -70,6 +70,7 @@ def _build_resource(name: str, section: ResourceSection, folder: Path, findings:
         risk=section.risk,
         upstream=upstream,
         data_plane=section.data_plane,
+        sender=section.sender,
         record_arguments=_build_recorded((*path, "record_arguments"), section.record_arguments, findings),
     )
 

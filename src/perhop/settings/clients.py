@@ -55,6 +55,7 @@ def _build_client(id_: str, section: ClientSection, folder: Path, findings: Find
         reaches={name: tuple(scopes) for name, scopes in section.reaches.items()},
         serves=tuple(section.serves),
         default_resource=section.default_resource,
+        sender=section.sender,
     )
 
 

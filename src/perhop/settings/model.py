@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from perhop.core.resource import CredentialKind, DataPlane, Risk
+from perhop.core.resource import CredentialKind, DataPlane, Risk, SenderConstraint
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of owners, resources and tenants: they stand in policies and as `RESOURCE/TOOL`, so they hold no `/`."""
@@ -216,6 +216,12 @@ class ResourceSection(Section):
         description="what is at `uri` and forwards to `upstream`: `gateway`, Perhop itself; `forward_auth`, another "
         "proxy, which asks at `listen.authz` about each call",
     )
+    sender: SenderConstraint = Field(
+        default=SenderConstraint.ANY,
+        strict=False,
+        description="`dpop`: only tokens that are bound to a key of the client's are given out and taken for `uri`; "
+        "`any`: a client that proves a key gets a token that is bound to it, every other one a bearer token",
+    )
     record_arguments: list[Text] = Field(
         default=[],
         max_length=16,
@@ -270,6 +276,12 @@ class ClientSection(Section):
     )
     default_resource: Text | None = Field(
         default=None, description="the resource meant when a request names none; never for token exchange"
+    )
+    sender: SenderConstraint = Field(
+        default=SenderConstraint.ANY,
+        strict=False,
+        description="`dpop`: it gets no token without a proof of a key, and every token is bound to that key; `any`: "
+        "as it asks",
     )
 
 

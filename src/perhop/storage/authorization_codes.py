@@ -41,6 +41,7 @@ class SqlAuthorizationCodes:
                 expires_at=code.expires_at,
                 task=code.task,
                 terms=code.terms,
+                sender=code.sender,
             )
         )
 
@@ -82,4 +83,5 @@ def _code(row: Row[Any]) -> AuthorizationCode:
         expires_at=row.expires_at,
         task=row.task,
         terms=row.terms,
+        sender=row.sender,
     )

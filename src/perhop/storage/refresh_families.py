@@ -84,6 +84,7 @@ async def begin_family(connection: AsyncConnection, first: FirstOfFamily, *, cod
         "task": family.task,
         "began_at": family.began_at,
         "expires_at": family.expires_at,
+        "sender": family.sender,
     }
     await connection.execute(insert(refresh_family).values(**values))
     await _add_token(connection, first.token)
@@ -197,4 +198,5 @@ def _family(row: Row[Any]) -> RefreshFamily:
         expires_at=row.expires_at,
         tenant=row.tenant,
         task=row.task,
+        sender=row.sender,
     )

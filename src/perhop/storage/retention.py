@@ -17,6 +17,7 @@ from perhop.storage.schema import (
     revocation,
     sign_in,
     token_record,
+    used_proof,
 )
 
 TOKEN_LIFETIME_CAP = 900
@@ -36,6 +37,10 @@ FAMILY_KEPT_AFTER_EXPIRY = 24 * 3600
 """How long a refresh family that is over, ended or not, can still be named. Until then its spent tokens are known."""
 
 
+PROOF_KEPT_AFTER_EXPIRY = 900
+"""How long a proof that is not taken any more is still known."""
+
+
 async def forget_expired(database: Database, *, now: int) -> int:
     """Drop what expired; returns how many rows. A live token's ancestors outlive it, so lineage stays whole.
 
@@ -46,6 +51,8 @@ async def forget_expired(database: Database, *, now: int) -> int:
         delete(refresh_token).where(refresh_token.c.family.in_(select(refresh_family.c.id).where(gone))),
         delete(refresh_family).where(gone),
         delete(assertion).where(assertion.c.expires_at <= now),
+        # A while longer: a clock that is set back must not bring a proof back to life.
+        delete(used_proof).where(used_proof.c.expires_at <= now - PROOF_KEPT_AFTER_EXPIRY),
         delete(sign_in).where(sign_in.c.expires_at <= now),
         delete(revocation).where(revocation.c.expires_at <= now),
         # A code that comes again ends the family that began with it, as long as there is one.

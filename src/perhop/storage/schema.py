@@ -64,6 +64,7 @@ authorization_code = Table(
     Column("uses", Integer, nullable=False, server_default="0"),
     Column("task", Text),
     Column("terms", Text),
+    Column("sender", Text),
     Index("authorization_code_expires", "expires_at"),
 )
 
@@ -83,6 +84,7 @@ refresh_family = Table(
     Column("began_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False),
     Column("ended_at", Integer),
+    Column("sender", Text),
     Index("refresh_family_code", "code_hash", unique=True),
     Index("refresh_family_client", "client_id"),
     Index("refresh_family_subject", "subject"),
@@ -110,6 +112,15 @@ assertion = Table(
     Column("expires_at", Integer, nullable=False),
     PrimaryKeyConstraint("client_id", "jti"),
     Index("assertion_expires", "expires_at"),
+)
+
+# `expires_at` is the last second in which the proof would be taken.
+used_proof = Table(
+    "used_proof",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("expires_at", Integer, nullable=False),
+    Index("used_proof_expires", "expires_at"),
 )
 
 account = Table(

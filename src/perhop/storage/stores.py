@@ -20,6 +20,7 @@ from perhop.storage.epochs import SqlEpochs
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
 from perhop.storage.policy_versions import SqlPolicyVersions
+from perhop.storage.proofs import SqlProofs
 from perhop.storage.refresh_families import SqlRefreshTokens
 from perhop.storage.revocations import SqlRevocationRows
 from perhop.storage.sign_ins import SqlSignIns
@@ -50,6 +51,7 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         codes=SqlAuthorizationCodes(database),
         refresh_tokens=SqlRefreshTokens(database),
         assertions=SqlAssertions(database),
+        proofs=SqlProofs(database),
         accounts=SqlAccounts(database),
         sign_ins=SqlSignIns(database),
         consents=SqlConsents(database),

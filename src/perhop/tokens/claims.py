@@ -14,7 +14,9 @@ from typing import Any
 
 from perhop.core.actor import Actor, MayAct
 from perhop.core.call import CallBinding
+from perhop.core.token import Sender, SenderKey, SenderUnprovable
 from perhop.errors import AudienceMissing, AudienceMultiple, ScopeInvalid, TokenMalformed
+from perhop.rules.dpop import is_thumbprint
 from perhop.rules.scope import parse_scope
 
 MAX_NAME_LENGTH = 2048
@@ -51,7 +53,7 @@ class Claims:
     tenant: str | None
     task: str | None
     call: CallBinding | None
-    sender_bound: bool
+    sender: Sender | None
 
 
 def parse_claims(payload: _Object) -> Claims:
@@ -82,7 +84,7 @@ def parse_claims(payload: _Object) -> Claims:
         tenant=_parse_optional_name(payload, "tenant"),
         task=task,
         call=call,
-        sender_bound=_is_sender_bound(payload),
+        sender=parse_sender(payload),
     )
     if claims.expires_at <= claims.issued_at:
         raise TokenMalformed("`exp` is not after `iat`")
@@ -239,10 +241,17 @@ def _parse_call(detail: _Object) -> CallBinding:
     return CallBinding(method=method, name=name, arguments_sha256=str(digests[0]), params_sha256=str(digests[1]))
 
 
-def _is_sender_bound(payload: _Object) -> bool:
-    """True for a token with `cnf`, whatever it confirms. Spec: RFC 7800 §3.1."""
+def parse_sender(payload: _Object) -> Sender | None:
+    """Whom the token is bound to. What is not exactly one key that can be proved here is taken for something else.
+
+    Spec: RFC 7800 §3.1
+    Spec: RFC 9449 §6.1
+    Raises: TokenMalformed
+    """
     if "cnf" not in payload:
-        return False
-    if not isinstance(payload["cnf"], dict) or not payload["cnf"]:
+        return None
+    confirmed = payload["cnf"]
+    if not isinstance(confirmed, dict) or not confirmed:
         raise TokenMalformed("`cnf` is not an object that confirms a key")
-    return True
+    is_one_key = confirmed.keys() == {"jkt"} and is_thumbprint(confirmed["jkt"])
+    return SenderKey(confirmed["jkt"]) if is_one_key else SenderUnprovable()

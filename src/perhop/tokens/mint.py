@@ -41,6 +41,7 @@ def render_claims(draft: TokenDraft) -> dict[str, Any]:
 
     Spec: RFC 9068 §2.2
     Spec: RFC 8693 §4.1
+    Spec: RFC 9449 §6.1
     """
     claims: dict[str, Any] = {
         "iss": draft.issuer,
@@ -60,6 +61,8 @@ def render_claims(draft: TokenDraft) -> dict[str, Any]:
         claims["act"] = render_actor(draft.actor)
     if draft.tenant is not None:
         claims["tenant"] = draft.tenant
+    if draft.sender is not None:
+        claims["cnf"] = {"jkt": draft.sender.thumbprint}
     details = [*_render_task(draft.task), *_render_call(draft.call)]
     if details:
         claims["authorization_details"] = details

@@ -9,7 +9,7 @@ Spec: RFC 7519 §4
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ MAX_TOKEN_BYTES = 8 * 1024
 _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
 # Parameters that would change what is verified, or with whose key. RFC 7515 §4.1, RFC 7797 §3, RFC 7516 §4.1
 _REFUSED_PARAMETERS = ("crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c")
+# A proof of possession brings its own key, and there is nobody else whose key it could be. RFC 9449 §4.2
+_REFUSED_IN_PROOFS = tuple(name for name in _REFUSED_PARAMETERS if name != "jwk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,19 @@ def parse_compact(raw: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> CompactJws:
     Spec: RFC 7515 §4
     Raises: TokenMalformed
     """
+    return _parse(raw, max_bytes, _REFUSED_PARAMETERS)
+
+
+def parse_self_keyed(raw: str, *, max_bytes: int) -> CompactJws:
+    """The same for a proof, which names its own key in its header: good for showing possession, and for nothing else.
+
+    Spec: RFC 9449 §4.2
+    Raises: TokenMalformed
+    """
+    return _parse(raw, max_bytes, _REFUSED_IN_PROOFS)
+
+
+def _parse(raw: str, max_bytes: int, refused_parameters: Sequence[str]) -> CompactJws:
     if len(raw) > max_bytes:
         raise TokenMalformed(f"longer than {max_bytes} bytes")
     shape = _SHAPE.fullmatch(raw)
@@ -59,7 +74,7 @@ def parse_compact(raw: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> CompactJws:
     except ValueError as error:
         raise TokenMalformed(str(error)) from None
     header = _parse_object(header_bytes, "header")
-    refused = [name for name in _REFUSED_PARAMETERS if name in header]
+    refused = [name for name in refused_parameters if name in header]
     if refused:
         raise TokenMalformed(f"the header parameter `{refused[0]}` is refused")
     return CompactJws(

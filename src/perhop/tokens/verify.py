@@ -72,5 +72,5 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
         tenant=claims.tenant,
         task=claims.task,
         call=claims.call,
-        sender_bound=claims.sender_bound,
+        sender=claims.sender,
     )

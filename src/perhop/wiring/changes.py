@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from perhop.core.registry import Registry
+from perhop.core.resource import SenderConstraint
 from perhop.policy.policy_set import Policy, PolicySet
 
 
@@ -44,13 +45,14 @@ def changed_policies(old: PolicySet, new: PolicySet) -> tuple[Change, ...]:
 
 
 def narrowed_clients(old: Registry, new: Registry) -> tuple[str, ...]:
-    """Clients of both that may no longer ask for everything they could ask for before."""
+    """Clients of both that may no longer ask for everything they could ask for before, bearer tokens among it."""
     both = [(client, new.clients[name]) for name, client in old.clients.items() if name in new.clients]
     return tuple(
         now.id
         for before, now in both
         if any(not set(scopes) <= set(now.reaches.get(name, ())) for name, scopes in before.reaches.items())
         or not set(before.serves) <= set(now.serves)
+        or (before.sender is SenderConstraint.ANY and now.sender is SenderConstraint.DPOP)
     )
 
 

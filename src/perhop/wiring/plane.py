@@ -57,6 +57,9 @@ from perhop.wiring.restored import count_start, find_lost, recover
 
 Clock = Callable[[], float]
 
+NONCE_PURPOSE = b"perhop dpop nonce"
+"""What the key of the nonces is derived for: it is the same after a restart, and wherever the journal's key is."""
+
 
 class Follower(Protocol):
     """A part that is built from the configuration and goes along when another one is put in force."""
@@ -251,6 +254,7 @@ async def _assemble(
         pages=Pages(),
         clock=clock,
         randomness=os.urandom,
+        nonce_key=journal_key.derive(NONCE_PURPOSE),
     )
     plane = Plane(
         settings=settings,

@@ -33,9 +33,11 @@ from perhop.gateway.self_test import SelfTest
 from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.policy.engine import PolicyEngine
+from perhop.rules.dpop_nonce import Nonces
 from perhop.rules.revocation import Revocation
 from perhop.settings import Settings
 from perhop.settings.values import AuthzAddress, AuthzSocket
+from perhop.tokens.possession import ProofDesk
 from perhop.wiring.plane import Plane
 from perhop.wiring.timed import TimedExchanger, TimedPolicy
 from perhop.wiring.upstreams import Upstreams
@@ -190,6 +192,7 @@ class Traffic:
             resource=resource,
             issuer=plane.issuer.url,
             verify=plane.verify_here,
+            proofs=ProofDesk(nonces=Nonces(plane.issuer.nonce_key, resource.uri), memory=plane.stores.proofs),
             revoked=self.new_watch(),
             standing=StandingNow(plane),
             tasks=plane.issuer.tasks,

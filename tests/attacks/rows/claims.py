@@ -311,10 +311,10 @@ ROWS = (
     ),
     bearer(
         "bound-token-with-its-scheme",
-        "the DPoP scheme, which no door takes",
-        "RFC 9449 §7.1; RFC 6750 §3.1",
+        "the DPoP scheme, and no proof",
+        "RFC 9449 §7.1; RFC 9449 §4.3",
         _with_dpop_scheme,
-        refused("token.malformed", "401"),
+        refused("sender.mismatch", "401 invalid_dpop_proof"),
     ),
     bearer(
         "odd-structure",

@@ -6,7 +6,7 @@ import pytest
 
 from perhop.errors import TokenMalformed
 from perhop.resource_server import Admitted, Challenge, Guard
-from perhop.rules.bearer import parse_bearer
+from perhop.rules.bearer import parse_presented
 from tests.support.offline_issuer import Clock, OfflineIssuer
 
 RESOURCE = "https://mcp.example.com/mcp"
@@ -25,14 +25,14 @@ async def _outcome(headers: list[tuple[str, str]], *, path: str = "/other") -> A
 
 def test_the_token_of_the_example_is_read() -> None:
     """§2.1: the example's header field."""
-    assert parse_bearer((("Authorization", "Bearer mF_9.B5f-4.1JqM"),)) == "mF_9.B5f-4.1JqM"
+    assert parse_presented((("Authorization", "Bearer mF_9.B5f-4.1JqM"),)).token == "mF_9.B5f-4.1JqM"
 
 
 @pytest.mark.parametrize("token", ["", "=", "a=b", "a,b", 'a"b', "a\u00e9"])
 def test_a_token_is_of_the_b64token_alphabet(token: str) -> None:
     """§2.1: b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="."""
     with pytest.raises(TokenMalformed):
-        parse_bearer((("authorization", f"Bearer {token}"),))
+        parse_presented((("authorization", f"Bearer {token}"),))
 
 
 async def test_only_the_header_counts() -> None:

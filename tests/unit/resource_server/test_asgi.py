@@ -210,6 +210,7 @@ async def test_metadata_needs_no_token() -> None:
             "resource": RESOURCE,
             "authorization_servers": ["https://auth.example.com"],
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "RS256", "PS256"],
             "scopes_supported": ["calendar:read"],
         }
         assert answer.headers["content-type"] == "application/json"

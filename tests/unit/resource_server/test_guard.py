@@ -294,7 +294,8 @@ async def test_no_token_gets_a_challenge_without_error() -> None:
     assert (outcome.status, outcome.reason, outcome.body) == (401, "token.malformed", b"")
     assert dict(outcome.headers)["www-authenticate"] == (
         'Bearer scope="calendar:read", '
-        'resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp"'
+        'resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp", '
+        'DPoP algs="ES256 Ed25519 RS256 PS256"'
     )
     assert site.issuer.sent == []
 

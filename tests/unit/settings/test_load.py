@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from perhop.core.client import ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
-from perhop.core.resource import CredentialKind, Hop, Risk
+from perhop.core.resource import CredentialKind, Hop, Risk, SenderConstraint
 from perhop.errors import SettingsError
 from perhop.settings import Address, load, render, show
 from tests.support.configuration import EXAMPLE, load_example, write_example
@@ -41,6 +41,22 @@ def test_the_example_loads(tmp_path: Path) -> None:
     )
     assert settings.registry.owners["travel-team"].members == ("ann@example.com",)
     assert settings.unsafe() == ()
+
+
+def test_senders_are_bound_where_the_file_says_so(tmp_path: Path) -> None:
+    """`sender: dpop` stands at a resource and at a client, and by default at neither."""
+    plain = load_example(tmp_path).registry
+    assert {each.sender for each in (*plain.resources.values(), *plain.clients.values())} == {SenderConstraint.ANY}
+    authentication = f"    authentication: {KEYS}"
+    strict = load_example(
+        tmp_path,
+        ("    risk: medium", "    risk: medium\n    sender: dpop"),
+        (authentication, f"    sender: dpop\n{authentication}"),
+    ).registry
+    assert strict.resources["calendar"].must_be_bound
+    assert not strict.resources["rooms"].must_be_bound
+    assert strict.clients["trip-planner"].sender is SenderConstraint.DPOP
+    assert strict.version != plain.version
 
 
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:

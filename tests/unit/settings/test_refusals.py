@@ -47,6 +47,7 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         ("expires: 2027-01-31", "expires: 2027-02-30", 0, "is not a day of the calendar"),
         ("expires: 2027-01-31", "expires: 20270131", 0, "must be a day"),
         ("tenant: acme", "tenant: a/b", 0, "must be a name"),
+        ("    risk: medium", "    sender: bearer", 0, "unknown value `bearer` in `resources.calendar.sender`"),
         ("    risk: medium", "    record_arguments: [a, b, a]", 0, "`a` stands twice in `resources.calendar"),
         ("    risk: medium", "    record_arguments: ['']", 0, "must not be empty"),
         ("policies:", "policy_review: reqired\npolicies:", 0, "unknown value `reqired` in `policy_review`"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from perhop.core.call import CallBinding
+from perhop.core.token import SenderKey, SenderUnprovable
 from perhop.errors import TokenMalformed
 from tests.support.forge import ABSENT, NOW, good_claims, sign
 from tests.support.verifier import KEY, check, refuse
@@ -99,8 +100,11 @@ def test_actor_chains_are_bounded() -> None:
 
 def test_bound_tokens_are_marked() -> None:
     """A sender constraint, a single call and a task are told to whoever admits the token."""
-    assert check(sign(good_claims(cnf={"jkt": "x"}), KEY)).sender_bound
-    assert check(sign(good_claims(cnf={"unknown": "x"}), KEY)).sender_bound
+    one_key = {"jkt": KEY.kid}
+    assert check(sign(good_claims(cnf=one_key), KEY)).sender == SenderKey(KEY.kid)
+    odd: list[dict[str, Any]] = [{"jkt": "x"}, {"jkt": "x" * 43}, {"jkt": 7}, {"unknown": "x"}, {"x5t#S256": KEY.kid}]
+    for confirmed in [*odd, one_key | {"x5t#S256": KEY.kid}]:
+        assert check(sign(good_claims(cnf=confirmed), KEY)).sender == SenderUnprovable()
     call = {"method": "tools/call", "name": "x", "arguments_sha256": "a" * 43, "params_sha256": "b" * 43}
     details = [{"type": "mcp_call", **call}, {"type": "agent_task", "id": "task-1"}]
     token = check(sign(good_claims(authorization_details=details), KEY))

@@ -67,7 +67,7 @@ def test_good_token_is_verified(key: SigningKey) -> None:
     assert (token.may_act.subjects, token.may_act.issuer) == ({"a", "b"}, ISSUER)
     assert len(token.fingerprint) == 64
     assert token.call is None
-    assert not token.sender_bound
+    assert token.sender is None
 
 
 def test_only_the_required_claims_suffice() -> None:

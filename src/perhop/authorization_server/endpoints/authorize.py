@@ -281,6 +281,7 @@ async def _give_code(asked: AuthorizationRequest, terms: Terms, signed_in: SignI
             expires_at=issuer.now() + CODE_LIFETIME,
             task=asked.task.id if asked.task is not None else None,
             terms=terms_digest(terms),
+            sender=asked.sender,
         )
     )
     return see_other(asked.destination.with_code(code, issuer.url))

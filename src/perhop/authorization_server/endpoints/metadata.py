@@ -3,6 +3,7 @@
 Spec: RFC 8414 §2
 Spec: RFC 9207 §3
 Spec: RFC 9396 §10
+Spec: RFC 9449 §5.1
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from perhop.authorization_server.endpoints.tasks import TASKS_PATH
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH
 from perhop.core.client import GrantType
+from perhop.rules.dpop import PROOF_ALGORITHMS
 from perhop.rules.task import AGENT_TASK
 from perhop.tokens.keys import Algorithm
 
@@ -56,6 +58,7 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "authorization_details_types_supported": [AGENT_TASK],
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_endpoint_auth_methods_supported": [each for each in methods if each != "none"],

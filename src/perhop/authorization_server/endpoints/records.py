@@ -18,14 +18,17 @@ from perhop.authorization_server.form import read_body
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.records_resource import (
     RECORDS_NAME,
+    RECORDS_PATH,
     RECORDS_SCOPE,
     records_resource,
     records_uri,
 )
 from perhop.authorization_server.reports import Objection
+from perhop.authorization_server.sender import NONCE_HEADER
 from perhop.authorization_server.trail import Trail
+from perhop.core.call import Headers
 from perhop.core.client import Client
-from perhop.core.token import BoundToken, VerifiedToken
+from perhop.core.token import BoundToken, ProvedToken, VerifiedToken
 from perhop.errors import (
     AgentDisabled,
     BearerRefused,
@@ -33,14 +36,14 @@ from perhop.errors import (
     Refused,
     ReportsMalformed,
     ScopeInsufficient,
-    SenderMismatch,
     Unavailable,
 )
 from perhop.journal.report import Report, ReportMalformed, parse_report
 from perhop.rules.audience import bind_audience
-from perhop.rules.bearer import parse_bearer
-from perhop.rules.challenge import metadata_url, resource_metadata_document
+from perhop.rules.bearer import parse_presented, uses_dpop
+from perhop.rules.challenge import metadata_url, resource_metadata_document, taken_schemes
 from perhop.rules.strict_json import parse_json
+from perhop.tokens.possession import check_sender
 from perhop.tokens.verify import Leeway, verify
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -50,29 +53,31 @@ METADATA_MAX_AGE = 300
 
 
 async def records(request: Request, issuer: Issuer) -> Response:
-    """Authenticate -> bind audience -> look at standing -> read -> take -> respond.
+    """Authenticate -> bind audience -> sender -> standing -> read -> take -> respond.
 
     200 says of each report that it is durable, or that sending it again changes nothing. Anything else: send all again.
 
     Spec: RFC 6750 §3.1
     """
     trail = Trail.of(request).presenting(request.headers.getlist("authorization"), place=RECORDS_NAME)
+    headers = _headers(request)
     try:
-        caller = _authenticate(request, issuer)
+        caller = _authenticate(headers, issuer)
         trail = trail.having_verified(caller)
-        client = _check_standing(bind_audience(caller, records_uri(issuer.url)), issuer)
+        bound = bind_audience(caller, records_uri(issuer.url))
+        client = _check_standing(await _check_sender(headers, bound, issuer), issuer)
         trail = trail.by(client).to(records_resource(issuer.url, client))
         batch = _parse(await _read(request))
         taken = await issuer.reports.take(batch.reports, client=client, registry=issuer.registry)
     except (Refused, Unavailable) as fact:
-        return _render(await record_refusal(fact, trail, issuer), issuer)
+        return _with_nonce(_render(await record_refusal(fact, trail, issuer), headers, issuer), headers, issuer)
     refused = {**batch.malformed, **taken.refused}
     body = {
         "recorded": taken.recorded,
         "known": taken.known,
         "refused": {name: refused[name].value for name in refused},
     }
-    return JSONResponse(body, headers=dict(NO_STORE))
+    return _with_nonce(JSONResponse(body, headers=dict(NO_STORE)), headers, issuer)
 
 
 async def records_metadata(_request: Request, issuer: Issuer) -> Response:
@@ -91,21 +96,42 @@ class _Batch:
     malformed: dict[str, Objection]
 
 
-def _authenticate(request: Request, issuer: Issuer) -> VerifiedToken:
+def _headers(request: Request) -> Headers:
+    return tuple((name, value) for name, value in request.headers.items() if name in ("authorization", "dpop"))
+
+
+def _authenticate(headers: Headers, issuer: Issuer) -> VerifiedToken:
     """Raises: BearerRefused."""
-    headers = tuple(("authorization", value) for value in request.headers.getlist("authorization"))
     keys = {issuer.url: issuer.keyring.verify_keys()}
-    return verify(parse_bearer(headers), keys=keys, now=issuer.now(), leeway=Leeway.NONE)
+    return verify(parse_presented(headers).token, keys=keys, now=issuer.now(), leeway=Leeway.NONE)
 
 
-def _check_standing(bound: BoundToken, issuer: Issuer) -> Client:
-    """Sender -> revocation -> standing -> scope: the client must answer for a server still.
+async def _check_sender(headers: Headers, bound: BoundToken, issuer: Issuer) -> ProvedToken:
+    """Raises: BearerRefused, StorageUnavailable."""
+    return await check_sender(
+        headers,
+        bound,
+        lambda: issuer.proof_desk(RECORDS_PATH),
+        method="POST",
+        uri=records_uri(issuer.url),
+        must_be_bound=False,
+        now=issuer.now(),
+    )
+
+
+def _with_nonce(answer: Response, headers: Headers, issuer: Issuer) -> Response:
+    """Whoever speaks of proofs hears the nonce for the next one. Spec: RFC 9449 §8.2."""
+    if uses_dpop(headers):
+        answer.headers[NONCE_HEADER] = issuer.proof_desk(RECORDS_PATH).nonces.current(issuer.now())
+    return answer
+
+
+def _check_standing(proved: ProvedToken, issuer: Issuer) -> Client:
+    """Revocation -> standing -> scope: the client must answer for a server still.
 
     Raises: BearerRefused, OwnerMissing
     """
-    token, registry = bound.token, issuer.registry
-    if token.sender_bound:
-        raise SenderMismatch("the token is bound to a key, and possession is not proved")
+    token, registry = proved.bound.token, issuer.registry
     issuer.revocations.check(token)
     client = registry.clients.get(token.client_id)
     if client is None or not client.serves:
@@ -145,7 +171,8 @@ def _parse(found: list[Any]) -> _Batch:
     return _Batch(tuple(reports), malformed)
 
 
-def _render(fact: Refused | Unavailable, issuer: Issuer) -> Response:
+def _render(fact: Refused | Unavailable, headers: Headers, issuer: Issuer) -> Response:
     if isinstance(fact, BearerRefused):
-        return render_bearer_error(fact, metadata_url=metadata_url(records_uri(issuer.url)), scopes=(RECORDS_SCOPE,))
+        url = metadata_url(records_uri(issuer.url))
+        return render_bearer_error(fact, metadata_url=url, scopes=(RECORDS_SCOPE,), taken=taken_schemes(headers))
     return render_error(fact)

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from perhop.errors import BearerRefused, Refused, Unavailable
+from perhop.rules.bearer import Scheme
 from perhop.rules.challenge import render_challenge
 
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
@@ -36,9 +37,11 @@ def render_error(fact: Refused | Unavailable, *, tried_header: bool = False) -> 
     return JSONResponse(body, status_code=fact.status, headers=headers)
 
 
-def render_bearer_error(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str]) -> Response:
+def render_bearer_error(
+    fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str], taken: Sequence[Scheme]
+) -> Response:
     """The answer to a token that is not good here: a challenge, and no body. Spec: RFC 6750 §3."""
-    challenge = render_challenge(fact, metadata_url=metadata_url, scopes=scopes)
+    challenge = render_challenge(fact, metadata_url=metadata_url, scopes=scopes, taken=taken)
     return Response(status_code=fact.status, headers={**NO_STORE, "www-authenticate": challenge})
 
 

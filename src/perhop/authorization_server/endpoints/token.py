@@ -25,12 +25,21 @@ from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE,
 from perhop.authorization_server.issue import Authorized, check_policy, issue, question_of
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.refresh_families import NextRefreshToken, StoredRefreshToken
+from perhop.authorization_server.sender import (
+    NONCE_HEADER,
+    TOKEN_PATH,
+    bind_sender,
+    check_sent_proof,
+    dpop_headers,
+    use_sent_proof,
+)
 from perhop.authorization_server.trail import Trail
-from perhop.core.call import Action
+from perhop.core.call import Action, Headers
 from perhop.core.client import Client, GrantType
 from perhop.core.token import MintedToken, VerifiedToken
 from perhop.errors import GrantTypeNotAllowed, GrantTypeUnsupported, Refused, Unavailable
 from perhop.journal.record import TaskFacts
+from perhop.rules.bearer import Scheme
 from perhop.rules.scope import render_scope
 from perhop.rules.task import parse_task_named
 
@@ -45,18 +54,32 @@ GRANTS: Mapping[GrantType, Authorize] = {
 
 
 async def token(request: Request, issuer: Issuer) -> Response:
-    """Parse -> authenticate client -> look at its token -> authorize one resource -> ask policy -> issue -> respond.
+    """Answer a token request; whoever speaks of proofs hears the nonce for the next one, whatever the answer is.
+
+    Spec: RFC 9449 §8.2
+    """
+    now, proofs = issuer.now(), dpop_headers(request)
+    answer = await _answer(request, proofs, issuer, now=now)
+    if proofs:
+        answer.headers[NONCE_HEADER] = issuer.proof_desk(TOKEN_PATH).nonces.current(now)
+    return answer
+
+
+async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int) -> Response:
+    """Parse -> proof -> client -> its token -> authorize one resource -> bind to the key -> policy -> issue -> respond.
 
     Spec: RFC 6749 §5.1
     """
-    trail, now = Trail.of(request), issuer.now()
+    trail = Trail.of(request)
     authorization = request.headers.getlist("authorization")
     try:
         form = await read_form(request)
         trail = trail.asking(form, issuer.registry)
         check_unrepeated(form)
+        sent = check_sent_proof(proofs, issuer, now=now)
         client = await authenticate_client(parse_credentials(authorization, form), issuer)
         trail = trail.by(client)
+        proof = await use_sent_proof(sent, client, issuer)
         grant_type = allowed_grant(form.required("grant_type"), client)
         trail = trail.using(grant_type)
         is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
@@ -65,8 +88,10 @@ async def token(request: Request, issuer: Issuer) -> Response:
         refreshed = await find_refresh_token(form, issuer) if grant_type is GrantType.REFRESH_TOKEN else None
         trail = trail.of_family(refreshed.family if refreshed is not None else None)
         trail = trail.under(_task_named(form, subject_token, refreshed, issuer))
-        asked = Asked(form=form, client=client, now=now, subject_token=subject_token, refresh_token=refreshed)
-        authorized = await GRANTS[grant_type](asked, issuer)
+        asked = Asked(
+            form=form, client=client, now=now, subject_token=subject_token, refresh_token=refreshed, proof=proof
+        )
+        authorized = bind_sender(await GRANTS[grant_type](asked, issuer), proof)
         trail = trail.to(authorized.resource)
         trail = trail.of_family(authorized.refresh.family if authorized.refresh is not None else None)
         action = Action.EXCHANGE if is_exchange else Action.ISSUE
@@ -114,11 +139,11 @@ def allowed_grant(grant_type: str, client: Client) -> GrantType:
 
 
 def render_token(minted: MintedToken, refresh: NextRefreshToken | None, *, is_exchange: bool) -> Response:
-    """The successful answer. Spec: RFC 6749 §5.1, RFC 8693 §2.2.1."""
+    """The successful answer. Spec: RFC 6749 §5.1, RFC 8693 §2.2.1, RFC 9449 §5."""
     draft = minted.draft
     body: dict[str, Any] = {
         "access_token": minted.raw.reveal(),
-        "token_type": "Bearer",
+        "token_type": (Scheme.BEARER if draft.sender is None else Scheme.DPOP).value,
         "expires_in": draft.expires_at - draft.issued_at,
         "scope": render_scope(draft.scopes),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.refresh_families import StoredRefreshToken
 from perhop.core.client import Client
+from perhop.core.proof import UsedProof
 from perhop.core.token import VerifiedToken
 
 
@@ -14,7 +15,8 @@ from perhop.core.token import VerifiedToken
 class Asked:
     """One token request; `subject_token` is verified, and there for the exchange only.
 
-    `refresh_token` is there for the refresh only, and only known: nothing of it is checked.
+    `refresh_token` is there for the refresh only, and only known: nothing of it is checked. `proof` is of the key that
+    the token will be bound to.
     """
 
     form: Form
@@ -22,3 +24,9 @@ class Asked:
     now: int
     subject_token: VerifiedToken | None = None
     refresh_token: StoredRefreshToken | None = None
+    proof: UsedProof | None = None
+
+    @property
+    def key(self) -> str | None:
+        """Thumbprint of the key that the request proves; None if it proves none."""
+        return self.proof.key if self.proof is not None else None

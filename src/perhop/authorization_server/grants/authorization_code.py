@@ -27,7 +27,7 @@ from perhop.authorization_server.store import AuthorizationCode, Consumed, Repla
 from perhop.core.client import GrantType
 from perhop.core.resource import Resource
 from perhop.core.secret import Secret
-from perhop.errors import CodeInvalid, CodeOfTaskOver, CodeReplayed
+from perhop.errors import CodeInvalid, CodeOfAnotherKey, CodeOfTaskOver, CodeReplayed
 from perhop.rules.pkce import check_code_verifier
 from perhop.rules.resource_indicators import resolve_granted_target
 from perhop.rules.resource_uri import parse_resource_uri
@@ -36,13 +36,15 @@ from perhop.rules.scope import narrow, parse_scope
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Redeem a code: single use -> client -> redirect URI -> verifier -> resource -> task -> revocation -> scopes.
+    """Redeem a code: single use -> client -> redirect URI -> verifier -> key -> resource -> task -> revoked -> scopes.
 
-    A code that comes to the wrong client is spent all the same.
+    A code that comes to the wrong client, or with another key, is spent all the same.
 
     Spec: RFC 6749 §4.1.3
-    Raises: CodeInvalid, CodeReplayed, TargetMultiple, TargetInvalid, ScopeInvalid, TokenRequestMalformed, OwnerMissing,
-        DetailsMalformed, TaskRefused, CodeOfTaskOver, StorageUnavailable, JournalUnavailable
+    Spec: RFC 9449 §10
+    Raises: CodeInvalid, CodeReplayed, CodeOfAnotherKey, TargetMultiple, TargetInvalid, ScopeInvalid,
+        TokenRequestMalformed, OwnerMissing, DetailsMalformed, TaskRefused, CodeOfTaskOver, StorageUnavailable,
+        JournalUnavailable
     """
     hashed = hash_code(asked.form.required("code"))
     code = await _consume(hashed, issuer)
@@ -98,6 +100,7 @@ def _first_refresh_token(
     """The token with which a family begins, if the client may use it. The family has all that the person allowed.
 
     Spec: RFC 6749 §4.1.4
+    Spec: RFC 9449 §5
     """
     if GrantType.REFRESH_TOKEN not in asked.client.grants or code.terms is None:
         return None
@@ -112,6 +115,8 @@ def _first_refresh_token(
         expires_at=asked.now + FAMILY_LIFETIME,
         tenant=resource.tenant,
         task=code.task,
+        # A client that can authenticate is bound by that; of a public one, the key is all that there is.
+        sender=asked.key if asked.client.is_public else None,
     )
     return next_refresh_token(family, Secret(issuer.new_secret()), now=asked.now)
 
@@ -124,6 +129,8 @@ def _check_code(code: AuthorizationCode, asked: Asked) -> None:
     if asked.form.one("redirect_uri") != code.redirect_uri:
         raise CodeInvalid("`redirect_uri` is not the one that the code was sent to")
     check_code_verifier(asked.form.one("code_verifier"), code.code_challenge)
+    if code.sender not in (None, asked.key):
+        raise CodeOfAnotherKey("`dpop_jkt` named another key when the code was asked for")
 
 
 def _check_revocations(code: AuthorizationCode, resource: Resource, issuer: Issuer) -> None:

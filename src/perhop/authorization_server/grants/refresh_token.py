@@ -26,12 +26,13 @@ from perhop.authorization_server.refresh_families import (
     next_refresh_token,
 )
 from perhop.core.client import Client
-from perhop.core.resource import Resource
+from perhop.core.resource import Resource, SenderConstraint
 from perhop.core.secret import Secret
 from perhop.errors import (
     RefreshExpired,
     RefreshInvalid,
     RefreshOfAnother,
+    RefreshOfAnotherKey,
     RefreshOfTaskOver,
     RefreshRevoked,
 )
@@ -53,19 +54,20 @@ async def find_refresh_token(form: Form, issuer: Issuer) -> StoredRefreshToken:
 
 
 async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
-    """Authorize a refresh: client -> reuse -> times -> resource -> task -> tenant -> person -> consent -> scopes.
+    """Authorize a refresh: client, key -> reuse -> times -> resource -> task -> tenant -> person -> consent -> scopes.
 
     The token is spent when the next one is recorded, so a request that is refused here may be put right and sent again.
 
     Spec: RFC 6749 §6
-    Raises: RefreshOfAnother, RefreshReused, RefreshRevoked, RefreshExpired, RefreshInvalid, RefreshOfTaskOver,
-        TargetMultiple, TargetInvalid, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused, StorageUnavailable,
-        JournalUnavailable
+    Raises: RefreshOfAnother, RefreshOfAnotherKey, RefreshReused, RefreshRevoked, RefreshExpired, RefreshInvalid,
+        RefreshOfTaskOver, TargetMultiple, TargetInvalid, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused,
+        StorageUnavailable, JournalUnavailable
     """
     stored = asked.refresh_token
     assert stored is not None, "the endpoint finds the refresh token of every refresh"
     family = stored.family
     _check_client(family, asked.client)
+    _check_key(family, asked.client, asked.key)
     if stored.is_spent:
         raise await end_reused(family, issuer.revoker)
     _check_in_force(stored, now=asked.now)
@@ -104,6 +106,20 @@ def _check_client(family: RefreshFamily, client: Client) -> None:
     """
     if family.client_id != client.id:
         raise RefreshOfAnother(f"the refresh token was given to client `{family.client_id}`")
+
+
+def _check_key(family: RefreshFamily, client: Client, key: str | None) -> None:
+    """Nor does whoever has the token and not the key: a token that was taken ends nobody's session.
+
+    Spec: RFC 9449 §5
+    Spec: RFC 9449 §11.9
+    Raises: RefreshOfAnotherKey
+    """
+    if family.sender not in (None, key):
+        raise RefreshOfAnotherKey("the refresh token is bound to another key")
+    # Whoever has it could bind what comes of it to a key of their own.
+    if family.sender is None and client.is_public and client.sender is SenderConstraint.DPOP:
+        raise RefreshOfAnotherKey("the refresh token is from before its client was given bound tokens only")
 
 
 def _check_in_force(stored: StoredRefreshToken, *, now: int) -> None:

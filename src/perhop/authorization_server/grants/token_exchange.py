@@ -16,7 +16,7 @@ from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client
 from perhop.core.resource import Hop, Resource, ResourceUri
 from perhop.core.task import Task
-from perhop.core.token import BoundToken, VerifiedToken
+from perhop.core.token import BoundToken, SenderKey, SenderUnprovable, VerifiedToken
 from perhop.errors import (
     BearerRefused,
     HopUnknown,
@@ -73,7 +73,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     assert asked.subject_token is not None, "the endpoint verifies the subject token of every exchange"
     wanted = resolve_target(asked.form.all("resource"), audience_values=asked.form.all("audience"))
     source, bound = _bind_to_presenter(asked.subject_token, asked.client, issuer)
-    task = check_subject_token(bound.token, issuer)
+    task = check_subject_token(bound.token, issuer, key=asked.key)
     _check_standing(bound, source, issuer, now=asked.now)
     hop, target = _follow_hop(source, wanted, issuer)
     parent = bound.token
@@ -111,16 +111,24 @@ def _bind_to_presenter(token: VerifiedToken, client: Client, issuer: Issuer) -> 
     return source, bind_audience(token, source.server_uri)
 
 
-def check_subject_token(token: VerifiedToken, issuer: Issuer) -> Task | None:
+def check_subject_token(token: VerifiedToken, issuer: Issuer, *, key: str | None) -> Task | None:
     """Sender -> task -> revocation: what a subject token is refused for, whoever presents it and wherever it leads.
+
+    Its presenter is the one whom it addresses, and cannot prove the sender's key. So that a bound token has no child
+    which is good for whoever has it, the presenter proves a key of its own: `key`, to which the child is bound.
 
     Returns the task that the token names.
 
     Raises: SubjectTokenRefused
     """
     try:
-        if token.sender_bound:
-            raise SenderMismatch("the subject token is bound to a key")
+        match token.sender:
+            case SenderUnprovable():
+                raise SenderMismatch("the subject token is bound to what is not taken here as a proof")
+            case SenderKey() if key is None:
+                raise SenderMismatch("the subject token is bound to a key, and the presenter proves none for its child")
+            case _:
+                pass
         task = issuer.tasks.check_token(token)  # before revocations: what ended with its task says so
         issuer.revocations.check(token)
     except (BearerRefused, TaskOutside, TaskSuperseded, TaskExpired) as fact:

@@ -27,6 +27,7 @@ from perhop.errors import (
     Refused,
     ResponseTypeUnsupported,
 )
+from perhop.rules.dpop import is_thumbprint
 from perhop.rules.pkce import check_code_challenge
 from perhop.rules.redirect_uri import check_redirect_uri
 from perhop.rules.resource_indicators import resolve_target
@@ -62,7 +63,8 @@ class Destination:
 class AuthorizationRequest:
     """A good request: what a person may be asked to allow. `query` is the request as it came.
 
-    `task` is this client's and in force; whether it is another person's is not known yet.
+    `task` is this client's and in force; whether it is another person's is not known yet. `sender` is the thumbprint of
+    the key that alone may redeem the code.
     """
 
     destination: Destination
@@ -71,6 +73,7 @@ class AuthorizationRequest:
     code_challenge: str
     query: str
     task: Task | None = None
+    sender: str | None = None
 
     @property
     def client(self) -> Client:
@@ -122,7 +125,18 @@ def parse_authorization_request(
         code_challenge=challenge or "",
         query=query,
         task=find_named_task(form.one("authorization_details"), client, resource, issuer),
+        sender=_parse_key(form.one("dpop_jkt")),
     )
+
+
+def _parse_key(thumbprint: str | None) -> str | None:
+    """The key that the client means to redeem the code with. Spec: RFC 9449 §10.
+
+    Raises: AuthorizeRequestMalformed
+    """
+    if thumbprint is not None and not is_thumbprint(thumbprint):
+        raise AuthorizeRequestMalformed("`dpop_jkt` is not the thumbprint of a key")
+    return thumbprint
 
 
 def _check_parameters(form: Form) -> None:

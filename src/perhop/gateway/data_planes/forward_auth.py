@@ -23,7 +23,7 @@ from perhop.core.token import BoundToken, Onward
 from perhop.errors import BodyNeeded, MethodUnknownModern, Refused, RequestMalformed, Unavailable
 from perhop.gateway.app import AsgiScope, Send, answer_while_wanted, raw_path, read_headers, send_whole
 from perhop.gateway.approve import approve
-from perhop.gateway.authenticate import authenticate, check_standing
+from perhop.gateway.authenticate import authenticate, check_standing, prove_sender
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.count import count
 from perhop.gateway.cover import cover
@@ -35,7 +35,7 @@ from perhop.gateway.forward import upstream_headers
 from perhop.gateway.gate import Gate, Policy
 from perhop.gateway.interpret import interpret
 from perhop.gateway.record import record, record_failure, record_refusal
-from perhop.gateway.refusal import refuse
+from perhop.gateway.refusal import refuse, with_nonce
 from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
 from perhop.rules.audience import bind_audience
@@ -63,7 +63,8 @@ async def check(held: Held, gate: Gate) -> Reply:
         caller = authenticate(request, gate)
         trail = trail.by(caller, gate)
         bound = bind_audience(caller, gate.resource.uri)
-        in_force = await check_standing(request, bound, gate)
+        proved = await prove_sender(request, bound, gate)
+        in_force = await check_standing(request, proved, gate)
         call = await interpret_held(held, bound, trail.call_id, gate)
         trail = trail.asking(call, gate)
         covered = cover(in_force, call, gate)
@@ -185,4 +186,9 @@ async def _answer(gate: Gate, http_method: str, headers: Headers, receive: Recei
         return
     if not held.has_body:
         body.settle()
-    await answer_while_wanted(lambda: check(held, gate), body, send)
+    await answer_while_wanted(lambda: _checked(held, gate), body, send)
+
+
+async def _checked(held: Held, gate: Gate) -> Reply:
+    """The answer; the nonce in it is for the sender of the request that the proxy holds."""
+    return with_nonce(await check(held, gate), held.request, gate)

@@ -93,9 +93,10 @@ class Habit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that the signals look at. `sightings` are the records in which the token itself came in; `below` those of
-    tokens that came from it. `past_gateway` are calls with it, or with those, that a server admitted and no
-    gateway sent; `reused` uses of a spent refresh token of its family. `subjects` is the most people for whom the
-    agent acted in one hour of the token's life, `usual_subjects` the most before."""
+    tokens that came from it. `other_keys` are those with a proof of another key than the token's. `past_gateway` are
+    calls with it, or with those, that a server admitted and no gateway sent; `reused` uses of a spent refresh token of
+    its family. `subjects` is the most people for whom the agent acted in one hour of the token's life,
+    `usual_subjects` the most before."""
 
     jti: str
     resource: str | None
@@ -103,6 +104,7 @@ class Facts:
     credential: str | None
     sightings: tuple[Sighting, ...]
     below: tuple[Sighting, ...]
+    other_keys: tuple[Sighting, ...]
     past_gateway: tuple[Sighting, ...]
     reused: tuple[Sighting, ...]
     habit: Habit

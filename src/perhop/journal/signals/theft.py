@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
 
+from perhop.errors import ProofNonceNeeded
 from perhop.journal.signals.signal import Direction, Facts, Side, Signal, Weight, listed, said, seqs
 from perhop.journal.tally import Sighting
 
@@ -80,9 +81,20 @@ def outside_task(facts: Facts) -> Signal | None:
     return _theft("outside-task", Direction.FOR, Weight.WEAK, why, tried)
 
 
+def another_key(facts: Facts) -> Signal | None:
+    """It came with a proof of another key than its own: whoever sent it has the token, and has not the key."""
+    tried = facts.other_keys
+    if not tried:
+        return None
+    why = (
+        f"refused {said(len(tried), 'time')}: it came with a proof of another sender's key than the one it is bound to"
+    )
+    return _theft("another-key", Direction.FOR, Weight.STRONG, why, tried)
+
+
 def unproved(facts: Facts) -> Signal | None:
     """It came without what it is bound to, or a second time: whoever sent it had the token and nothing else."""
-    tried = [each for each in facts.sightings if each.facets.reason in _UNPROVED]
+    tried = [each for each in facts.sightings if _is_unproved(each) and each not in facts.other_keys]
     if not tried:
         return None
     reasons = listed(sorted({each.facets.reason or "" for each in tried}))
@@ -90,10 +102,15 @@ def unproved(facts: Facts) -> Signal | None:
     return _theft("unproved", Direction.FOR, Weight.STRONG, why, tried)
 
 
+def _is_unproved(sighting: Sighting) -> bool:
+    """A client that has just begun is refused once, and told a nonce: that says nothing of it."""
+    return sighting.facets.reason in _UNPROVED and sighting.facets.error != ProofNonceNeeded.error
+
+
 def descendant_misused(facts: Facts) -> Signal | None:
     """A token that came from it was tried as only somebody tries it who got it on its way: a server that is not to be
     trusted, or who reads its traffic. The token itself may well be with its owner."""
-    tried = [each for each in facts.below if each.facets.reason in _MISUSED]
+    tried = [each for each in facts.below if each.facets.reason in _MISUSED - _UNPROVED or _is_unproved(each)]
     if not tried:
         return None
     reasons = listed(sorted({each.facets.reason or "" for each in tried}))
@@ -230,6 +247,7 @@ THEFT = (
     after_expiry,
     after_task,
     outside_task,
+    another_key,
     unproved,
     descendant_misused,
     past_the_gateway,

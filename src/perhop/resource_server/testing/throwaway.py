@@ -65,8 +65,12 @@ class ThrowawayIssuer:
         client_id: str = "throwaway-client",
         scopes: Iterable[str] = (),
         lifetime: int = 300,
+        sender_key: str | None = None,
     ) -> dict[str, Any]:
-        """The claims of a good token for this audience, for a test to change."""
+        """The claims of a good token for this audience, for a test to change.
+
+        With `sender_key`, an RFC 7638 thumbprint, the token is bound to that key.
+        """
         now = int(self._clock())
         return {
             "iss": self.url,
@@ -77,6 +81,7 @@ class ThrowawayIssuer:
             "exp": now + lifetime,
             "jti": secrets.token_urlsafe(12),
             "scope": " ".join(scopes),
+            **({} if sender_key is None else {"cnf": {"jkt": sender_key}}),
         }
 
     def mint(
@@ -87,9 +92,18 @@ class ThrowawayIssuer:
         client_id: str = "throwaway-client",
         scopes: Iterable[str] = (),
         lifetime: int = 300,
+        sender_key: str | None = None,
     ) -> str:
-        """A good token for this audience."""
-        return self.sign(self.claims(audience, subject=subject, client_id=client_id, scopes=scopes, lifetime=lifetime))
+        """A good token for this audience; with `sender_key`, a thumbprint, it is bound to that key."""
+        claims = self.claims(
+            audience,
+            subject=subject,
+            client_id=client_id,
+            scopes=scopes,
+            lifetime=lifetime,
+            sender_key=sender_key,
+        )
+        return self.sign(claims)
 
     def sign(self, claims: Mapping[str, Any], *, media_type: str = "at+jwt", key: SigningKey | None = None) -> str:
         """A token that says exactly this, whether it makes sense or not; by default under the issuer's key."""

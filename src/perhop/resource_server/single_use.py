@@ -1,0 +1,57 @@
+"""Single use at one guard: its store, started when the first use needs it, if nobody has started it before."""
+
+from __future__ import annotations
+
+import logging
+
+from perhop.core.proof import CheckedProof
+from perhop.core.resource import ResourceUri
+from perhop.core.token import VerifiedToken
+from perhop.errors import ReplayUnavailable, SettingsError
+from perhop.resource_server.replay import ReplayStore
+
+_log = logging.getLogger("perhop.resource_server")
+
+
+class SingleUse:
+    """One guard's use of a store, which may be that of others, too."""
+
+    def __init__(self, resource: ResourceUri, store: ReplayStore) -> None:
+        self._resource = resource
+        self._store = store
+        self._is_started = False
+
+    def start(self) -> None:
+        """Raises: SettingsError, where single use cannot be kept."""
+        if not self._is_started:
+            self._store.start(self._resource)
+            self._is_started = True
+
+    def stop(self) -> None:
+        """The next use starts the store again."""
+        if self._is_started:
+            self._store.stop()
+            self._is_started = False
+
+    async def use(self, token: VerifiedToken) -> None:
+        """Use a call token up. Raises: TokenReplayed, ReplayUnavailable."""
+        self._start_late()
+        await self._store.use(token)
+
+    async def use_proof(self, proof: CheckedProof) -> None:
+        """Use a proof of possession up. Raises: ProofReplayed, ReplayUnavailable."""
+        self._start_late()
+        await self._store.use_proof(proof)
+
+    def nonce_key(self) -> bytes:
+        """The key of the nonces of all who share the store. Raises: ReplayUnavailable."""
+        self._start_late()
+        return self._store.nonce_key()
+
+    def _start_late(self) -> None:
+        """Where no lifespan has started the store, the first use does. Raises: ReplayUnavailable."""
+        try:
+            self.start()
+        except SettingsError as error:
+            _log.error("call tokens and proofs are refused: %s; %s", error, error.advice())
+            raise ReplayUnavailable(str(error)) from error
