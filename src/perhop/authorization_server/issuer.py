@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -60,7 +61,8 @@ class Issuer:
     """One configuration of the authorization server over its running parts.
 
     A reload makes a new one with `dataclasses.replace(registry=..., client_keys=..., policy=..., keyring=...)`; a
-    request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`.
+    request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`,
+    and after those, as after the registry's clients, come those of `newcomers`.
     """
 
     url: str
@@ -75,6 +77,7 @@ class Issuer:
     reports: Reports
     tools: KnownTools
     standing: Standing
+    newcomers: Newcomers
     tasks: Tasks
     passwords: Passwords
     form_seal: FormSeal

@@ -34,13 +34,29 @@ class ClientSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class HashedSecret:
+    """The same for a secret that we made and keep no copy of: hex SHA-256 of 256 random bits."""
+
+    method: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateKeyJwt:
     """Public keys as JWK members, private parts refused at load. Spec: RFC 7523 §2.2."""
 
     keys: tuple[Mapping[str, Any], ...]
 
 
-Authentication = NoAuthentication | ClientSecret | PrivateKeyJwt
+Authentication = NoAuthentication | ClientSecret | HashedSecret | PrivateKeyJwt
+
+
+class Origin(StrEnum):
+    """Who says what a client is: the configuration, a document at its own URL, or the client when it registered."""
+
+    FILE = "file"
+    DOCUMENT = "document"
+    REGISTRATION = "registration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +73,9 @@ class Client:
     reaches: Mapping[str, tuple[str, ...]]
     serves: tuple[str, ...] = ()
     default_resource: str | None = None
+    origin: Origin = Origin.FILE
+
+    @property
+    def published_by(self) -> str | None:
+        """The host whose document this client is; None for a client that has none."""
+        return self.id.partition("://")[2].partition("/")[0] if self.origin is Origin.DOCUMENT else None

@@ -54,6 +54,14 @@ from perhop.errors.bearer import (
     TokenTypeWrong,
 )
 from perhop.errors.console import ConsoleRefused, ForeignForm, ForeignHost, PageMissing
+from perhop.errors.newcomers import (
+    AuthorizeClientUnadopted,
+    ClientDocumentRefused,
+    ClientMetadataInvalid,
+    ClientUnadopted,
+    RedirectUriInvalid,
+    TooManyRegistrations,
+)
 from perhop.errors.operator import (
     ApprovalClosed,
     ApproverRefused,
@@ -179,6 +187,7 @@ __all__ = [
     "AudienceMissing",
     "AudienceMultiple",
     "AuthorizeClientNotAllowed",
+    "AuthorizeClientUnadopted",
     "AuthorizeRefused",
     "AuthorizeRequestMalformed",
     "BearerRefused",
@@ -191,7 +200,10 @@ __all__ = [
     "CheckFailed",
     "ClientAuthenticationFailed",
     "ClientDisabled",
+    "ClientDocumentRefused",
     "ClientExpired",
+    "ClientMetadataInvalid",
+    "ClientUnadopted",
     "CodeInvalid",
     "CodeOfTaskOver",
     "CodeReplayed",
@@ -234,6 +246,7 @@ __all__ = [
     "PresenterMismatch",
     "QuestionUnclear",
     "RedirectRefused",
+    "RedirectUriInvalid",
     "RefreshExpired",
     "RefreshInvalid",
     "RefreshOfAnother",
@@ -285,6 +298,7 @@ __all__ = [
     "TokenSignatureInvalid",
     "TokenTypeWrong",
     "TooManyApprovals",
+    "TooManyRegistrations",
     "TooManyTasks",
     "ToolQuarantined",
     "ToolsNotListed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.authorization_server import stores
+from perhop.authorization_server.newcomers.rows import NewcomerRows
 from perhop.authorization_server.store import KeyStates, Standings, TaskRows
 from perhop.gateway.approvals import ApprovalRows
 from perhop.gateway.tool_pins import ToolPinRows
@@ -17,6 +18,7 @@ from perhop.storage.consents import SqlConsents
 from perhop.storage.engine import Database
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
+from perhop.storage.newcomers import SqlNewcomers
 from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.refresh_families import SqlRefreshTokens
 from perhop.storage.revocations import SqlRevocationRows
@@ -37,6 +39,7 @@ class Stores(stores.Stores):
     policy_versions: PolicyVersionRows
     task_rows: TaskRows
     approval_rows: ApprovalRows
+    newcomer_rows: NewcomerRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
@@ -57,4 +60,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         policy_versions=SqlPolicyVersions(database),
         task_rows=SqlTaskRows(database),
         approval_rows=SqlApprovalRows(database),
+        newcomer_rows=SqlNewcomers(database),
     )

@@ -10,7 +10,8 @@ import contextlib
 import dataclasses
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import ChainMap
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
@@ -45,7 +47,7 @@ from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores, open_stores
 from perhop.storage.tool_pins import SqlToolPins
-from perhop.tokens.keys import Algorithm
+from perhop.tokens.keys import Algorithm, VerifyKey
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.known_tools import KnownTools
@@ -88,6 +90,7 @@ class Plane:
     tool_pins: ToolPins
     known_tools: KnownTools
     metrics: Metrics
+    newcomers: Newcomers
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True
@@ -96,7 +99,8 @@ class Plane:
 
     @property
     def registry(self) -> Registry:
-        return self.settings.registry
+        """What the file defines, and after its clients those that are known besides."""
+        return self.issuer.registry
 
     def current_issuer(self) -> Issuer:
         """The issuer in force: a request keeps the one that it began with."""
@@ -113,11 +117,11 @@ class Plane:
 
     def take(self, settings: Settings, policy: PolicyEngine) -> None:
         """Go by this configuration from now on; a request keeps the issuer that it began with."""
-        registry = settings.registry
+        keys = keys_with_newcomers(settings, self.newcomers)
+        registry = registry_with_newcomers(settings, self.newcomers)
         self.settings, self.policy = settings, policy
-        self.issuer = dataclasses.replace(
-            self.issuer, registry=registry, client_keys=load_client_keys(registry), policy=policy
-        )
+        self.newcomers.take(settings.admission, defined=settings.registry.clients)
+        self.issuer = dataclasses.replace(self.issuer, registry=registry, client_keys=keys, policy=policy)
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
@@ -141,7 +145,19 @@ class Plane:
         """Drop rows, revocations and tasks that can matter to no token any more. The journal keeps everything."""
         self.issuer.revocations.forget(now=self.issuer.now())
         self.issuer.tasks.forget()
+        await self.newcomers.forget_old()
         await forget_expired(self.database, now=self.issuer.now())
+
+
+def registry_with_newcomers(settings: Settings, newcomers: Newcomers) -> Registry:
+    """The file's definitions; a client that it does not define is looked for among the newcomers. Its version stays."""
+    return dataclasses.replace(settings.registry, clients=ChainMap(dict(settings.registry.clients), newcomers.clients))
+
+
+def keys_with_newcomers(settings: Settings, newcomers: Newcomers) -> Mapping[str, Mapping[str, VerifyKey]]:
+    """The same of their keys. Raises: KeyUnusable."""
+    keys: dict[str, Mapping[str, VerifyKey]] = dict(load_client_keys(settings.registry))
+    return ChainMap(keys, newcomers.client_keys)
 
 
 @contextlib.asynccontextmanager
@@ -161,8 +177,14 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         stack.push_async_callback(database.close)
         rows = SqlPolicyVersions(database)
         started = await policies_to_start(settings, rows, SqlToolPins(database), serves=record_start)
-        policy = PolicyEngine(started.files.policy_set, settings.registry)
-        plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
+        stores = open_stores(database, reader)
+        newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock)
+        await newcomers.load()
+        newcomers.take(settings.admission, defined=settings.registry.clients)
+        policy = PolicyEngine(started.files.policy_set, registry_with_newcomers(settings, newcomers))
+        plane = await _assemble(
+            settings, journal, journal_key, reader, database, stores, newcomers, policy, metrics, clock=clock
+        )
         stack.push_async_callback(plane.tool_pins.close)
         await _reconcile(plane, record_start=record_start)
         if record_start:
@@ -176,12 +198,13 @@ async def _assemble(
     journal_key: JournalKey,
     reader: JournalQueries,
     database: Database,
+    stores: Stores,
+    newcomers: Newcomers,
     policy: PolicyEngine,
     metrics: Metrics,
     *,
     clock: Clock,
 ) -> Plane:
-    stores = open_stores(database, reader)
     signing_keys = SigningKeys(settings.keys_dir, stores.key_states, clock=clock)
     revocations = Revocations()
 
@@ -204,8 +227,8 @@ async def _assemble(
     known_tools = KnownTools(tool_pins)
     issuer = Issuer(
         url=settings.issuer,
-        registry=settings.registry,
-        client_keys=load_client_keys(settings.registry),
+        registry=policy.registry,
+        client_keys=keys_with_newcomers(settings, newcomers),
         keyring=await signing_keys.load(),
         policy=policy,
         stores=stores,
@@ -215,6 +238,7 @@ async def _assemble(
         reports=Reports(journal=journal, calls=reader),
         tools=known_tools,
         standing=Standing(stores.standings),
+        newcomers=newcomers,
         tasks=tasks,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
@@ -235,6 +259,7 @@ async def _assemble(
         tool_pins=tool_pins,
         known_tools=known_tools,
         metrics=metrics,
+        newcomers=newcomers,
         approvals=_approvals(lambda: plane, stores, journal, journal_key, issuer),
     )
     return plane
@@ -277,10 +302,12 @@ async def _note_policies(plane: Plane, started: Started) -> None:
 async def disable_removed(plane: Plane) -> Sequence[str]:
     """Hold the file against what stood before: what was removed is disabled and its tokens are revoked.
 
+    So are the tokens of clients whose host no rule admits any more; these are forgotten, and come back with a rule.
+
     Raises: StorageUnavailable, JournalUnavailable
     """
     issuer = plane.issuer
-    removed = await issuer.standing.reconcile(plane.registry, now=issuer.now())
+    removed = await issuer.standing.reconcile(plane.settings.registry, now=issuer.now())
     for kind, name in sorted(removed):
         why = f"{kind} removed from the configuration"
         if kind == "client":
@@ -288,6 +315,10 @@ async def disable_removed(plane: Plane) -> Sequence[str]:
         if kind == "resource":
             for audience in await asyncio.to_thread(_recent_audiences, plane, name):
                 await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
+    for client in plane.newcomers.unadmitted():
+        why = "no rule of `client_documents` admits it any more"
+        await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop")
+        await plane.newcomers.forget(client)
     return sorted(f"{kind} {name}" for kind, name in removed)
 
 

@@ -80,6 +80,7 @@ async def token(request: Request, issuer: Issuer) -> Response:
                 ip=trail.request.ip or "",
             ),
         )
+        await issuer.newcomers.keep(client)
         minted = await issue(authorized, issuer, request=trail.request, about=trail.about)
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from urllib.parse import urlsplit
 
 from perhop.authorization_server.store import Consent
-from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
+from perhop.core.client import Client, ClientSecret, HashedSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Hop, Resource, Scope
 from perhop.core.task import Task
@@ -40,6 +40,20 @@ class Terms:
     hops: tuple[Hop, ...]
     redirect_host: str
     task: Task | None = None
+
+    @property
+    def published_by(self) -> str | None:
+        """The host that says what the client is; None where the configuration or an owner does."""
+        return self.client.published_by
+
+    @property
+    def may_be_anyone(self) -> bool:
+        """True for an application that gets its answers on the person's own machine only, and proves nothing.
+
+        Spec: MCP 2026-07-28 authorization
+        Spec: RFC 8252 §8.6
+        """
+        return isinstance(self.client.authentication, NoAuthentication) and is_loopback_only(self.client.redirect_uris)
 
 
 def terms_of(
@@ -103,6 +117,8 @@ def _keys(client: Client) -> Any:
             return []
         case ClientSecret(secret=secret):
             return repr(secret)  # a fingerprint
+        case HashedSecret(sha256=sha256):
+            return sha256
         case PrivateKeyJwt(keys=keys):
             return [dict(key) for key in keys]
         case _:
@@ -123,8 +139,6 @@ def is_covered(consent: Consent | None, terms: Terms, client: Client) -> bool:
 
     Spec: RFC 8252 §8.6
     """
-    if consent is None or (
-        isinstance(client.authentication, NoAuthentication) and is_loopback_only(client.redirect_uris)
-    ):
+    if consent is None or terms.may_be_anyone:
         return False
     return consent.terms == terms_digest(terms) and consent.scopes == frozenset(scope.name for scope in terms.scopes)

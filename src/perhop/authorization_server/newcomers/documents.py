@@ -1,0 +1,153 @@
+"""Clients' documents: fetched once for all who ask at the same time, and not again before it is worth it.
+
+What failed is not asked for again for a while, and the failure is no document: nothing is gone by that did not come
+whole, now, with a 200.
+
+Spec: draft-ietf-oauth-client-id-metadata-document §4
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
+from perhop.authorization_server.newcomers.key_set import Keys, read_key_set
+from perhop.client.single_flight import SingleFlight
+from perhop.core.client import Authentication, Client, NoAuthentication, Origin, PrivateKeyJwt
+from perhop.core.newcomer import ClientMetadata, StoredDocument, TrustRule
+from perhop.errors import ClientDocumentRefused, ClientMetadataInvalid
+from perhop.rules.client_id_url import parse_document_url
+from perhop.rules.client_metadata import BY_KEY, parse_members, read_document
+from perhop.rules.freshness import fresh_for
+from perhop.rules.resource_uri import HttpUri
+from perhop.tokens.jwks import MAX_JWKS_BYTES
+
+MAX_DOCUMENT_BYTES = 5 * 1024
+BACK_OFF_SECONDS = 30
+BUDGET, BUDGET_SECONDS = 60, 60
+"""So many requests for the clients of one host in so many seconds."""
+MAX_FAILURES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDocument:
+    """A document that was read, the client that it describes by the rule of now, and that client's keys."""
+
+    stored: StoredDocument
+    client: Client
+    keys: Keys
+
+
+def read_stored(stored: StoredDocument, rule: TrustRule) -> ReadDocument:
+    """The client of a document that was fetched. Raises: ClientDocumentRefused."""
+    try:
+        members = parse_members(stored.document.encode(), max_bytes=MAX_DOCUMENT_BYTES)
+        metadata = read_document(members, client_id=stored.client_id)
+        keys = _keys(metadata, stored.key_set)
+    except ClientMetadataInvalid as error:
+        raise ClientDocumentRefused(f"the document at `{stored.client_id}`: {error.detail}") from None
+    authentication: Authentication = NoAuthentication() if keys is None else PrivateKeyJwt(keys.members)
+    client = Client(
+        id=stored.client_id,
+        owner=rule.owner,
+        purpose=metadata.name,
+        expires=rule.expires,
+        authentication=authentication,
+        grants=metadata.grants,
+        redirect_uris=metadata.redirect_uris,
+        reaches=rule.reaches,
+        origin=Origin.DOCUMENT,
+    )
+    return ReadDocument(stored=stored, client=client, keys=keys or Keys((), {}))
+
+
+def _keys(metadata: ClientMetadata, key_set: str | None) -> Keys | None:
+    """Raises: ClientMetadataInvalid."""
+    if metadata.method != BY_KEY:
+        return None
+    document = metadata.jwks
+    if document is None:
+        document = parse_members((key_set or "").encode(), max_bytes=MAX_JWKS_BYTES)
+    return read_key_set(document)
+
+
+class Documents:
+    """The documents of clients, as they are fetched. Holds failures, and no document: that is for whoever asks."""
+
+    def __init__(self, fetch: GuardedFetch, *, clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._flights: dict[str, SingleFlight[StoredDocument]] = {}
+        self._failures: dict[str, tuple[float, str]] = {}
+        self._asked: dict[str, deque[float]] = {}
+
+    async def fetch(self, client_id: str, uri: HttpUri, rule: TrustRule) -> StoredDocument:
+        """The document as it is now, with the keys that it names. Raises: ClientDocumentRefused."""
+        self._check_not_failed(client_id)
+        if client_id not in self._flights:
+            self._flights[client_id] = SingleFlight(lambda: self._land(client_id, uri, rule))
+        return await self._flights[client_id].join()
+
+    def forget_failures(self) -> None:
+        """Another configuration is in force: what could not be had may be had now."""
+        self._failures.clear()
+
+    async def _land(self, client_id: str, uri: HttpUri, rule: TrustRule) -> StoredDocument:
+        try:
+            return await self._get(client_id, uri, rule)
+        except ClientDocumentRefused as fact:
+            self._note_failure(client_id, fact.detail)
+            raise
+        finally:
+            self._flights.pop(client_id, None)
+
+    async def _get(self, client_id: str, uri: HttpUri, rule: TrustRule) -> StoredDocument:
+        self._spend(rule.host)
+        fetched = await self._fetch.get(uri, rule, max_bytes=MAX_DOCUMENT_BYTES)
+        seconds = fresh_for(fetched.cache_control, fetched.age)
+        try:
+            metadata = read_document(parse_members(fetched.body, max_bytes=MAX_DOCUMENT_BYTES), client_id=client_id)
+        except ClientMetadataInvalid as error:
+            raise ClientDocumentRefused(f"the document at `{client_id}`: {error.detail}") from None
+        key_set: str | None = None
+        if metadata.method == BY_KEY and metadata.jwks_uri is not None:
+            keys_at = parse_document_url(metadata.jwks_uri, f"`jwks_uri` of `{client_id}`")
+            self._spend(rule.host)
+            keys = await self._fetch.get(keys_at, rule, max_bytes=MAX_JWKS_BYTES)
+            # Bytes that are no UTF-8 are no JSON either, and refused when they are read.
+            key_set = keys.body.decode("utf-8", "replace")
+            seconds = min(seconds, fresh_for(keys.cache_control, keys.age))
+        document, now = fetched.body.decode("utf-8"), int(self._clock())
+        stored = StoredDocument(
+            client_id=client_id,
+            document=document,
+            key_set=key_set,
+            sha256=hashlib.sha256(f"{document}\n{key_set or ''}".encode()).hexdigest(),
+            fetched_at=now,
+            fresh_until=now + seconds,
+        )
+        read_stored(stored, rule)  # what cannot be gone by is a failure of this fetch
+        return stored
+
+    def _spend(self, host: str) -> None:
+        """Raises: ClientDocumentRefused."""
+        asked, now = self._asked.setdefault(host, deque()), self._clock()
+        while asked and asked[0] <= now - BUDGET_SECONDS:
+            asked.popleft()
+        if len(asked) >= BUDGET:
+            raise ClientDocumentRefused(f"`{host}` was asked {BUDGET} times in {BUDGET_SECONDS} s")
+        asked.append(now)
+
+    def _check_not_failed(self, client_id: str) -> None:
+        until, why = self._failures.get(client_id, (0.0, ""))
+        if self._clock() < until:
+            raise ClientDocumentRefused(f"not asked again yet: {why}")
+
+    def _note_failure(self, client_id: str, why: str) -> None:
+        self._failures.pop(client_id, None)
+        if len(self._failures) >= MAX_FAILURES:
+            self._failures.pop(next(iter(self._failures)))
+        self._failures[client_id] = (self._clock() + BACK_OFF_SECONDS, why)
