@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine import Row
 
 from perhop.core.newcomer import Adoption, Registration, StoredDocument
+from perhop.errors import StorageUnavailable
 from perhop.storage.engine import Database
 from perhop.storage.schema import AS_ADDED, client_document, client_registration
 
@@ -28,18 +32,7 @@ class SqlNewcomers:
         Raises: StorageUnavailable
         """
         rows = await self._database.rows(select(client_document).order_by(AS_ADDED))
-        return [
-            StoredDocument(
-                client_id=row.client_id,
-                document=row.document,
-                key_set=row.key_set,
-                sha256=row.sha256,
-                fetched_at=row.fetched_at,
-                fresh_until=row.fresh_until,
-                used_at=row.used_at,
-            )
-            for row in rows
-        ]
+        return [_document(row) for row in rows]
 
     async def put_document(self, stored: StoredDocument) -> None:
         """Keep this one, in the place of what was kept of the client before.
@@ -111,7 +104,39 @@ class SqlNewcomers:
         await self._database.apply(delete(client_registration).where(client_registration.c.client_id == client_id))
 
 
-def _registration(row: Row[Any]) -> Registration:
+def read_newcomers(path: Path) -> tuple[list[StoredDocument], list[Registration]]:
+    """The same for a command that only reads: without waiting for a turn. Where there is no database, nobody is known.
+
+    Raises: StorageUnavailable
+    """
+    if not path.exists():
+        return [], []
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            documents = connection.execute("SELECT * FROM client_document ORDER BY rowid").fetchall()
+            registrations = connection.execute("SELECT * FROM client_registration ORDER BY rowid").fetchall()
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"`{path}` cannot be read: {error}") from error
+    return (
+        [_document(SimpleNamespace(**dict(row))) for row in documents],
+        [_registration(SimpleNamespace(**dict(row))) for row in registrations],
+    )
+
+
+def _document(row: Any) -> StoredDocument:
+    return StoredDocument(
+        client_id=row.client_id,
+        document=row.document,
+        key_set=row.key_set,
+        sha256=row.sha256,
+        fetched_at=row.fetched_at,
+        fresh_until=row.fresh_until,
+        used_at=row.used_at,
+    )
+
+
+def _registration(row: Any) -> Registration:
     return Registration(
         client_id=row.client_id,
         metadata=row.metadata,

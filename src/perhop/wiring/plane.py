@@ -10,12 +10,10 @@ import contextlib
 import dataclasses
 import os
 import secrets
-from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
@@ -47,9 +45,10 @@ from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores, open_stores
 from perhop.storage.tool_pins import SqlToolPins
-from perhop.tokens.keys import Algorithm, VerifyKey
+from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
+from perhop.wiring.known_clients import keys_with_newcomers, registry_with_newcomers
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
@@ -147,17 +146,6 @@ class Plane:
         self.issuer.tasks.forget()
         await self.newcomers.forget_old()
         await forget_expired(self.database, now=self.issuer.now())
-
-
-def registry_with_newcomers(settings: Settings, newcomers: Newcomers) -> Registry:
-    """The file's definitions; a client that it does not define is looked for among the newcomers. Its version stays."""
-    return dataclasses.replace(settings.registry, clients=ChainMap(dict(settings.registry.clients), newcomers.clients))
-
-
-def keys_with_newcomers(settings: Settings, newcomers: Newcomers) -> Mapping[str, Mapping[str, VerifyKey]]:
-    """The same of their keys. Raises: KeyUnusable."""
-    keys: dict[str, Mapping[str, VerifyKey]] = dict(load_client_keys(settings.registry))
-    return ChainMap(keys, newcomers.client_keys)
 
 
 @contextlib.asynccontextmanager

@@ -139,7 +139,7 @@ async def _answer(
         if decided is not None:
             return decided
     stored = await issuer.stores.consents.get(signed_in.subject, asked.client.id, asked.resource.uri)
-    if is_task_known(terms, signed_in.subject) and is_covered(stored, terms, asked.client):
+    if is_task_known(terms, signed_in.subject) and is_covered(stored, terms):
         return await _give_code(asked, terms, signed_in, issuer)
     seal = issuer.form_seal.seal(*_consent_binding(asked, terms, signed_in), now=issuer.now())
     return issuer.pages.consent(

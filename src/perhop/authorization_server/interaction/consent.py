@@ -39,6 +39,7 @@ class Terms:
     onward: tuple[Onward, ...]
     hops: tuple[Hop, ...]
     redirect_host: str
+    ends_on_loopback: bool = False
     task: Task | None = None
 
     @property
@@ -48,12 +49,14 @@ class Terms:
 
     @property
     def may_be_anyone(self) -> bool:
-        """True for an application that gets its answers on the person's own machine only, and proves nothing.
+        """True where the answer goes to the person's own machine, and whoever gets it proves nothing.
+
+        It does not matter where else the application could have it sent: any program there can ask in its name.
 
         Spec: MCP 2026-07-28 authorization
         Spec: RFC 8252 §8.6
         """
-        return isinstance(self.client.authentication, NoAuthentication) and is_loopback_only(self.client.redirect_uris)
+        return isinstance(self.client.authentication, NoAuthentication) and self.ends_on_loopback
 
 
 def terms_of(
@@ -79,6 +82,7 @@ def terms_of(
             if each.hops > 0
         ),
         hops=tuple(hop for hop in registry.hops if hop.source in names),
+        ends_on_loopback=redirect_uri != "" and is_loopback_only((redirect_uri,)),
         redirect_host=urlsplit(redirect_uri).hostname or redirect_uri.partition(":")[0],
         task=task,
     )
@@ -130,12 +134,12 @@ def is_task_known(terms: Terms, subject: str) -> bool:
     return terms.task is None or (terms.task.is_approved and terms.task.subject == subject)
 
 
-def is_covered(consent: Consent | None, terms: Terms, client: Client) -> bool:
+def is_covered(consent: Consent | None, terms: Terms) -> bool:
     """True if a stored consent answers this request, so that the person need not be asked again.
 
     Does not look at the task: see `is_task_known`.
 
-    A public client that lives on loopback addresses only is asked every time: any program of the machine can be it.
+    A public client whose answer goes to a loopback address is asked every time: any program of the machine can be it.
 
     Spec: RFC 8252 §8.6
     """

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from perhop.authorization_server.newcomers.documents import Documents, ReadDocument, read_stored
+from perhop.authorization_server.newcomers.documents import Documents
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
-from perhop.authorization_server.newcomers.registrations import Registrations, client_of
+from perhop.authorization_server.newcomers.known import Known, know_document, know_registration, rule_for
+from perhop.authorization_server.newcomers.registrations import Registrations
 from perhop.authorization_server.newcomers.rows import NewcomerRows
 from perhop.core.client import Client, Origin
-from perhop.core.newcomer import Admission, Adoption, Registration, StoredDocument, TrustRule
-from perhop.errors import ClientDocumentRefused, ClientMetadataInvalid, ClientUnadopted
+from perhop.core.newcomer import Admission, Adoption, Registration, StoredDocument
+from perhop.errors import ClientDocumentRefused, ClientUnadopted
 from perhop.journal.record import Event, Record
 from perhop.journal.writer import Journal
 from perhop.rules.client_id_url import host_of, is_client_id_url, parse_client_id_url
@@ -64,11 +65,11 @@ class Newcomers:
         self.clients.clear()
         self.client_keys.clear()
         for stored in tuple(self._stored.values()):
-            self._know_document(stored)
+            self._know(know_document(stored, self.admission))
             if stored.client_id not in self.clients and stored.used_at is None:
                 self._drop(stored.client_id)
         for registration in self.registrations.all():
-            self._know_registration(registration)
+            self._know(know_registration(registration))
 
     async def resolve(self, client_id: str) -> None:
         """Make a client known that can be, as it is now; does nothing for the configuration's, and for who is unknown.
@@ -94,7 +95,7 @@ class Newcomers:
 
     def admits(self, client_id: str) -> bool:
         """True for the id of a client that is known here, or would be if its document were good."""
-        return client_id in self.clients or self._rule_for(client_id) is not None
+        return client_id in self.clients or rule_for(client_id, self.admission) is not None
 
     async def keep(self, client: Client) -> None:
         """Keep the document by which something is about to be issued; recorded first where it is new, or another.
@@ -119,7 +120,7 @@ class Newcomers:
     async def adopt(self, client_id: str, adoption: Adoption) -> Registration:
         """Raises: NotFound, StorageUnavailable, JournalUnavailable."""
         adopted = await self.registrations.adopt(client_id, adoption)
-        self._know_registration(adopted)
+        self._know(know_registration(adopted))
         return adopted
 
     def unadmitted(self) -> tuple[str, ...]:
@@ -147,36 +148,12 @@ class Newcomers:
         for each in passing[: max(0, len(passing) - MAX_PASSING + 1)]:
             self._drop(each)
         self._stored[fetched.client_id] = fetched
-        self._know_document(fetched)
+        self._know(know_document(fetched, self.admission))
 
-    def _know_document(self, stored: StoredDocument) -> None:
-        rule = self._rule_for(stored.client_id)
-        if rule is None:
-            return
-        try:
-            read: ReadDocument = read_stored(stored, rule)
-        except ClientDocumentRefused:
-            return  # kept by another version of ours, whose rules for it were others
-        self.clients[stored.client_id] = read.client
-        self.client_keys[stored.client_id] = read.keys.by_id
-
-    def _know_registration(self, registration: Registration) -> None:
-        if registration.adoption is None:
-            return
-        try:
-            client, keys = client_of(registration, registration.adoption)
-        except ClientMetadataInvalid:
-            return
-        self.clients[client.id] = client
-        self.client_keys[client.id] = keys.by_id
-
-    def _rule_for(self, client_id: str) -> TrustRule | None:
-        if not is_client_id_url(client_id):
-            return None
-        try:
-            return self.admission.rules.get(host_of(parse_client_id_url(client_id)))
-        except ClientDocumentRefused:
-            return None
+    def _know(self, known: Known | None) -> None:
+        if known is not None:
+            self.clients[known.client.id] = known.client
+            self.client_keys[known.client.id] = known.keys.by_id
 
     def _drop(self, client_id: str) -> None:
         for known in (self._stored, self._kept, self.clients, self.client_keys):

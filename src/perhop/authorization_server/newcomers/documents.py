@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
 from perhop.authorization_server.newcomers.key_set import Keys, read_key_set
@@ -32,17 +31,8 @@ BUDGET, BUDGET_SECONDS = 60, 60
 MAX_FAILURES = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadDocument:
-    """A document that was read, the client that it describes by the rule of now, and that client's keys."""
-
-    stored: StoredDocument
-    client: Client
-    keys: Keys
-
-
-def read_stored(stored: StoredDocument, rule: TrustRule) -> ReadDocument:
-    """The client of a document that was fetched. Raises: ClientDocumentRefused."""
+def read_stored(stored: StoredDocument, rule: TrustRule) -> tuple[Client, Keys]:
+    """The client that a document describes, by the rule of now, and its keys. Raises: ClientDocumentRefused."""
     try:
         members = parse_members(stored.document.encode(), max_bytes=MAX_DOCUMENT_BYTES)
         metadata = read_document(members, client_id=stored.client_id)
@@ -61,7 +51,7 @@ def read_stored(stored: StoredDocument, rule: TrustRule) -> ReadDocument:
         reaches=rule.reaches,
         origin=Origin.DOCUMENT,
     )
-    return ReadDocument(stored=stored, client=client, keys=keys or Keys((), {}))
+    return client, keys or Keys((), {})
 
 
 def _keys(metadata: ClientMetadata, key_set: str | None) -> Keys | None:

@@ -120,7 +120,7 @@ class Registrations:
         async with self._changing:
             await self._lapse()
             self._check_room(registration.network)
-            said, by = {"name": metadata.name}, f"client:{client_id}"
+            said, by = {"called": metadata.name}, f"client:{client_id}"
             await self._record(registration, "registered", said, by=by, request=request)
             await self._rows.add_registration(registration)
             self._all[client_id] = registration
