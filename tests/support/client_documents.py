@@ -94,6 +94,7 @@ class Site:
     ca_pem: str
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
     addresses: dict[str, list[Sequence[str]]] = field(default_factory=dict)
 
@@ -141,6 +142,7 @@ class Site:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            self.heads.append(head)
             path = head.split(" ")[1]
             host = next(line[5:].strip() for line in head.split("\r\n") if line.lower().startswith("host:"))
             self.asked.append((host, path))

@@ -327,8 +327,7 @@ async def test_an_id_of_the_configuration_is_never_fetched(place: Place) -> None
 async def test_a_rule_says_what_its_clients_reach(place: Place) -> None:
     """A client reaches what its rule says, whatever its document asks for, and is never given a token for itself."""
     client_id = place.site.publish(scope="calendar:write", grant_types=["authorization_code", "client_credentials"])
-    page = await Browser(place.server).sign_in(place.request(client_id, scope="calendar:write"))
-    assert answer_in(page)["error"] == "invalid_scope"
+    assert answer_in(await place.page(client_id, scope="calendar:write"))["error"] == "invalid_scope"
     alone = await place.server.ask(grant_type="client_credentials", client_id=client_id)
     assert_refused(alone, "unauthorized_client")
 
