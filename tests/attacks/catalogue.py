@@ -26,6 +26,7 @@ from tests.attacks.rows import (
     issuers,
     journals,
     messages,
+    newcomers,
     refresh,
     sessions,
     signatures,
@@ -58,6 +59,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     codes,
     refresh,
     introspection,
+    newcomers,
     issuers,
     standing,
     definitions,
@@ -67,17 +69,6 @@ _ROOMS: tuple[ModuleType, ...] = (
 ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
 
 NOT_APPLICABLE: Mapping[str, str] = {
-    # clients that nobody wrote into the configuration
-    "registration-flood": "dynamic client registration",
-    "registration-with-a-hostile-name": "dynamic client registration",
-    "client-document-at-an-inner-address": "client metadata documents",
-    "client-document-at-a-mapped-address": "client metadata documents",
-    "client-document-by-rebound-name": "client metadata documents",
-    "client-document-that-redirects-or-floods": "client metadata documents",
-    "client-document-of-another-client": "client metadata documents",
-    "client-document-with-a-shared-secret": "client metadata documents",
-    "client-document-changed-after-consent": "client metadata documents",
-    "client-document-of-a-known-client-on-loopback": "client metadata documents",
     # sender constraint
     "proof-replayed": "DPoP",
     "proof-for-another-request": "DPoP",

@@ -27,6 +27,7 @@ from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.newcomers.directory import Newcomers
+from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -356,7 +357,7 @@ async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIter
 async def _assemble(
     url: str, keys: Keys, clock: Clock, stores: Stores, journal: Journal, queries: JournalQueries
 ) -> Issuer:
-    newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock)
+    newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock, fetch=GuardedFetch())
     defined = a_registry(keys)
     newcomers.take(Admission(), defined=defined.clients)
     registry = replace(defined, clients=ChainMap(dict(defined.clients), newcomers.clients))

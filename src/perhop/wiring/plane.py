@@ -19,6 +19,7 @@ from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.newcomers.directory import Newcomers
+from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch, Resolve, resolve_by_system
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
@@ -149,8 +150,12 @@ class Plane:
 
 
 @contextlib.asynccontextmanager
-async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) -> AsyncIterator[Plane]:
+async def open_plane(
+    settings: Settings, *, clock: Clock, record_start: bool, resolve: Resolve = resolve_by_system
+) -> AsyncIterator[Plane]:
     """Open every part; the journal's lock makes this the only writer. Refuses to make what `init` should have made.
+
+    `resolve` finds the hosts of clients' documents.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
@@ -166,7 +171,8 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         rows = SqlPolicyVersions(database)
         started = await policies_to_start(settings, rows, SqlToolPins(database), serves=record_start)
         stores = open_stores(database, reader)
-        newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock)
+        fetch = GuardedFetch(resolve=resolve)
+        newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock, fetch=fetch)
         await newcomers.load()
         newcomers.take(settings.admission, defined=settings.registry.clients)
         policy = PolicyEngine(started.files.policy_set, registry_with_newcomers(settings, newcomers))

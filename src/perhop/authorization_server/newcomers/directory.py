@@ -38,12 +38,12 @@ class Newcomers:
         rows: NewcomerRows,
         journal: Journal,
         clock: Callable[[], float],
-        fetch: GuardedFetch | None = None,
+        fetch: GuardedFetch,
     ) -> None:
         self._rows = rows
         self._journal = journal
         self._clock = clock
-        self._documents = Documents(fetch or GuardedFetch(), clock=clock)
+        self._documents = Documents(fetch, clock=clock)
         self._stored: dict[str, StoredDocument] = {}
         self._kept: dict[str, str] = {}
         self._defined: Collection[str] = ()
