@@ -21,7 +21,7 @@ from perhop.policy.policy_set import load_policies
 from perhop.rules.reach import Reached, client_reach, merged, reach
 from perhop.settings import Settings
 from perhop.storage.journal_tally import JournalTallies
-from perhop.wiring.known_clients import with_newcomers
+from perhop.wiring.newcomers_on_file import with_newcomers
 
 PERSON_PREFIX = "user:"
 

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from perhop.authorization_server.newcomers.known import known_clients
-from perhop.authorization_server.newcomers.registrations import metadata_of
+from perhop.authorization_server.newcomers.known import known_clients, metadata_of
 from perhop.core.approval import Approval, ApprovalState
 from perhop.core.client import Origin
 from perhop.core.newcomer import RegistrationState

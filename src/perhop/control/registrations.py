@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from perhop.authorization_server.newcomers.registrations import metadata_of
+from perhop.authorization_server.newcomers.known import metadata_of
 from perhop.control.operator import by_operator
 from perhop.core.newcomer import Adoption
 from perhop.core.registry import Registry

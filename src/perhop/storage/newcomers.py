@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 from collections.abc import Sequence
-from datetime import date
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from perhop.core.newcomer import Adoption, Registration, StoredDocument
-from perhop.errors import StorageUnavailable
 from perhop.storage.engine import Database
+from perhop.storage.newcomers_still import document_of, registration_of
 from perhop.storage.schema import AS_ADDED, client_document, client_registration
 
 
@@ -32,7 +26,7 @@ class SqlNewcomers:
         Raises: StorageUnavailable
         """
         rows = await self._database.rows(select(client_document).order_by(AS_ADDED))
-        return [_document(row) for row in rows]
+        return [document_of(row) for row in rows]
 
     async def put_document(self, stored: StoredDocument) -> None:
         """Keep this one, in the place of what was kept of the client before.
@@ -62,7 +56,7 @@ class SqlNewcomers:
         Raises: StorageUnavailable
         """
         rows = await self._database.rows(select(client_registration).order_by(AS_ADDED))
-        return [_registration(row) for row in rows]
+        return [registration_of(row) for row in rows]
 
     async def add_registration(self, registration: Registration) -> None:
         """Keep a client that waits.
@@ -102,56 +96,3 @@ class SqlNewcomers:
     async def drop_registration(self, client_id: str) -> None:
         """Raises: StorageUnavailable."""
         await self._database.apply(delete(client_registration).where(client_registration.c.client_id == client_id))
-
-
-def read_newcomers(path: Path) -> tuple[list[StoredDocument], list[Registration]]:
-    """The same for a command that only reads: without waiting for a turn. Where there is no database, nobody is known.
-
-    Raises: StorageUnavailable
-    """
-    if not path.exists():
-        return [], []
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.row_factory = sqlite3.Row
-            documents = connection.execute("SELECT * FROM client_document ORDER BY rowid").fetchall()
-            registrations = connection.execute("SELECT * FROM client_registration ORDER BY rowid").fetchall()
-    except sqlite3.Error as error:
-        raise StorageUnavailable(f"`{path}` cannot be read: {error}") from error
-    return (
-        [_document(SimpleNamespace(**dict(row))) for row in documents],
-        [_registration(SimpleNamespace(**dict(row))) for row in registrations],
-    )
-
-
-def _document(row: Any) -> StoredDocument:
-    return StoredDocument(
-        client_id=row.client_id,
-        document=row.document,
-        key_set=row.key_set,
-        sha256=row.sha256,
-        fetched_at=row.fetched_at,
-        fresh_until=row.fresh_until,
-        used_at=row.used_at,
-    )
-
-
-def _registration(row: Any) -> Registration:
-    return Registration(
-        client_id=row.client_id,
-        metadata=row.metadata,
-        secret_sha256=row.secret_sha256,
-        network=row.network,
-        registered_at=row.registered_at,
-        lapses_at=row.lapses_at,
-        adoption=None
-        if row.owner is None
-        else Adoption(
-            owner=row.owner,
-            purpose=row.purpose,
-            expires=date.fromisoformat(row.expires),
-            reaches={name: tuple(scopes) for name, scopes in json.loads(row.reaches).items()},
-            by=row.adopted_by,
-            at=row.adopted_at,
-        ),
-    )

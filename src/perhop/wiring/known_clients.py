@@ -8,10 +8,8 @@ from dataclasses import replace
 
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.newcomers.directory import Newcomers
-from perhop.authorization_server.newcomers.known import known_clients
 from perhop.core.registry import Registry
 from perhop.settings import Settings
-from perhop.storage.newcomers import read_newcomers
 from perhop.tokens.keys import VerifyKey
 
 
@@ -27,14 +25,3 @@ def keys_with_newcomers(settings: Settings, newcomers: Newcomers) -> Mapping[str
     """The same of their keys. Raises: KeyUnusable."""
     keys: dict[str, Mapping[str, VerifyKey]] = dict(load_client_keys(settings.registry))
     return ChainMap(keys, newcomers.client_keys)
-
-
-def with_newcomers(settings: Settings) -> Settings:
-    """The same settings, whose registry also has the newcomers that the database keeps: for commands that only read.
-
-    Raises: StorageUnavailable
-    """
-    documents, registrations = read_newcomers(settings.database_path)
-    newcomers = known_clients(documents, registrations, settings.admission)
-    registry = replace(settings.registry, clients={**newcomers, **settings.registry.clients})
-    return replace(settings, registry=registry)

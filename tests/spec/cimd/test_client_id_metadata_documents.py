@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from perhop.authorization_server.newcomers.documents import BACK_OFF_SECONDS, MAX_DOCUMENT_BYTES
+from perhop.authorization_server.newcomers.documents import BACK_OFF_SECONDS
+from perhop.authorization_server.newcomers.known import MAX_DOCUMENT_BYTES
 from perhop.errors import ClientDocumentRefused
 from perhop.rules.client_id_url import parse_client_id_url
 from perhop.tokens.jwks import render_jwks
@@ -240,9 +241,10 @@ async def test_a_key_set_that_is_not_good_is_no_client(place: Place, members: ob
 
 
 async def test_keys_are_fetched_by_the_same_guard(place: Place) -> None:
-    """Keys at an address that is not public, or not https, are not fetched."""
+    """Keys at an address that is not public, or not https, are not fetched; what a rule opens is for its own host."""
     for jwks_uri, said in (
         (f"https://{OTHER_HOST}/keys", "no public address"),
+        (place.site.url(KEYS_PATH, host=OTHER_HOST), "`127.0.0.1`, which is no public address"),
         ("http://apps.example.com/keys", "not https"),
         ("file:///etc/passwd", "not a canonical URL"),
     ):

@@ -1,4 +1,4 @@
-"""The guarded fetch: looked up once, every address looked at, connected to one of them, and no more read than allowed."""
+"""The guarded fetch: one lookup, every address looked at, a connection to one of them, no more read than allowed."""
 
 from __future__ import annotations
 

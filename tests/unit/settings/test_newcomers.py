@@ -100,5 +100,5 @@ def test_a_host_stands_once(tmp_path: Path) -> None:
     """Two rules for one host are a problem: nobody could tell whose clients they are."""
     twice = RULE + RULE.removeprefix("client_documents:\n")
     write_example(tmp_path)
-    with pytest.raises(SettingsError, match="`claude.ai` stands twice"):
+    with pytest.raises(SettingsError, match=r"`claude\.ai` stands twice"):
         load_example(tmp_path, (HOPS, twice + HOPS))

@@ -14,7 +14,8 @@ from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
 from perhop.authorization_server.form import read_body
 from perhop.authorization_server.issuer import Issuer
-from perhop.authorization_server.newcomers.registrations import ID_PREFIX, MAX_REGISTRATION_BYTES, Registered
+from perhop.authorization_server.newcomers.known import MAX_REGISTRATION_BYTES
+from perhop.authorization_server.newcomers.registrations import ID_PREFIX, Registered
 from perhop.authorization_server.trail import Trail
 from perhop.core.client import GrantType
 from perhop.errors import ClientMetadataInvalid, Refused, Unavailable

@@ -11,57 +11,28 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
-from perhop.authorization_server.newcomers.key_set import Keys, read_key_set
+from perhop.authorization_server.newcomers.known import MAX_DOCUMENT_BYTES, read_stored
 from perhop.client.single_flight import SingleFlight
-from perhop.core.client import Authentication, Client, NoAuthentication, Origin, PrivateKeyJwt
-from perhop.core.newcomer import ClientMetadata, StoredDocument, TrustRule
+from perhop.core.newcomer import StoredDocument, TrustRule
 from perhop.errors import ClientDocumentRefused, ClientMetadataInvalid
-from perhop.rules.client_id_url import parse_document_url
+from perhop.rules.client_id_url import host_of, parse_document_url
 from perhop.rules.client_metadata import BY_KEY, parse_members, read_document
 from perhop.rules.freshness import fresh_for
 from perhop.rules.resource_uri import HttpUri
 from perhop.tokens.jwks import MAX_JWKS_BYTES
 
-MAX_DOCUMENT_BYTES = 5 * 1024
 BACK_OFF_SECONDS = 30
 BUDGET, BUDGET_SECONDS = 60, 60
 """So many requests for the clients of one host in so many seconds."""
 MAX_FAILURES = 1000
 
 
-def read_stored(stored: StoredDocument, rule: TrustRule) -> tuple[Client, Keys]:
-    """The client that a document describes, by the rule of now, and its keys. Raises: ClientDocumentRefused."""
-    try:
-        members = parse_members(stored.document.encode(), max_bytes=MAX_DOCUMENT_BYTES)
-        metadata = read_document(members, client_id=stored.client_id)
-        keys = _keys(metadata, stored.key_set)
-    except ClientMetadataInvalid as error:
-        raise ClientDocumentRefused(f"the document at `{stored.client_id}`: {error.detail}") from None
-    authentication: Authentication = NoAuthentication() if keys is None else PrivateKeyJwt(keys.members)
-    client = Client(
-        id=stored.client_id,
-        owner=rule.owner,
-        purpose=metadata.name,
-        expires=rule.expires,
-        authentication=authentication,
-        grants=metadata.grants,
-        redirect_uris=metadata.redirect_uris,
-        reaches=rule.reaches,
-        origin=Origin.DOCUMENT,
-    )
-    return client, keys or Keys((), {})
-
-
-def _keys(metadata: ClientMetadata, key_set: str | None) -> Keys | None:
-    """Raises: ClientMetadataInvalid."""
-    if metadata.method != BY_KEY:
-        return None
-    document = metadata.jwks
-    if document is None:
-        document = parse_members((key_set or "").encode(), max_bytes=MAX_JWKS_BYTES)
-    return read_key_set(document)
+def _for_keys(rule: TrustRule, keys_at: HttpUri) -> TrustRule:
+    """By which rule keys are fetched. INVARIANT: what a rule opens for its host, no document opens for another."""
+    return rule if host_of(keys_at) == rule.host else replace(rule, inner_networks=(), ca_pem=None)
 
 
 class Documents:
@@ -106,7 +77,7 @@ class Documents:
         if metadata.method == BY_KEY and metadata.jwks_uri is not None:
             keys_at = parse_document_url(metadata.jwks_uri, f"`jwks_uri` of `{client_id}`")
             self._spend(rule.host)
-            keys = await self._fetch.get(keys_at, rule, max_bytes=MAX_JWKS_BYTES)
+            keys = await self._fetch.get(keys_at, _for_keys(rule, keys_at), max_bytes=MAX_JWKS_BYTES)
             # Bytes that are no UTF-8 are no JSON either, and refused when they are read.
             key_set = keys.body.decode("utf-8", "replace")
             seconds = min(seconds, fresh_for(keys.cache_control, keys.age))

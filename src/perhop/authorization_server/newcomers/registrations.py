@@ -11,18 +11,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from perhop.authorization_server.newcomers.key_set import Keys, read_key_set
+from perhop.authorization_server.newcomers.key_set import read_key_set
+from perhop.authorization_server.newcomers.known import MAX_REGISTRATION_BYTES, client_of
 from perhop.authorization_server.newcomers.rows import RegistrationRows
-from perhop.core.client import Authentication, Client, HashedSecret, NoAuthentication, Origin, PrivateKeyJwt
 from perhop.core.newcomer import Adoption, ClientMetadata, Registration, RegistrationState
 from perhop.core.secret import Secret
 from perhop.errors import NotFound, TooManyRegistrations
 from perhop.journal.record import Event, Record, RequestFacts
 from perhop.journal.writer import Journal
-from perhop.rules.client_metadata import BY_KEY, BY_SECRET, parse_members, read_registration
+from perhop.rules.client_metadata import BY_SECRET, parse_members, read_registration
 from perhop.rules.networks import network_of
 
-MAX_REGISTRATION_BYTES = 16 * 1024
 MAX_WAITING = 100
 MAX_WAITING_FROM_ONE_NETWORK = 20
 WAITING_SECONDS = 24 * 3600
@@ -37,37 +36,6 @@ class Registered:
     registration: Registration
     metadata: ClientMetadata
     secret: Secret | None
-
-
-def metadata_of(registration: Registration) -> ClientMetadata:
-    """What the client said when it registered. Raises: ClientMetadataInvalid."""
-    members = parse_members(registration.metadata.encode(), max_bytes=MAX_REGISTRATION_BYTES)
-    return read_registration(members)
-
-
-def client_of(registration: Registration, adoption: Adoption) -> tuple[Client, Keys]:
-    """The client that an owner adopted, and its keys. Raises: ClientMetadataInvalid."""
-    metadata = metadata_of(registration)
-    keys = read_key_set(metadata.jwks) if metadata.jwks is not None else Keys((), {})
-    client = Client(
-        id=registration.client_id,
-        owner=adoption.owner,
-        purpose=adoption.purpose,
-        expires=adoption.expires,
-        authentication=_authentication(metadata, registration, keys),
-        grants=metadata.grants,
-        redirect_uris=metadata.redirect_uris,
-        reaches=adoption.reaches,
-        origin=Origin.REGISTRATION,
-    )
-    return client, keys
-
-
-def _authentication(metadata: ClientMetadata, registration: Registration, keys: Keys) -> Authentication:
-    if metadata.method in BY_SECRET:
-        # INVARIANT: a client that has a secret is never taken for one that has none.
-        return HashedSecret(metadata.method, registration.secret_sha256 or "")
-    return PrivateKeyJwt(keys.members) if metadata.method == BY_KEY else NoAuthentication()
 
 
 class Registrations:
