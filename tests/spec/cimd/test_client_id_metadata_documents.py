@@ -242,13 +242,13 @@ async def test_a_key_set_that_is_not_good_is_no_client(place: Place, members: ob
 
 async def test_keys_are_fetched_by_the_same_guard(place: Place) -> None:
     """Keys at an address that is not public, or not https, are not fetched; what a rule opens is for its own host."""
+    place.site.addresses = {OTHER_HOST: [("10.0.0.1",)]}
     for jwks_uri, said in (
-        (f"https://{OTHER_HOST}/keys", "no public address"),
+        (f"https://{OTHER_HOST}/keys", "`10.0.0.1`, which is no public address"),
         (place.site.url(KEYS_PATH, host=OTHER_HOST), "`127.0.0.1`, which is no public address"),
         ("http://apps.example.com/keys", "not https"),
         ("file:///etc/passwd", "not a canonical URL"),
     ):
-        place.site.addresses = {OTHER_HOST: [("10.0.0.1",)]}
         place.server.clock.now += BACK_OFF_SECONDS
         client_id = place.site.publish(token_endpoint_auth_method="private_key_jwt", jwks_uri=jwks_uri)
         await assert_unknown(place, client_id, said)

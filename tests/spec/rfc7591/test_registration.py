@@ -19,7 +19,7 @@ from perhop.authorization_server.newcomers.registrations import (
     WAITING_SECONDS,
 )
 from perhop.core.newcomer import Adoption
-from perhop.errors import NotFound
+from perhop.errors import NotFound, TooManyRegistrations
 from perhop.journal.record import RequestFacts
 from perhop.tokens.jwks import render_jwks
 from perhop.tokens.keys import SigningKey
@@ -134,6 +134,8 @@ async def test_a_secret_is_shown_once_and_kept_as_a_hash(place: Place) -> None:
         "redirect_uri": HOSTED_CALLBACK,
         "code_verifier": "the-verifier-of-a-code-in-a-test-0123456789",
     }
+    guessed = await place.server.http.post("/token", data=form, auth=(client_id, "wrong" * 9))
+    assert_refused(guessed, "invalid_client", status=401)
     answer = await place.server.http.post("/token", data=form, auth=(client_id, secret))
     assert claims_of(answer)["client_id"] == client_id
 
@@ -244,6 +246,9 @@ async def test_one_network_cannot_take_all_the_room(place: Place) -> None:
         facts = RequestFacts(ip=f"10.0.{number}.1")
         await registrations.register(raw, client_id=f"other-{number}", new_secret=lambda: "", request=facts)
     assert sum(registrations.is_waiting(each.client_id) for each in registrations.all()) == MAX_WAITING
+    elsewhere = RequestFacts(ip="192.168.7.7")
+    with pytest.raises(TooManyRegistrations):
+        await registrations.register(raw, client_id="one-more", new_secret=lambda: "", request=elsewhere)
     await registrations.reject("other-0", why="", by=BY)
     await registrations.reject(last.json()["client_id"], why="", by=BY)
     assert (await place.register()).status_code == 201
