@@ -92,6 +92,7 @@ class Site:
 
     port: int
     ca_pem: str
+    name: str = HOST
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
@@ -100,10 +101,10 @@ class Site:
 
     @property
     def host(self) -> str:
-        return f"{HOST}:{self.port}"
+        return f"{self.name}:{self.port}"
 
-    def url(self, path: str = PATH, *, host: str = HOST) -> str:
-        return f"https://{host}:{self.port}{path}"
+    def url(self, path: str = PATH, *, host: str | None = None) -> str:
+        return f"https://{host or self.name}:{self.port}{path}"
 
     def rule(self, **changes: Any) -> TrustRule:
         """A rule that admits this site's documents, on loopback as it is."""
@@ -154,10 +155,10 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def a_site(folder: Path) -> AsyncIterator[Site]:
-    """Serve while the block runs."""
-    ca_pem, tls = make_ca(folder, HOST, OTHER_HOST)
-    site = Site(port=0, ca_pem=ca_pem)
+async def a_site(folder: Path, *, name: str = HOST) -> AsyncIterator[Site]:
+    """Serve while the block runs; as `127.0.0.1` it needs nobody who resolves its name."""
+    ca_pem, tls = make_ca(folder, *((HOST, OTHER_HOST) if name == HOST else ()))
+    site = Site(port=0, ca_pem=ca_pem, name=name)
     server = await asyncio.start_server(site._serve, "127.0.0.1", 0, ssl=tls)
     site.port = server.sockets[0].getsockname()[1]
     try:
