@@ -36,9 +36,9 @@ def documents(site: Site, clock: Clock) -> Documents:
     return Documents(GuardedFetch(resolve=site.resolve), clock=clock)
 
 
-async def fetch(documents: Documents, site: Site, path: str = PATH) -> StoredDocument:
+async def fetch(documents: Documents, site: Site, path: str = PATH, *, is_known: bool = False) -> StoredDocument:
     url = site.url(path)
-    return await documents.fetch(url, parse_client_id_url(url), site.rule())
+    return await documents.fetch(url, parse_client_id_url(url), site.rule(), is_known=is_known)
 
 
 async def test_many_at_once_are_one_request(documents: Documents, site: Site) -> None:
@@ -64,14 +64,15 @@ async def test_a_failure_is_shared_and_remembered_for_a_while(documents: Documen
 
 
 async def test_a_host_is_asked_so_often_and_no_more(documents: Documents, site: Site, clock: Clock) -> None:
-    """However many documents of a host are asked for, it gets no more requests than its budget of a minute."""
+    """However many documents of a host are asked for, it gets no more requests than its budget, but for known ones."""
     for number in range(BUDGET + 5):
         site.publish(path=f"/{number}")
         if number < BUDGET:
             await fetch(documents, site, f"/{number}")
         else:
-            with pytest.raises(ClientDocumentRefused, match="was asked 60 times"):
+            with pytest.raises(ClientDocumentRefused, match="was asked for 60 documents"):
                 await fetch(documents, site, f"/{number}")
     assert len(site.asked) == BUDGET
+    assert (await fetch(documents, site, "/0", is_known=True)).document
     clock.now += BUDGET_SECONDS
     assert (await fetch(documents, site, "/again" if site.publish(path="/again") else "")).document

@@ -91,7 +91,8 @@ class Newcomers:
             raise ClientDocumentRefused(f"no rule of `client_documents` admits `{host_of(uri)}`")
         known = self._stored.get(client_id)
         if known is None or known.fresh_until <= self._clock() or client_id not in self.clients:
-            self._take_document(await self._documents.fetch(client_id, uri, rule))
+            is_known = client_id in self._kept
+            self._take_document(await self._documents.fetch(client_id, uri, rule, is_known=is_known))
 
     def admits(self, client_id: str) -> bool:
         """True for the id of a client that is known here, or would be if its document were good."""

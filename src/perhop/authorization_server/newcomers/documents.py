@@ -26,7 +26,7 @@ from perhop.tokens.jwks import MAX_JWKS_BYTES
 
 BACK_OFF_SECONDS = 30
 BUDGET, BUDGET_SECONDS = 60, 60
-"""So many requests for the clients of one host in so many seconds."""
+"""So many clients of one host are looked up for the first time in so many seconds."""
 MAX_FAILURES = 1000
 
 
@@ -45,19 +45,26 @@ class Documents:
         self._failures: dict[str, tuple[float, str]] = {}
         self._asked: dict[str, deque[float]] = {}
 
-    async def fetch(self, client_id: str, uri: HttpUri, rule: TrustRule) -> StoredDocument:
-        """The document as it is now, with the keys that it names. Raises: ClientDocumentRefused."""
+    async def fetch(self, client_id: str, uri: HttpUri, rule: TrustRule, *, is_known: bool) -> StoredDocument:
+        """The document as it is now, with the keys that it names.
+
+        One that is known is fetched whatever others of its host have been asked for: nobody can spend that for it.
+
+        Raises: ClientDocumentRefused
+        """
         self._check_not_failed(client_id)
         if client_id not in self._flights:
-            self._flights[client_id] = SingleFlight(lambda: self._land(client_id, uri, rule))
+            self._flights[client_id] = SingleFlight(lambda: self._land(client_id, uri, rule, is_known=is_known))
         return await self._flights[client_id].join()
 
     def forget_failures(self) -> None:
         """Another configuration is in force: what could not be had may be had now."""
         self._failures.clear()
 
-    async def _land(self, client_id: str, uri: HttpUri, rule: TrustRule) -> StoredDocument:
+    async def _land(self, client_id: str, uri: HttpUri, rule: TrustRule, *, is_known: bool) -> StoredDocument:
         try:
+            if not is_known:
+                self._spend(rule.host)
             return await self._get(client_id, uri, rule)
         except ClientDocumentRefused as fact:
             self._note_failure(client_id, fact.detail)
@@ -66,7 +73,6 @@ class Documents:
             self._flights.pop(client_id, None)
 
     async def _get(self, client_id: str, uri: HttpUri, rule: TrustRule) -> StoredDocument:
-        self._spend(rule.host)
         fetched = await self._fetch.get(uri, rule, max_bytes=MAX_DOCUMENT_BYTES)
         seconds = fresh_for(fetched.cache_control, fetched.age)
         try:
@@ -76,7 +82,6 @@ class Documents:
         key_set: str | None = None
         if metadata.method == BY_KEY and metadata.jwks_uri is not None:
             keys_at = parse_document_url(metadata.jwks_uri, f"`jwks_uri` of `{client_id}`")
-            self._spend(rule.host)
             keys = await self._fetch.get(keys_at, _for_keys(rule, keys_at), max_bytes=MAX_JWKS_BYTES)
             # Bytes that are no UTF-8 are no JSON either, and refused when they are read.
             key_set = keys.body.decode("utf-8", "replace")
@@ -99,7 +104,7 @@ class Documents:
         while asked and asked[0] <= now - BUDGET_SECONDS:
             asked.popleft()
         if len(asked) >= BUDGET:
-            raise ClientDocumentRefused(f"`{host}` was asked {BUDGET} times in {BUDGET_SECONDS} s")
+            raise ClientDocumentRefused(f"`{host}` was asked for {BUDGET} documents in {BUDGET_SECONDS} s")
         asked.append(now)
 
     def _check_not_failed(self, client_id: str) -> None:
