@@ -38,7 +38,7 @@ class _Files:
         """What the file defines, and the clients that are known besides."""
         rows, registry = self.stores.newcomer_rows, self.settings.registry
         newcomers = known_clients(await rows.documents(), await rows.registrations(), self.settings.admission)
-        return replace(registry, clients={**newcomers, **registry.clients})
+        return replace(registry, clients={**registry.clients, **newcomers, **registry.clients})
 
     async def standing(self, kind: str) -> Callable[[str], str]:
         disabled = await self.stores.standings.disabled()

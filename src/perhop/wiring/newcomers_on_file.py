@@ -16,5 +16,7 @@ def with_newcomers(settings: Settings) -> Settings:
     """
     documents, registrations = read_newcomers(settings.database_path)
     newcomers = known_clients(documents, registrations, settings.admission)
-    registry = replace(settings.registry, clients={**newcomers, **settings.registry.clients})
+    registry = replace(
+        settings.registry, clients={**settings.registry.clients, **newcomers, **settings.registry.clients}
+    )
     return replace(settings, registry=registry)
