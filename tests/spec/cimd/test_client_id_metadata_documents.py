@@ -349,6 +349,17 @@ async def test_a_restart_keeps_who_has_tokens(place: Place) -> None:
     assert changes == [(kept, "document")]
 
 
+async def test_a_newcomer_at_the_other_endpoints(place: Place) -> None:
+    """A newcomer gives its token back at `/revoke`; at `/introspect` one that proves nothing hears nothing."""
+    client_id = place.site.publish()
+    raw = (await place.token(client_id)).json()["access_token"]
+    told = await place.server.http.post("/introspect", data={"token": raw, "client_id": client_id})
+    assert_refused(told, "invalid_client", status=401)
+    answer = await place.server.http.post("/revoke", data={"token": raw, "client_id": client_id})
+    assert answer.status_code == 200
+    assert place.server.records("revocation")[-1]["about"]["by"] == f"client:{client_id}"
+
+
 async def test_a_rule_that_is_gone_takes_its_clients_along(place: Place) -> None:
     """Without its rule a client is not known any more, and its kept document is named as one to be forgotten."""
     client_id = place.site.publish()
