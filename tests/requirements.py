@@ -11,6 +11,7 @@ from tests.requirements_authzen import AUTHZEN
 from tests.requirements_client import CLIENT
 from tests.requirements_dpop import DPOP
 from tests.requirements_mcp import MCP
+from tests.requirements_newcomers import NEWCOMERS
 from tests.support.requirement import Requirement, shown
 
 _EXCHANGE = "spec/rfc8693/test_token_exchange.py"
@@ -389,4 +390,4 @@ OAUTH: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **CLIENT, **DPOP, **AUTHZEN, **MCP}
+REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **CLIENT, **DPOP, **NEWCOMERS, **AUTHZEN, **MCP}

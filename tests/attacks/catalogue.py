@@ -27,6 +27,7 @@ from tests.attacks.rows import (
     issuers,
     journals,
     messages,
+    newcomers,
     proofs,
     refresh,
     sessions,
@@ -61,6 +62,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     refresh,
     proofs,
     introspection,
+    newcomers,
     issuers,
     standing,
     definitions,
@@ -71,17 +73,6 @@ _ROOMS: tuple[ModuleType, ...] = (
 ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
 
 NOT_APPLICABLE: Mapping[str, str] = {
-    # clients that nobody wrote into the configuration
-    "registration-flood": "dynamic client registration",
-    "registration-with-a-hostile-name": "dynamic client registration",
-    "client-document-at-an-inner-address": "client metadata documents",
-    "client-document-at-a-mapped-address": "client metadata documents",
-    "client-document-by-rebound-name": "client metadata documents",
-    "client-document-that-redirects-or-floods": "client metadata documents",
-    "client-document-of-another-client": "client metadata documents",
-    "client-document-with-a-shared-secret": "client metadata documents",
-    "client-document-changed-after-consent": "client metadata documents",
-    "client-document-of-a-known-client-on-loopback": "client metadata documents",
     # other grants and ways in
     "identity-assertion-for-another-server": "identity assertion grant",
     "identity-assertion-replayed": "identity assertion grant",

@@ -15,6 +15,13 @@ CALLBACK = "https://desk.example.com/callback"
 LOOPBACK_CALLBACK = "http://127.0.0.1:3955/callback"
 NOTES = "https://notes.example.com/mcp"
 
+CA_FILE = "documents-ca.pem"
+DOCUMENT_HOSTS = {
+    "apps.example.com": f", unsafe_inner_networks: [127.0.0.0/8], ca_file: {CA_FILE}",
+    "other.example.com": "",
+}
+"""The hosts whose clients are admitted; only the first may be at an inner address."""
+
 POLICY = """\
 @id("tools") permit (principal, action == MCP::Action::"call_tool", resource);
 @id("no-coups") @reason("not here")
@@ -30,7 +37,7 @@ forbid (principal == MCP::Agent::"mallory", action == MCP::Action::"exchange", r
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
     """HOST:PORT of every listener. A server has two: the relay that the gateway knows, and `past`, which its tokens are
-    addressed to.
+    addressed to. `documents` is the port of the site where clients publish what they are, 0 where none do.
     """
 
     traffic: str
@@ -41,9 +48,10 @@ class Addresses:
     rooms: str
     rooms_past: str
     scripted: str
+    documents: int
 
     @classmethod
-    def free(cls, *, calendar: str, rooms: str, scripted: str) -> Addresses:
+    def free(cls, *, calendar: str, rooms: str, scripted: str, documents: int = 0) -> Addresses:
         """Free ones, beside the relays, which run already."""
         traffic, ops, console, calendar_past, rooms_past = (f"127.0.0.1:{port}" for port in free_ports(5))
         return cls(
@@ -55,6 +63,7 @@ class Addresses:
             rooms=rooms,
             rooms_past=rooms_past,
             scripted=scripted,
+            documents=documents,
         )
 
     @property
@@ -80,6 +89,17 @@ def write_configuration(folder: Path, at: Addresses) -> dict[str, SigningKey]:
 def _client(name: str, authentication: str, *more: str) -> str:
     lines = ("owner: team", "purpose: is attacked", 'expires: "2099-12-31"', f"authentication: {authentication}", *more)
     return f"  {name}:\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def _newcomers(at: Addresses) -> str:
+    if not at.documents:
+        return ""
+    rules = (_trust(f"{host}:{at.documents}", more) for host, more in DOCUMENT_HOSTS.items())
+    return "client_registration: adopted\nclient_documents:\n" + "".join(rules)
+
+
+def _trust(host: str, more: str) -> str:
+    return f'  - {{host: "{host}", owner: team, expires: "2099-12-31", reaches: {{calendar: [calendar:read]}}{more}}}\n'
 
 
 def _key(name: str) -> str:
@@ -151,7 +171,7 @@ resources:
       url: http://{at.scripted}/open
       resource: http://{at.scripted}/open
       credential: {{kind: exchange}}
-clients:
+{_newcomers(at)}clients:
 {"".join(clients)}hops:
   - {{from: calendar, to: rooms, scopes: {{calendar:write: [rooms:read]}}}}
   - {{from: rooms, to: calendar, scopes: {{rooms:read: [calendar:read]}}}}

@@ -33,9 +33,10 @@ from perhop.tokens.assertion import sign_client_assertion
 from perhop.tokens.keys import Algorithm, SigningKey
 from perhop.wiring.plane import Plane
 from perhop.wiring.revocation_check import Rounds
-from tests.attacks.configuration import SECRET, Addresses, write_configuration
+from tests.attacks.configuration import CA_FILE, SECRET, Addresses, write_configuration
 from tests.attacks.row import Door, Seen
 from tests.attacks.servers import Arrived, GuardedServer, calendar_server, rooms_server
+from tests.support.client_documents import Site, a_site
 from tests.support.doors import Answer, Wire, send
 from tests.support.forge import good_claims, sign
 from tests.support.leaks.scan import THE_SCAN
@@ -125,6 +126,7 @@ class World:
     calendar: GuardedServer
     rooms: GuardedServer
     scripted: RecordingUpstream
+    documents: Site
     other: ThrowawayIssuer
     log: LogLines
     sent: Mapping[str, Recordings]
@@ -334,7 +336,11 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
         urls = {"scripted": scripted_url, **{name: f"http://{address}/mcp" for name, address in behind.items()}}
         kept = folder.with_name(f"{folder.name}-sent")
         relays = {name: await stack.enter_async_context(relaying(url, kept / name)) for name, url in urls.items()}
-        at = Addresses.free(**{name: relay.url.split("/")[2] for name, relay in relays.items()})
+        (kept / "documents").mkdir(parents=True)
+        documents = await stack.enter_async_context(a_site(kept / "documents"))
+        (folder / CA_FILE).write_text(documents.ca_pem, encoding="ascii")
+        named = {name: relay.url.split("/")[2] for name, relay in relays.items()}
+        at = Addresses.free(**named, documents=documents.port)
         keys = configure(folder, at)
         first = SigningKey.generate(Algorithm.ED25519)
         (folder / "first.pem").write_text(first.as_pem().reveal(), encoding="ascii")
@@ -356,7 +362,9 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
             at.rooms_past: rooms.direct,
         }
         await stack.enter_async_context(listening(apps, lifespan="on"))
-        running = await stack.enter_async_context(serving(settings, clock=clock, control=_no_control, rounds=ONCE))
+        running = await stack.enter_async_context(
+            serving(settings, clock=clock, control=_no_control, rounds=ONCE, resolve=documents.resolve)
+        )
         stack.push_async_callback(_let_go, running, calendar, rooms)
         await running.plane.rotate_key(Algorithm.ES256, at_once=True, revoke_others=False)
         await account_add(running.plane, email=EMAIL, password=PASSWORD)
@@ -379,6 +387,7 @@ async def attacked(folder: Path, *, configure: Configure = write_configuration) 
             calendar=calendar,
             rooms=rooms,
             scripted=scripted,
+            documents=documents,
             other=other,
             log=log,
             sent={name: relay.recordings for name, relay in relays.items()},

@@ -192,7 +192,9 @@ class Chains(RuleBasedStateMachine):
         issuer = self.server.issuer
         for each in self.everything:
             if self._is_dead(each):
-                assert not _is_taken(each.raw, issuer.keyring.verify_keys(), issuer.revocations, issuer.url, issuer.now())
+                assert not _is_taken(
+                    each.raw, issuer.keyring.verify_keys(), issuer.revocations, issuer.url, issuer.now()
+                )
 
     def _is_over(self, held: Held) -> bool:
         return held.claims["exp"] <= self.server.issuer.now() or self._is_dead(held)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.newcomers.directory import Newcomers
+from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -34,6 +37,7 @@ from perhop.authorization_server.tasks import Tasks
 from perhop.core.call import Call, CallKind
 from perhop.core.client import Authentication, Client, ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
 from perhop.core.decision import Allow, Permit
+from perhop.core.newcomer import Admission
 from perhop.core.owner import Owner
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Hop, Resource, Risk, Scope, Upstream
@@ -354,7 +358,10 @@ async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIter
 async def _assemble(
     url: str, keys: Keys, clock: Clock, stores: Stores, journal: Journal, queries: JournalQueries
 ) -> Issuer:
-    registry = a_registry(keys)
+    newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock, fetch=GuardedFetch())
+    defined = a_registry(keys)
+    newcomers.take(Admission(), defined=defined.clients)
+    registry = replace(defined, clients=ChainMap(dict(defined.clients), newcomers.clients))
     revocations = Revocations()
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
     revoker = Revoker(
@@ -368,7 +375,7 @@ async def _assemble(
     issuer = Issuer(
         url=url,
         registry=registry,
-        client_keys=load_client_keys(registry),
+        client_keys=ChainMap(dict(load_client_keys(defined)), newcomers.client_keys),
         keyring=Keyring(((keys.issuer, KeyState.ACTIVE),)),
         policy=PolicyEngine(parse_policies({}), registry),
         stores=stores,
@@ -378,6 +385,7 @@ async def _assemble(
         reports=Reports(journal=journal, calls=queries),
         tools=KnownTools(ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)),
         standing=Standing(stores.standings),
+        newcomers=newcomers,
         tasks=Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock),
         epoch=Epoch(stores.epochs),
         passwords=passwords,

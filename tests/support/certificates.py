@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_ca(folder: Path) -> tuple[str, ssl.SSLContext]:
-    """A certificate authority, as PEM, and a server's TLS with a certificate of it for 127.0.0.1."""
+def make_ca(folder: Path, *names: str) -> tuple[str, ssl.SSLContext]:
+    """A certificate authority, as PEM, and a server's TLS with a certificate of it: for 127.0.0.1, or these names."""
     now = datetime.datetime.now(datetime.UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
@@ -31,8 +31,9 @@ def make_ca(folder: Path) -> tuple[str, ssl.SSLContext]:
         )
 
     ca = begun(ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = begun(x509.Name([]), key.public_key()).add_extension(names, critical=True)
+    known: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+    for_whom = x509.SubjectAlternativeName(known or [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    leaf = begun(x509.Name([]), key.public_key()).add_extension(for_whom, critical=True)
     signed = leaf.sign(ca_key, hashes.SHA256())
     encoding, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     (folder / "cert.pem").write_bytes(signed.public_bytes(encoding))

@@ -28,6 +28,7 @@ from perhop.authorization_server.endpoints.jwks import jwks
 from perhop.authorization_server.endpoints.metadata import metadata
 from perhop.authorization_server.endpoints.records import records, records_metadata
 from perhop.authorization_server.endpoints.refuse import refuse
+from perhop.authorization_server.endpoints.register import REGISTER_PATH, register
 from perhop.authorization_server.endpoints.render import render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
@@ -55,6 +56,7 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     (f"{SEARCH_PATH}/resource", search_resource, ("POST",)),
     (f"{SEARCH_PATH}/action", search_action, ("POST",)),
     (TASKS_PATH, tasks, ("POST",)),
+    (REGISTER_PATH, register, ("POST",)),
 )
 """Below the issuer's own path."""
 

@@ -12,6 +12,7 @@ from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -63,7 +64,8 @@ class Issuer:
     """One configuration of the authorization server over its running parts.
 
     A reload makes a new one with `dataclasses.replace(registry=..., client_keys=..., policy=..., keyring=...)`; a
-    request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`.
+    request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`,
+    and after those, as after the registry's clients, come those of `newcomers`.
     `nonce_key`, 32 bytes, is the same for all replicas, and outlives a restart.
     """
 
@@ -79,6 +81,7 @@ class Issuer:
     reports: Reports
     tools: KnownTools
     standing: Standing
+    newcomers: Newcomers
     tasks: Tasks
     epoch: Epoch
     passwords: Passwords

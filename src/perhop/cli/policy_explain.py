@@ -74,8 +74,9 @@ def explain(
     from perhop.policy.cases import beyond_scope
     from perhop.policy.explain import explain as explain_question
     from perhop.policy.explain import refused_before_policy
+    from perhop.wiring.newcomers_on_file import with_newcomers
 
-    settings = load_settings(config)
+    settings = with_newcomers(load_settings(config))
     for kind, name, defined in (
         ("resource", resource, settings.registry.resources),
         ("client", agent, settings.registry.clients),

@@ -36,8 +36,9 @@ def replay(
     from perhop.control.replay import replay as replay_journal
     from perhop.journal.facets import parse_microseconds
     from perhop.storage.journal_decisions import DecisionWindow
+    from perhop.wiring.newcomers_on_file import with_newcomers
 
-    settings = load_settings(config)
+    settings = with_newcomers(load_settings(config))
     draft = load_engine(policy_folder(policies, settings), settings)
     window = DecisionWindow(
         since=parse_microseconds(parse_moment(since, "--since")),

@@ -21,6 +21,7 @@ from perhop.policy.policy_set import load_policies
 from perhop.rules.reach import Reached, client_reach, merged, reach
 from perhop.settings import Settings
 from perhop.storage.journal_tally import JournalTallies
+from perhop.wiring.newcomers_on_file import with_newcomers
 
 PERSON_PREFIX = "user:"
 
@@ -161,8 +162,9 @@ def investigating(
 ) -> Iterator[Investigation]:
     """An investigation of the journal of this configuration, or of another file of it; reads files only.
 
-    Raises: NotFound, PolicyError
+    Raises: NotFound, PolicyError, StorageUnavailable
     """
+    settings = with_newcomers(settings)
     engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
     with kind_of_reader(journal if journal is not None else settings.journal_path) as reader:
         yield Investigation(settings, reader, engine, now)

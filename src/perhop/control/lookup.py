@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from perhop.authorization_server.newcomers.known import known_clients, metadata_of
 from perhop.core.approval import Approval, ApprovalState
+from perhop.core.client import Origin
+from perhop.core.newcomer import RegistrationState
+from perhop.core.registry import Registry
 from perhop.core.task import Task
 from perhop.errors import NotFound, OperatorError, TaskExpired, TaskSuperseded
 from perhop.gateway.approvals import SEAL_PURPOSE, StoredApproval, read_params
@@ -30,26 +34,58 @@ class _Files:
     stores: Stores
     reader: JournalQueries
 
+    async def registry(self) -> Registry:
+        """What the file defines, and the clients that are known besides."""
+        rows, registry = self.stores.newcomer_rows, self.settings.registry
+        newcomers = known_clients(await rows.documents(), await rows.registrations(), self.settings.admission)
+        return replace(registry, clients={**registry.clients, **newcomers, **registry.clients})
+
     async def standing(self, kind: str) -> Callable[[str], str]:
         disabled = await self.stores.standings.disabled()
         return lambda name: "disabled" if (kind, name) in disabled else "enabled"
 
 
 async def _clients(files: _Files) -> Rows:
+    """The configuration's, then those that are known besides, then those that wait for somebody to adopt them."""
     standing = await files.standing("client")
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    return [
+    known = [
         {
             "id": client.id,
             "owner": client.owner,
             "purpose": client.purpose,
             "expires": client.expires.isoformat(),
             "standing": "expired" if client.expires.isoformat() < today else standing(client.id),
+            "origin": client.origin.value,
             "reaches": {name: list(scopes) for name, scopes in client.reaches.items()},
             "serves": list(client.serves),
+            "redirect_uris": list(client.redirect_uris),
             "last_used": _last_used(files.reader, client.id),
         }
-        for client in files.settings.registry.clients.values()
+        for client in (await files.registry()).clients.values()
+    ]
+    return [*known, *(await _waiting(files))]
+
+
+async def _waiting(files: _Files) -> Rows:
+    now = int(time.time())
+    return [
+        {
+            "id": each.client_id,
+            "owner": None,
+            "purpose": metadata.name,
+            "expires": None,
+            "standing": "waiting",
+            "origin": Origin.REGISTRATION.value,
+            "reaches": {},
+            "serves": [],
+            "redirect_uris": list(metadata.redirect_uris),
+            "last_used": None,
+            "lapses": _utc(each.lapses_at),
+        }
+        for each in await files.stores.newcomer_rows.registrations()
+        if each.state is RegistrationState.WAITING and each.lapses_at > now
+        for metadata in [metadata_of(each)]
     ]
 
 
@@ -80,7 +116,7 @@ async def _resources(files: _Files) -> Rows:
 
 async def _owners(files: _Files) -> Rows:
     standing = await files.standing("owner")
-    registry = files.settings.registry
+    registry = await files.registry()
     return [
         {
             "name": owner.name,

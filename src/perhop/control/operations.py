@@ -21,6 +21,7 @@ from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
+from perhop.control.registrations import adopt_client, reject_client
 from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
 from perhop.core.secret import Secret
@@ -246,6 +247,8 @@ _SAME_VERSION = "use the same version of perhop for the command and the server"
 OPERATIONS: Mapping[str, Operation] = {
     "apply": apply,
     "approval.decide": decide_approval,
+    "client.adopt": adopt_client,
+    "client.reject": reject_client,
     "revoke": revoke,
     "standing.disable": disable,
     "standing.enable": enable,
@@ -285,7 +288,8 @@ def _defined(plane: Plane, kind: str, name: str) -> None:
         "resource": plane.registry.resources,
         "owner": plane.registry.owners,
     }[kind]
-    if name not in names:
+    # A client can be disabled before it has ever come, if a rule would admit it.
+    if name not in names and not (kind == "client" and plane.newcomers.admits(name)):
         raise _undefined(kind, name)
 
 

@@ -35,13 +35,29 @@ class ClientSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class HashedSecret:
+    """The same for a secret that we made and keep no copy of: hex SHA-256 of 256 random bits."""
+
+    method: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateKeyJwt:
     """Public keys as JWK members, private parts refused at load. Spec: RFC 7523 §2.2."""
 
     keys: tuple[Mapping[str, Any], ...]
 
 
-Authentication = NoAuthentication | ClientSecret | PrivateKeyJwt
+Authentication = NoAuthentication | ClientSecret | HashedSecret | PrivateKeyJwt
+
+
+class Origin(StrEnum):
+    """Who says what a client is: the configuration, a document at its own URL, or the client when it registered."""
+
+    FILE = "file"
+    DOCUMENT = "document"
+    REGISTRATION = "registration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +78,14 @@ class Client:
     serves: tuple[str, ...] = ()
     default_resource: str | None = None
     sender: SenderConstraint = SenderConstraint.ANY
+    origin: Origin = Origin.FILE
 
     @property
     def is_public(self) -> bool:
         """True for a client that proves nothing by itself. Spec: RFC 6749 §2.1."""
         return isinstance(self.authentication, NoAuthentication)
+
+    @property
+    def published_by(self) -> str | None:
+        """The host whose document this client is; None for a client that has none."""
+        return self.id.partition("://")[2].partition("/")[0] if self.origin is Origin.DOCUMENT else None

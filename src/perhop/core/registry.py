@@ -12,7 +12,11 @@ from perhop.core.resource import Hop, Resource, ResourceUri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Owners, resources, clients and hops of one configuration; `version` is the digest of all of them."""
+    """Owners, resources, clients and hops of one configuration; `version` is the digest of all of them.
+
+    In a running server `clients` goes on behind those of the configuration with the newcomers of the moment, which the
+    version does not count.
+    """
 
     owners: Mapping[str, Owner]
     resources: Mapping[str, Resource]

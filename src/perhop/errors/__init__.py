@@ -65,6 +65,14 @@ from perhop.errors.client import (
     StateMismatch,
 )
 from perhop.errors.console import ConsoleRefused, ForeignForm, ForeignHost, PageMissing
+from perhop.errors.newcomers import (
+    AuthorizeClientUnadopted,
+    ClientDocumentRefused,
+    ClientMetadataInvalid,
+    ClientUnadopted,
+    RedirectUriInvalid,
+    TooManyRegistrations,
+)
 from perhop.errors.operator import (
     ApprovalClosed,
     ApproverRefused,
@@ -202,6 +210,7 @@ __all__ = [
     "AuthorizationAnswerMalformed",
     "AuthorizationNotGranted",
     "AuthorizeClientNotAllowed",
+    "AuthorizeClientUnadopted",
     "AuthorizeRefused",
     "AuthorizeRequestMalformed",
     "BearerRefused",
@@ -215,7 +224,10 @@ __all__ = [
     "CheckFailed",
     "ClientAuthenticationFailed",
     "ClientDisabled",
+    "ClientDocumentRefused",
     "ClientExpired",
+    "ClientMetadataInvalid",
+    "ClientUnadopted",
     "CodeInvalid",
     "CodeOfAnotherKey",
     "CodeOfTaskOver",
@@ -264,6 +276,7 @@ __all__ = [
     "ProofReplayed",
     "QuestionUnclear",
     "RedirectRefused",
+    "RedirectUriInvalid",
     "RefreshExpired",
     "RefreshInvalid",
     "RefreshOfAnother",
@@ -323,6 +336,7 @@ __all__ = [
     "TokenSignatureInvalid",
     "TokenTypeWrong",
     "TooManyApprovals",
+    "TooManyRegistrations",
     "TooManyTasks",
     "ToolQuarantined",
     "ToolsNotListed",

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, assert_never
 
-from perhop.core.client import Authentication, ClientSecret, NoAuthentication, PrivateKeyJwt
+from perhop.core.client import Authentication, ClientSecret, HashedSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.errors import SenderMismatch
@@ -323,7 +323,7 @@ def _kind_of(authentication: Authentication) -> str:
     match authentication:
         case NoAuthentication():
             return "none"
-        case ClientSecret():
+        case ClientSecret() | HashedSecret():
             return "client_secret"
         case PrivateKeyJwt():
             return "private_key_jwt"

@@ -47,6 +47,7 @@ class Event(StrEnum):
     POLICY_CHANGED = "policy.changed"
     CONFIG_LOADED = "config.loaded"
     ACCOUNT_CHANGED = "account.changed"
+    CLIENT_CHANGED = "client.changed"
     TASK_CHANGED = "task.changed"
     APPROVAL_CHANGED = "approval.changed"
     JOURNAL_SUPPRESSED = "journal.suppressed"

@@ -23,6 +23,7 @@ from perhop.policy.finding import Finding, Severity
 from perhop.policy.never import why_never
 from perhop.policy.policy_set import Policy, examine
 from perhop.policy.vocabulary import NEEDS_PERMIT, scene
+from perhop.rules.client_id_url import is_client_id_url
 
 _ITEM_TYPES = ("Tool", "Prompt", "Resource")
 
@@ -76,7 +77,9 @@ def _naming_warnings(policy: Policy, uid: pst.EntityUid, registry: Registry) -> 
         "Owner": set(registry.owners),
         "Tenant": {each.tenant for each in registry.resources.values() if each.tenant is not None},
     }
-    if kind in known and uid.id not in known[kind]:
+    # A client whose document says what it is need not have come yet.
+    is_newcomer = kind == "Agent" and is_client_id_url(uid.id)
+    if kind in known and uid.id not in known[kind] and not is_newcomer:
         yield _warning(policy, f"`{uid}` is not in the configuration", _did_you_mean(kind, known[kind]))
     if kind in _ITEM_TYPES:
         server, slash, name = uid.id.partition("/")

@@ -124,12 +124,14 @@ class PolicyEngine:
 
     def case(self, question: Question) -> Case:
         """The entities and the policies for a question."""
-        key = (question.agent, question.server, question.target)
+        client = self.registry.clients.get(question.agent)
+        # A client can become known, or another owner's, while the policies stay: then it is another case.
+        key = (question.agent, client.owner if client is not None else None, question.server, question.target)
         if len(question.agent) + len(question.server) + len(question.target.name) > _LONGEST_NAME:
             return self._make_case(*key)
         return self._case_of(*key)
 
-    def _make_case(self, agent: str, server: str, target: Target) -> Case:
+    def _make_case(self, agent: str, _owner: str | None, server: str, target: Target) -> Case:
         asked = scene(agent, server, target, self.registry)
         ids = tuple(policy.id for policy in self.policy_set.policies if fits(policy.tree, asked))
         return Case(asked, cedarpy.Entities.from_json_str(json.dumps(asked.entities)), self._slice_of(ids))

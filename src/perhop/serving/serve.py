@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from perhop.authorization_server.newcomers.guarded_fetch import Resolve, resolve_by_system
 from perhop.serving.listeners import AsgiApp, listening
 from perhop.serving.ops import ops_app
 from perhop.serving.stage import Course
@@ -57,17 +58,22 @@ def _apps(settings: Settings, traffic: Traffic) -> dict[str, AsgiApp]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, *, clock: Callable[[], float], control: ControlListener, rounds: Rounds = Rounds()
+    settings: Settings,
+    *,
+    clock: Callable[[], float],
+    control: ControlListener,
+    rounds: Rounds = Rounds(),
+    resolve: Resolve = resolve_by_system,
 ) -> AsyncIterator[Serving]:
     """Serve while the block runs. The traffic listener closes first, then the console, health, gates, and the journal.
 
-    `rounds` says when the revocation bound is checked.
+    `rounds` says when the revocation bound is checked, `resolve` finds the hosts of clients' documents.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     course = Course()
     async with (
-        open_plane(settings, clock=clock, record_start=True) as plane,
+        open_plane(settings, clock=clock, record_start=True, resolve=resolve) as plane,
         open_traffic(plane) as traffic,
         exporting(settings, plane.reader, origin=plane.journal_key.name) as exports,
         telling(plane) as webhooks,

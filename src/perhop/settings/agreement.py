@@ -27,6 +27,11 @@ def check_agreement(file: File, resources: Mapping[str, Resource], findings: Fin
                 _unknown_owner((section, name, "owner"), each.owner, file, findings)
     for id_, client in file.clients.items():
         _check_client(("clients", id_), client, file, findings)
+    for index, rule in enumerate(file.client_documents):
+        path: tuple[Key, ...] = ("client_documents", index)
+        if rule.owner not in file.owners:
+            _unknown_owner((*path, "owner"), rule.owner, file, findings)
+        _check_reaches(path, rule.reaches, file, findings)
     for index, hop in enumerate(file.hops):
         _check_hop(("hops", index), hop, file, findings)
         if any((hop.source, hop.target) == (other.source, other.target) for other in file.hops[:index]):
@@ -42,17 +47,21 @@ def _unknown_owner(path: tuple[Key, ...], owner: str, file: File, findings: Find
 
 
 def _check_client(path: tuple[Key, ...], client: ClientSection, file: File, findings: Findings) -> None:
-    for name, scopes in client.reaches.items():
-        where = (*path, "reaches", name)
-        if not scopes:
-            findings.add(where, f"`{dotted(where)}` names no scope")
-        if _is_resource(where, name, file, findings):
-            _check_scopes(where, name, scopes, file, findings)
+    _check_reaches(path, client.reaches, file, findings)
     for index, name in enumerate(client.serves):
         _is_resource((*path, "serves", index), name, file, findings)
     if client.default_resource is not None and client.default_resource not in client.reaches:
         where = (*path, "default_resource")
         findings.add_unknown(where, "reach", client.default_resource, client.reaches)
+
+
+def _check_reaches(path: tuple[Key, ...], reaches: Mapping[str, list[str]], file: File, findings: Findings) -> None:
+    for name, scopes in reaches.items():
+        where = (*path, "reaches", name)
+        if not scopes:
+            findings.add(where, f"`{dotted(where)}` names no scope")
+        if _is_resource(where, name, file, findings):
+            _check_scopes(where, name, scopes, file, findings)
 
 
 def _check_hop(path: tuple[Key, ...], hop: HopSection, file: File, findings: Findings) -> None:

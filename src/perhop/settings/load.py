@@ -20,6 +20,7 @@ from perhop.settings.build import build_hops, build_owners, build_resources
 from perhop.settings.clients import build_clients
 from perhop.settings.environment import overlay
 from perhop.settings.model import INHERITED, File
+from perhop.settings.newcomers import build_admission
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
 from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
@@ -118,11 +119,14 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     owners = build_owners(file.owners, folder, findings)
     resources = build_resources(file.resources, folder, findings)
     clients = build_clients(file.clients, folder, findings)
+    admission = build_admission(file, folder, findings)
     hops = build_hops(file.hops)
     check_agreement(file, resources, findings)
     if findings.problems or listen is None or console_url is None or database_path is None:
         return None
-    definitions = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
+    definitions: dict[str, Any] = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
+    if admission.rules:
+        definitions["client_documents"] = admission.rules
     return Settings(
         file=path.absolute(),
         folder=folder,
@@ -142,6 +146,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         ),
         inherited={name: environ[name] for name in INHERITED if name in environ},
         registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
+        admission=admission,
     )
 
 

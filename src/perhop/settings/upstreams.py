@@ -6,13 +6,13 @@ What does not parse becomes a problem. The values of environment variables are n
 from __future__ import annotations
 
 import re
-import ssl
 from pathlib import Path
 
 from perhop.core.resource import CredentialKind, LocalCommand, Upstream
 from perhop.core.secret import Secret
 from perhop.rules.resource_uri import HttpUri, parse_resource_uri
 from perhop.settings.addresses import is_loopback, parse_uri
+from perhop.settings.certificates import read_certificates
 from perhop.settings.model import UpstreamSection
 from perhop.settings.problems import Findings, dotted
 from perhop.settings.sources import Key
@@ -95,18 +95,7 @@ def _read_certificates(
     where = (*path, "ca_file")
     if url.scheme != "https":
         findings.add(where, f"`{dotted(where)}` is for a `url` that is https")
-    file = folder / section.ca_file
-    try:
-        text = file.read_text(encoding="ascii", errors="replace")
-        ssl.create_default_context(cadata=text)
-    except OSError as error:  # an ssl.SSLError is one
-        said = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate that can be used"
-        findings.add(where, f"`{file}` cannot be read: {said}", "it must be PEM: `-----BEGIN CERTIFICATE-----`")
-        return None
-    except ValueError:
-        findings.add(where, f"`{file}` holds no certificate", "it must be PEM: `-----BEGIN CERTIFICATE-----`")
-        return None
-    return text
+    return read_certificates(where, folder / section.ca_file, findings)
 
 
 def _run_by(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from perhop.core.newcomer import Admission
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 
@@ -70,7 +71,7 @@ class Settings:
     """One loaded configuration. `max_call`, `approval_wait` and `drain` are in seconds. `console_url` is an origin.
 
     `forwarded_from` are the believed proxies, `inherited` the harmless variables of our own environment that local
-    servers get to see.
+    servers get to see. `registry` is what the file defines; `admission` says who else may come.
     """
 
     file: Path
@@ -88,6 +89,7 @@ class Settings:
     exports: tuple[Export, ...]
     inherited: Mapping[str, str]
     registry: Registry
+    admission: Admission
 
     @property
     def journal_path(self) -> Path:
@@ -110,8 +112,15 @@ class Settings:
 
     def unsafe(self) -> tuple[str, ...]:
         """The setting of every switch that weakens something and is on: told at every start."""
-        return tuple(
-            f"resources.{resource.name}.upstream.unsafe_open_upstream"
-            for resource in self.registry.resources.values()
-            if resource.upstream is not None and resource.upstream.unsafe_open_upstream
+        return (
+            *(
+                f"resources.{resource.name}.upstream.unsafe_open_upstream"
+                for resource in self.registry.resources.values()
+                if resource.upstream is not None and resource.upstream.unsafe_open_upstream
+            ),
+            *(
+                f"client_documents.{rule.host}.unsafe_inner_networks"
+                for rule in self.admission.rules.values()
+                if rule.inner_networks
+            ),
         )

@@ -307,3 +307,35 @@ call_approval = Table(
     Index("call_approval_state", "state", "agent"),
     Index("call_approval_asked", "asked_at"),
 )
+
+# The newest document of a client by which a token was issued, with the keys of its `jwks_uri`, as they came.
+client_document = Table(
+    "client_document",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("key_set", Text),
+    Column("sha256", Text, nullable=False),
+    Column("fetched_at", Integer, nullable=False),
+    Column("fresh_until", Integer, nullable=False),
+    Column("used_at", Integer, nullable=False),
+)
+
+# A client that registered itself; the columns from `owner` on are null until somebody has adopted it. `metadata` and
+# `reaches` are JSON objects, `expires` a day.
+client_registration = Table(
+    "client_registration",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("metadata", Text, nullable=False),
+    Column("secret_sha256", Text),
+    Column("network", Text, nullable=False),
+    Column("registered_at", Integer, nullable=False),
+    Column("lapses_at", Integer, nullable=False),
+    Column("owner", Text),
+    Column("purpose", Text),
+    Column("expires", Text),
+    Column("reaches", Text),
+    Column("adopted_by", Text),
+    Column("adopted_at", Integer),
+)

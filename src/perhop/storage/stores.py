@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perhop.authorization_server import stores
 from perhop.authorization_server.epoch import Epochs
+from perhop.authorization_server.newcomers.rows import NewcomerRows
 from perhop.authorization_server.store import KeyStates, Standings, TaskRows
 from perhop.gateway.approvals import ApprovalRows
 from perhop.gateway.tool_pins import ToolPinRows
@@ -19,6 +20,7 @@ from perhop.storage.engine import Database
 from perhop.storage.epochs import SqlEpochs
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
+from perhop.storage.newcomers import SqlNewcomers
 from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.proofs import SqlProofs
 from perhop.storage.refresh_families import SqlRefreshTokens
@@ -41,6 +43,7 @@ class Stores(stores.Stores):
     task_rows: TaskRows
     approval_rows: ApprovalRows
     epochs: Epochs
+    newcomer_rows: NewcomerRows
 
 
 def open_stores(database: Database, permits: Permits) -> Stores:
@@ -63,4 +66,5 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         task_rows=SqlTaskRows(database),
         approval_rows=SqlApprovalRows(database),
         epochs=SqlEpochs(database),
+        newcomer_rows=SqlNewcomers(database),
     )

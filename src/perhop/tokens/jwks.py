@@ -43,6 +43,24 @@ def parse_jwks(raw: bytes) -> dict[str, VerifyKey]:
     return keys
 
 
+def usable_members(document: Any) -> tuple[Mapping[str, Any], ...]:
+    """The members of a client's key set that verify signatures, by the same rules as an issuer's.
+
+    Raises: KeysUnavailable
+    """
+    members = _members(document)
+    _check_members(members)
+    return tuple(each for each in members if _is_usable(each))
+
+
+def _is_usable(jwk: Mapping[str, Any]) -> bool:
+    try:
+        parse_jwk(jwk)
+    except KeyUnusable:
+        return False
+    return True
+
+
 def _members(document: Any) -> list[dict[str, Any]]:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or not all(isinstance(each, dict) for each in members):

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from perhop.core.client import Client
+from perhop.core.newcomer import TrustRule
 from perhop.core.registry import Registry
 from perhop.core.resource import SenderConstraint
 from perhop.policy.policy_set import Policy, PolicySet
@@ -44,9 +46,14 @@ def changed_policies(old: PolicySet, new: PolicySet) -> tuple[Change, ...]:
     )
 
 
-def narrowed_clients(old: Registry, new: Registry) -> tuple[str, ...]:
+def changed_rules(old: Mapping[str, TrustRule], new: Mapping[str, TrustRule]) -> tuple[Change, ...]:
+    """Every rule for clients' documents that is not as it was, by its host."""
+    return tuple(_changes("client_documents", old, new))
+
+
+def narrowed_clients(old: Mapping[str, Client], new: Mapping[str, Client]) -> tuple[str, ...]:
     """Clients of both that may no longer ask for everything they could ask for before, bearer tokens among it."""
-    both = [(client, new.clients[name]) for name, client in old.clients.items() if name in new.clients]
+    both = [(client, new[name]) for name, client in old.items() if name in new]
     return tuple(
         now.id
         for before, now in both

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.newcomers.directory import Newcomers
+from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch, Resolve, resolve_by_system
 from perhop.authorization_server.records_resource import records_uri
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
@@ -50,6 +51,7 @@ from perhop.storage.tool_pins import SqlToolPins
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.keys import Rotated, SigningKeys
+from perhop.wiring.known_clients import keys_with_newcomers, registry_with_newcomers
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
@@ -94,6 +96,7 @@ class Plane:
     tool_pins: ToolPins
     known_tools: KnownTools
     metrics: Metrics
+    newcomers: Newcomers
     followers: list[Follower] = field(default_factory=list)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     changing_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -103,7 +106,8 @@ class Plane:
 
     @property
     def registry(self) -> Registry:
-        return self.settings.registry
+        """What the file defines, and after its clients those that are known besides."""
+        return self.issuer.registry
 
     def current_issuer(self) -> Issuer:
         """The issuer in force: a request keeps the one that it began with."""
@@ -120,11 +124,11 @@ class Plane:
 
     def take(self, settings: Settings, policy: PolicyEngine) -> None:
         """Go by this configuration from now on; a request keeps the issuer that it began with."""
-        registry = settings.registry
+        keys = keys_with_newcomers(settings, self.newcomers)
+        registry = registry_with_newcomers(settings, self.newcomers)
         self.settings, self.policy = settings, policy
-        self.issuer = dataclasses.replace(
-            self.issuer, registry=registry, client_keys=load_client_keys(registry), policy=policy
-        )
+        self.newcomers.take(settings.admission, defined=settings.registry.clients)
+        self.issuer = dataclasses.replace(self.issuer, registry=registry, client_keys=keys, policy=policy)
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
@@ -170,12 +174,17 @@ class Plane:
         """Drop rows, revocations and tasks that can matter to no token any more. The journal keeps everything."""
         self.issuer.revocations.forget(now=self.issuer.now())
         self.issuer.tasks.forget()
+        await self.newcomers.forget_old()
         await forget_expired(self.database, now=self.issuer.now())
 
 
 @contextlib.asynccontextmanager
-async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) -> AsyncIterator[Plane]:
+async def open_plane(
+    settings: Settings, *, clock: Clock, record_start: bool, resolve: Resolve = resolve_by_system
+) -> AsyncIterator[Plane]:
     """Open every part; the journal's lock makes this the only writer. Refuses to make what `init` should have made.
+
+    `resolve` finds the hosts of clients' documents.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
@@ -190,8 +199,15 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         stack.push_async_callback(database.close)
         rows = SqlPolicyVersions(database)
         started = await policies_to_start(settings, rows, SqlToolPins(database), serves=record_start)
-        policy = PolicyEngine(started.files.policy_set, settings.registry)
-        plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
+        stores = open_stores(database, reader)
+        fetch = GuardedFetch(resolve=resolve)
+        newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock, fetch=fetch)
+        await newcomers.load()
+        newcomers.take(settings.admission, defined=settings.registry.clients)
+        policy = PolicyEngine(started.files.policy_set, registry_with_newcomers(settings, newcomers))
+        plane = await _assemble(
+            settings, journal, journal_key, reader, database, stores, newcomers, policy, metrics, clock=clock
+        )
         stack.push_async_callback(plane.tool_pins.close)
         await _reconcile(plane, record_start=record_start)
         if record_start:
@@ -205,12 +221,13 @@ async def _assemble(
     journal_key: JournalKey,
     reader: JournalQueries,
     database: Database,
+    stores: Stores,
+    newcomers: Newcomers,
     policy: PolicyEngine,
     metrics: Metrics,
     *,
     clock: Clock,
 ) -> Plane:
-    stores = open_stores(database, reader)
     signing_keys = SigningKeys(settings.keys_dir, stores.key_states, clock=clock)
     revocations = Revocations()
 
@@ -236,8 +253,8 @@ async def _assemble(
     known_tools = KnownTools(tool_pins)
     issuer = Issuer(
         url=settings.issuer,
-        registry=settings.registry,
-        client_keys=load_client_keys(settings.registry),
+        registry=policy.registry,
+        client_keys=keys_with_newcomers(settings, newcomers),
         keyring=await signing_keys.load(),
         policy=policy,
         stores=stores,
@@ -247,6 +264,7 @@ async def _assemble(
         reports=Reports(journal=journal, calls=reader),
         tools=known_tools,
         standing=Standing(stores.standings),
+        newcomers=newcomers,
         tasks=tasks,
         epoch=epoch,
         passwords=Passwords(),
@@ -269,6 +287,7 @@ async def _assemble(
         tool_pins=tool_pins,
         known_tools=known_tools,
         metrics=metrics,
+        newcomers=newcomers,
         approvals=_approvals(lambda: plane, stores, journal, journal_key, issuer),
     )
     return plane
@@ -318,10 +337,12 @@ async def _note_policies(plane: Plane, started: Started) -> None:
 async def disable_removed(plane: Plane) -> Sequence[str]:
     """Hold the file against what stood before: what was removed is disabled and its tokens are revoked.
 
+    So are the tokens of clients whose host no rule admits any more; these are forgotten, and come back with a rule.
+
     Raises: StorageUnavailable, JournalUnavailable
     """
     issuer = plane.issuer
-    removed = await issuer.standing.reconcile(plane.registry, now=issuer.now())
+    removed = await issuer.standing.reconcile(plane.settings.registry, now=issuer.now())
     for kind, name in sorted(removed):
         why = f"{kind} removed from the configuration"
         if kind == "client":
@@ -329,6 +350,10 @@ async def disable_removed(plane: Plane) -> Sequence[str]:
         if kind == "resource":
             for audience in await asyncio.to_thread(_recent_audiences, plane, name):
                 await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
+    for client in plane.newcomers.unadmitted():
+        why = "no rule of `client_documents` admits it any more"
+        await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop")
+        await plane.newcomers.forget(client)
     return sorted(f"{kind} {name}" for kind, name in removed)
 
 

@@ -16,7 +16,8 @@ from perhop.errors import PolicyError, SettingsError
 from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
 from perhop.settings import Settings
-from perhop.wiring.changes import Change, changed_policies, changes_between, narrowed_clients
+from perhop.wiring.changes import Change, changed_policies, changed_rules, changes_between, narrowed_clients
+from perhop.wiring.known_clients import registry_with_newcomers
 from perhop.wiring.plane import Plane, config_loaded, disable_removed
 from perhop.wiring.policies import PolicyFiles, in_force_record, keep_in_force, policies_to_apply, refused_record
 
@@ -57,12 +58,16 @@ async def put_in_force(
     async with plane.changing:
         plane.last_reload_was_good = False
         _check_restart(plane.settings, settings)
-        old = plane.registry
+        old, newcomers = plane.settings.registry, dict(plane.newcomers.clients)
         with writing or nullcontext():
             applied = await _change_over(plane, settings, by=by)
         await disable_removed(plane)
         revoked = 0
-        for client in narrowed_clients(old, settings.registry):
+        narrowed = (
+            *narrowed_clients(old.clients, settings.registry.clients),
+            *narrowed_clients(newcomers, plane.newcomers.clients),
+        )
+        for client in narrowed:
             why = f"client `{client}` may ask for less than before"
             # Its refresh tokens give less from now on: no person need be asked again for that.
             ended = await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by, keeps_families=True)
@@ -73,7 +78,7 @@ async def put_in_force(
 async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     rows = plane.stores.policy_versions
     files = await _policies(plane, settings, by=by)
-    policy = PolicyEngine(files.policy_set, settings.registry)
+    policy = PolicyEngine(files.policy_set, registry_with_newcomers(settings, plane.newcomers))
     over = [await follower.prepare(settings, policy) for follower in plane.followers]
     applied = _applied(plane, settings, policy)
     # Recorded first: what gives power is never in force without a record.
@@ -113,7 +118,8 @@ def _check_restart(old: Settings, new: Settings) -> None:
 def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
     return Applied(
         changes=(
-            *changes_between(plane.registry, settings.registry),
+            *changes_between(plane.settings.registry, settings.registry),
+            *changed_rules(plane.settings.admission.rules, settings.admission.rules),
             *changed_policies(plane.policy.policy_set, policy.policy_set),
         ),
         version=settings.registry.version,

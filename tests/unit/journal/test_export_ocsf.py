@@ -90,6 +90,10 @@ RECORDS = [
         Record(event=Event.TASK_CHANGED, client="agent", about={"task": "t", "change": change, "by": "client:agent"})
         for change in ("begun", "approved", "superseded", "ended")
     ),
+    *(
+        Record(event=Event.CLIENT_CHANGED, client="c", about={"client": "c", "change": change, "by": "operator:ann"})
+        for change in ("registered", "adopted", "rejected", "lapsed", "document")
+    ),
     Record(event=Event.APPROVAL_CHANGED, about={"resource": "calendar", "change": "quarantined", "tools": {"x": "0"}}),
 ]
 
@@ -106,6 +110,14 @@ def test_a_task_is_named_and_its_end_is_one() -> None:
         record = Record(event=Event.TASK_CHANGED, about={"task": "task-1", "change": change, "by": "client:agent"})
         event = event_of(entry_of(record))
         assert (event["entity"], event["activity_id"]) == ({"name": "task-1", "type": "task"}, activity)
+
+
+def test_a_newcomer_is_named_and_what_became_of_it() -> None:
+    """The object is the client, by its id; registered is created, adopted enabled, rejected and lapsed deleted."""
+    for change, activity in (("registered", 1), ("adopted", 8), ("rejected", 4), ("lapsed", 4), ("document", 3)):
+        about = {"client": "registered-1", "change": change, "by": "operator:ann"}
+        event = event_of(entry_of(Record(event=Event.CLIENT_CHANGED, about=about)))
+        assert (event["entity"], event["activity_id"]) == ({"name": "registered-1", "type": "client"}, activity)
 
 
 def test_every_event_has_a_class() -> None:

@@ -33,9 +33,12 @@ def test_keys_are_written_as_in_the_file() -> None:
 
 
 def test_only_switches_that_weaken_are_called_unsafe() -> None:
-    """There is one switch that weakens anything, it is named so, and it is off."""
+    """There are two settings that weaken anything, they are named so, and they are off."""
     unsafe = [(each.key, each.default) for each in SETTINGS if "unsafe" in each.key]
-    assert unsafe == [("resources.NAME.upstream.unsafe_open_upstream", "false")]
+    assert unsafe == [
+        ("resources.NAME.upstream.unsafe_open_upstream", "false"),
+        ("client_documents[].unsafe_inner_networks", "none"),
+    ]
 
 
 def test_the_schema_takes_the_example(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from perhop.authorization_server.client_auth.none import check_public
 from perhop.authorization_server.client_auth.private_key_jwt import check_assertion
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client
+from perhop.tokens.assertion import assertion_client_id
 
 
 async def authenticate_client(credentials: Credentials, issuer: Issuer) -> Client:
@@ -20,10 +21,13 @@ async def authenticate_client(credentials: Credentials, issuer: Issuer) -> Clien
 
     Of a public client only the name is known: what it may do must rest on something else.
 
+    A client that nobody wrote into the configuration is made known first, if it can be.
+
     Spec: RFC 6749 §3.2.1
-    Raises: ClientAuthenticationFailed, AssertionReplayed, ClientDisabled, ClientExpired, OwnerMissing,
-        TokenRequestMalformed, StorageUnavailable
+    Raises: ClientAuthenticationFailed, ClientDocumentRefused, ClientUnadopted, AssertionReplayed, ClientDisabled,
+        ClientExpired, OwnerMissing, TokenRequestMalformed, StorageUnavailable
     """
+    await issuer.newcomers.resolve(_named_in(credentials))
     clients = issuer.registry.clients
     match credentials:
         case PublicId(client_id=client_id):
@@ -36,3 +40,14 @@ async def authenticate_client(credentials: Credentials, issuer: Issuer) -> Clien
             assert_never(credentials)
     issuer.standing.check_client(client, issuer.registry, now=issuer.now())
     return client
+
+
+def _named_in(credentials: Credentials) -> str:
+    """The client that the credentials name, believed or not. Raises: ClientAuthenticationFailed."""
+    match credentials:
+        case PublicId(client_id=client_id) | SharedSecret(client_id=client_id):
+            return client_id
+        case SignedAssertion(client_id=client_id, assertion=assertion):
+            return client_id or assertion_client_id(assertion.reveal())
+        case _:
+            assert_never(credentials)

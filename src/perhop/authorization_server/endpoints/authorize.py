@@ -24,6 +24,7 @@ from perhop.authorization_server.interaction.authorization_request import (
     MAX_REQUEST_BYTES,
     AuthorizationRequest,
     is_redirectable,
+    know_client,
     parse_authorization_request,
     parse_destination,
 )
@@ -73,7 +74,7 @@ class Visit:
 
 
 async def authorize(request: Request, issuer: Issuer) -> Response:
-    """Read the visit -> find the destination -> check the request -> take the step that was sent -> answer.
+    """Read the visit -> know the client -> find the destination -> check the request -> take the step sent -> answer.
 
     Spec: RFC 6749 §4.1.2
     """
@@ -81,6 +82,7 @@ async def authorize(request: Request, issuer: Issuer) -> Response:
     try:
         visit = await _read_visit(request)
         form = parse_form(visit.query.encode())
+        await know_client(form, issuer)
         destination = parse_destination(form, issuer)
         trail = trail.asking(form, issuer.registry).naming(destination.client)
         issuer.standing.check_client(destination.client, issuer.registry, now=issuer.now())
@@ -137,7 +139,7 @@ async def _answer(
         if decided is not None:
             return decided
     stored = await issuer.stores.consents.get(signed_in.subject, asked.client.id, asked.resource.uri)
-    if is_task_known(terms, signed_in.subject) and is_covered(stored, terms, asked.client):
+    if is_task_known(terms, signed_in.subject) and is_covered(stored, terms):
         return await _give_code(asked, terms, signed_in, issuer)
     seal = issuer.form_seal.seal(*_consent_binding(asked, terms, signed_in), now=issuer.now())
     return issuer.pages.consent(

@@ -4,6 +4,7 @@ Spec: RFC 8414 §2
 Spec: RFC 9207 §3
 Spec: RFC 9396 §10
 Spec: RFC 9449 §5.1
+Spec: draft-ietf-oauth-client-id-metadata-document §5
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perhop.authorization_server.endpoints.introspect import INTROSPECT_PATH
+from perhop.authorization_server.endpoints.register import REGISTER_PATH
 from perhop.authorization_server.endpoints.render import render_public
 from perhop.authorization_server.endpoints.tasks import TASKS_PATH
 from perhop.authorization_server.issuer import Issuer
@@ -41,6 +43,8 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
     methods = list(CLIENT_AUTHENTICATION_METHODS)
     algorithms = [each.value for each in Algorithm]
     scopes = {name for resource in issuer.registry.resources.values() for name in resource.scopes}
+    admission = issuer.newcomers.admission
+    registers = {"registration_endpoint": issuer.endpoint(REGISTER_PATH)} if admission.registers else {}
     return {
         "issuer": issuer.url,
         "authorization_endpoint": issuer.endpoint("/authorize"),
@@ -51,6 +55,8 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         REVOCATIONS_MEMBER: issuer.endpoint("/revocations"),
         RECORDS_MEMBER: issuer.endpoint(RECORDS_PATH),
         TASKS_MEMBER: issuer.endpoint(TASKS_PATH),
+        **registers,
+        **({"client_id_metadata_document_supported": True} if admission.rules else {}),
         "scopes_supported": sorted(scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -105,6 +105,7 @@ async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int
                 ip=trail.request.ip or "",
             ),
         )
+        await issuer.newcomers.keep(client)
         minted = await issue(authorized, issuer, request=trail.request, about=trail.about)
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))

@@ -21,8 +21,11 @@ from perhop.core.resource import Resource
 from perhop.core.task import Task
 from perhop.errors import (
     AuthorizeClientNotAllowed,
+    AuthorizeClientUnadopted,
     AuthorizeRefused,
     AuthorizeRequestMalformed,
+    ClientDocumentRefused,
+    ClientUnadopted,
     RedirectRefused,
     Refused,
     ResponseTypeUnsupported,
@@ -78,6 +81,19 @@ class AuthorizationRequest:
     @property
     def client(self) -> Client:
         return self.destination.client
+
+
+async def know_client(form: Form, issuer: Issuer) -> None:
+    """Make a client known that nobody wrote into the configuration; of one that cannot be, the person is told.
+
+    Raises: RedirectRefused, AuthorizeClientUnadopted
+    """
+    try:
+        await issuer.newcomers.resolve(form.one("client_id") or "")
+    except ClientDocumentRefused as fact:
+        raise RedirectRefused(fact.detail) from None
+    except ClientUnadopted as fact:
+        raise AuthorizeClientUnadopted(fact.detail) from None
 
 
 def parse_destination(form: Form, issuer: Issuer) -> Destination:

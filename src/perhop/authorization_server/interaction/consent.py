@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from urllib.parse import urlsplit
 
 from perhop.authorization_server.store import Consent
-from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
+from perhop.core.client import Client, ClientSecret, HashedSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Hop, Resource, Scope
 from perhop.core.task import Task
@@ -39,7 +39,24 @@ class Terms:
     onward: tuple[Onward, ...]
     hops: tuple[Hop, ...]
     redirect_host: str
+    ends_on_loopback: bool = False
     task: Task | None = None
+
+    @property
+    def published_by(self) -> str | None:
+        """The host that says what the client is; None where the configuration or an owner does."""
+        return self.client.published_by
+
+    @property
+    def may_be_anyone(self) -> bool:
+        """True where the answer goes to the person's own machine, and whoever gets it proves nothing.
+
+        It does not matter where else the application could have it sent: any program there can ask in its name.
+
+        Spec: MCP 2026-07-28 authorization
+        Spec: RFC 8252 §8.6
+        """
+        return isinstance(self.client.authentication, NoAuthentication) and self.ends_on_loopback
 
 
 def terms_of(
@@ -65,6 +82,7 @@ def terms_of(
             if each.hops > 0
         ),
         hops=tuple(hop for hop in registry.hops if hop.source in names),
+        ends_on_loopback=redirect_uri != "" and is_loopback_only((redirect_uri,)),
         redirect_host=urlsplit(redirect_uri).hostname or redirect_uri.partition(":")[0],
         task=task,
     )
@@ -103,6 +121,8 @@ def _keys(client: Client) -> Any:
             return []
         case ClientSecret(secret=secret):
             return repr(secret)  # a fingerprint
+        case HashedSecret(sha256=sha256):
+            return sha256
         case PrivateKeyJwt(keys=keys):
             return [dict(key) for key in keys]
         case _:
@@ -114,17 +134,15 @@ def is_task_known(terms: Terms, subject: str) -> bool:
     return terms.task is None or (terms.task.is_approved and terms.task.subject == subject)
 
 
-def is_covered(consent: Consent | None, terms: Terms, client: Client) -> bool:
+def is_covered(consent: Consent | None, terms: Terms) -> bool:
     """True if a stored consent answers this request, so that the person need not be asked again.
 
     Does not look at the task: see `is_task_known`.
 
-    A public client that lives on loopback addresses only is asked every time: any program of the machine can be it.
+    A public client whose answer goes to a loopback address is asked every time: any program of the machine can be it.
 
     Spec: RFC 8252 §8.6
     """
-    if consent is None or (
-        isinstance(client.authentication, NoAuthentication) and is_loopback_only(client.redirect_uris)
-    ):
+    if consent is None or terms.may_be_anyone:
         return False
     return consent.terms == terms_digest(terms) and consent.scopes == frozenset(scope.name for scope in terms.scopes)

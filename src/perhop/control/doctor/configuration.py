@@ -7,8 +7,10 @@ from ipaddress import IPv4Network, IPv6Network
 
 from perhop.control.doctor.finding import Seen, failed, ok, some, warning
 from perhop.control.doctor.patient import Patient
+from perhop.core.client import Origin
 from perhop.errors import TargetInvalid
 from perhop.rules.resource_uri import parse_resource_uri
+from perhop.wiring.newcomers_on_file import with_newcomers
 
 SOON = timedelta(days=30)
 WIDE_V4, WIDE_V6 = 16, 48
@@ -49,9 +51,14 @@ async def unsafe(patient: Patient) -> list[Seen]:
 async def clients(patient: Patient) -> list[Seen]:
     """Clients that get no token any more, or soon will not."""
     today = datetime.fromtimestamp(patient.now, UTC).date()
-    everyone = patient.settings.registry.clients.values()
-    over = [each.id for each in everyone if each.expires < today]
-    soon = [each.id for each in everyone if today <= each.expires < today + SOON]
+    clients = with_newcomers(patient.settings).registry.clients.values()
+    rules = patient.settings.admission.rules.values()
+    everyone = [
+        *((each.id, each.expires) for each in clients if each.origin is not Origin.DOCUMENT),
+        *((f"client_documents of {each.host}", each.expires) for each in rules),
+    ]
+    over = [name for name, expires in everyone if expires < today]
+    soon = [name for name, expires in everyone if today <= expires < today + SOON]
     parts = [f"expired: {some(over)}"] if over else []
     parts += [f"within {SOON.days} days: {some(soon)}"] if soon else []
     if parts:

@@ -44,8 +44,12 @@ _OTHER_ACTIVITY = 99
 _ENTITY_ACTIVITIES = {
     "added": 1,
     "begun": 1,
+    "registered": 1,
     "approved": 3,
+    "rejected": 4,
+    "lapsed": 4,
     "enabled": 8,
+    "adopted": 8,
     "disabled": 9,
     "active": 10,
     "revoked": 11,
@@ -53,7 +57,7 @@ _ENTITY_ACTIVITIES = {
     "ended": 11,
     "quarantined": 12,
 }
-"""What an operator's change is called -> Create, Update, Enable, Disable, Activate, Deactivate, Suspend."""
+"""What an operator's change is called -> Create, Update, Delete, Enable, Disable, Activate, Deactivate, Suspend."""
 
 _UPDATE = 3
 _DEACTIVATE = 11
@@ -215,7 +219,7 @@ def _suppressed(entry: Entry) -> dict[str, Any]:
     }
 
 
-_NAMES = ("value", "name", "kid", "account", "task", "resource", "version", "file")
+_NAMES = ("value", "name", "kid", "account", "task", "client", "resource", "version", "file")
 """What of a change names its object: the first that is there."""
 
 
