@@ -20,6 +20,7 @@ import httpx2
 from argon2 import PasswordHasher
 
 from perhop.authorization_server.app import build_app
+from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.interaction.form_seal import FormSeal
@@ -30,6 +31,7 @@ from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.store import Account
 from perhop.authorization_server.tasks import Tasks
+from perhop.client.connections import Connections
 from perhop.core.call import Call, CallKind
 from perhop.core.client import Authentication, Client, ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
 from perhop.core.decision import Allow, Permit
@@ -333,25 +335,34 @@ def assert_refused(answer: httpx2.Response, error: str, *, status: int = 400) ->
 
 
 @asynccontextmanager
-async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIterator[RunningServer]:
-    """Run an authorization server with its files in this folder."""
+async def running_server(
+    folder: Path, *, issuer_url: str = ISSUER, connections: Connections | None = None
+) -> AsyncIterator[RunningServer]:
+    """Run an authorization server with its files in this folder; other issuers are reached by these connections."""
     clock, keys = Clock(), Keys.generate()
     made = make_journal(folder)
     async with a_database(folder) as database, made.writing(clock) as journal:
         queries = made.queries()
         stores = open_stores(database, queries)
-        issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries)
+        issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries, connections or Connections())
         app = build_app(issuer_url, lambda: server.issuer)
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=issuer_url) as http:
             server = RunningServer(
                 issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
             )
             yield server
+        await issuer.assertion_keys.aclose()
         queries.close()
 
 
 async def _assemble(
-    url: str, keys: Keys, clock: Clock, stores: Stores, journal: Journal, queries: JournalQueries
+    url: str,
+    keys: Keys,
+    clock: Clock,
+    stores: Stores,
+    journal: Journal,
+    queries: JournalQueries,
+    connections: Connections,
 ) -> Issuer:
     registry = a_registry(keys)
     revocations = Revocations()
@@ -368,6 +379,7 @@ async def _assemble(
         url=url,
         registry=registry,
         client_keys=load_client_keys(registry),
+        assertion_keys=AssertionKeys(connections=connections, clock=clock),
         keyring=Keyring(((keys.issuer, KeyState.ACTIVE),)),
         policy=PolicyEngine(parse_policies({}), registry),
         stores=stores,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
@@ -66,6 +67,7 @@ class Issuer:
     url: str
     registry: Registry
     client_keys: Mapping[str, Mapping[str, VerifyKey]]
+    assertion_keys: AssertionKeys
     keyring: Keyring
     policy: Policy
     stores: Stores

@@ -6,50 +6,17 @@ with each other in `perhop.settings.agreement`.
 
 from __future__ import annotations
 
-import re
-from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from perhop.core.resource import CredentialKind, DataPlane, Risk
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Names of owners, resources and tenants: they stand in policies and as `RESOURCE/TOOL`, so they hold no `/`."""
-
+from perhop.settings.section import NAME as NAME
+from perhop.settings.section import Day, Name, Seconds, Section, Text
+from perhop.settings.trusted_issuer_sections import TrustedIssuerSection
 
 INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 """The only variables of our own environment that a local server gets to see."""
-
-
-def _date(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise ValueError("is not a day of the calendar") from None
-    raise ValueError("must be a day, as 2027-01-31")
-
-
-Text = Annotated[str, Field(min_length=1, max_length=2048)]
-Name = Annotated[str, Field(pattern=NAME)]
-Seconds = Annotated[int, Field(ge=1, le=86400)]
-Day = Annotated[date, BeforeValidator(_date, json_schema_input_type=str)]
-
-
-class Section(BaseModel):
-    """A strict section: no unknown keys, no guessing of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, values: Any) -> Any:
-        """A key with nothing behind it, as a section whose every line is a comment, is a key that is not there."""
-        if not isinstance(values, dict):
-            return values
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        return {key: value for key, value in values.items() if value is not None or key not in known}
 
 
 class ListenSection(Section):
@@ -254,6 +221,8 @@ class ClientSection(Section):
                 "client_credentials",
                 "token_exchange",
                 "urn:ietf:params:oauth:grant-type:token-exchange",
+                "jwt_bearer",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer",
             ]
         ]
         | None
@@ -261,7 +230,7 @@ class ClientSection(Section):
         default=None,
         description="narrows what it may use; default: `authorization_code` and `refresh_token` with `redirect_uris`, "
         "`client_credentials` with `reaches` or `serves` and a method other than `none`, `token_exchange` with "
-        "`serves`",
+        "`serves`, `jwt_bearer` where one of `trusted_issuers` names the client",
     )
     redirect_uris: list[Text] = Field(default=[], description="where browsers are sent back to, compared exactly")
     reaches: dict[str, list[Text]] = Field(default={}, description="the resources that it may ask for, with the scopes")
@@ -340,3 +309,8 @@ class File(Section):
     resources: dict[str, ResourceSection] = Field(default={}, description="the MCP servers, by name")
     clients: dict[str, ClientSection] = Field(default={}, description="agents, applications and servers, by id")
     hops: list[HopSection] = Field(default=[], description="which server may call on to which resource")
+    trusted_issuers: dict[Name, TrustedIssuerSection] = Field(
+        default={},
+        description="issuers whose assertions are taken for tokens, by name: identity providers that speak for people, "
+        "platforms that speak for workloads",
+    )

@@ -16,6 +16,7 @@ from perhop.storage.schema import (
     refresh_token,
     revocation,
     sign_in,
+    spent_grant,
     token_record,
 )
 
@@ -46,6 +47,7 @@ async def forget_expired(database: Database, *, now: int) -> int:
         delete(refresh_token).where(refresh_token.c.family.in_(select(refresh_family.c.id).where(gone))),
         delete(refresh_family).where(gone),
         delete(assertion).where(assertion.c.expires_at <= now),
+        delete(spent_grant).where(spent_grant.c.expires_at <= now),
         delete(sign_in).where(sign_in.c.expires_at <= now),
         delete(revocation).where(revocation.c.expires_at <= now),
         # A code that comes again ends the family that began with it, as long as there is one.

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
@@ -23,6 +24,7 @@ from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.tasks import Tasks
+from perhop.client.connections import Connections
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.core.token import VerifiedToken
@@ -164,6 +166,7 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         policy = PolicyEngine(started.files.policy_set, settings.registry)
         plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
         stack.push_async_callback(plane.tool_pins.close)
+        stack.push_async_callback(plane.issuer.assertion_keys.aclose)
         await _reconcile(plane, record_start=record_start)
         if record_start:
             await _note_policies(plane, started)
@@ -206,6 +209,7 @@ async def _assemble(
         url=settings.issuer,
         registry=settings.registry,
         client_keys=load_client_keys(settings.registry),
+        assertion_keys=AssertionKeys(connections=Connections(), clock=clock),
         keyring=await signing_keys.load(),
         policy=policy,
         stores=stores,
@@ -288,7 +292,18 @@ async def disable_removed(plane: Plane) -> Sequence[str]:
         if kind == "resource":
             for audience in await asyncio.to_thread(_recent_audiences, plane, name):
                 await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
+        if kind == "issuer":
+            for client in await asyncio.to_thread(clients_by_issuer, plane, name):
+                await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop", keeps_families=True)
     return sorted(f"{kind} {name}" for kind, name in removed)
+
+
+def clients_by_issuer(plane: Plane, issuer: str) -> list[str]:
+    """The clients that got a token on the word of this trusted issuer, which may be good still. Blocks."""
+    since = format_time(plane.issuer.clock() - MAX_LIFETIME - MAX_SKEW)
+    issued = plane.reader.find(Filter(event=Event.TOKEN_ISSUED.value, since=since))
+    found = {entry.fields.get("client") for entry in issued if entry.part("about").get("issuer") == issuer}
+    return sorted(each for each in found if isinstance(each, str))
 
 
 def config_loaded(settings: Settings, policy: PolicyEngine, **about: object) -> Record:

@@ -18,8 +18,16 @@ from perhop.authorization_server.client_auth.credentials import parse_credential
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
 from perhop.authorization_server.form import Form, check_unrepeated, read_form
-from perhop.authorization_server.grants import authorization_code, client_credentials, refresh_token, token_exchange
+from perhop.authorization_server.grants import (
+    authorization_code,
+    client_credentials,
+    jwt_bearer,
+    refresh_token,
+    token_exchange,
+    workload,
+)
 from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.jwt_bearer import find_assertion, is_workload_alone
 from perhop.authorization_server.grants.refresh_token import find_refresh_token
 from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE, verify_subject_token
 from perhop.authorization_server.issue import Authorized, check_policy, issue, question_of
@@ -41,6 +49,7 @@ GRANTS: Mapping[GrantType, Authorize] = {
     GrantType.REFRESH_TOKEN: refresh_token.authorize,
     GrantType.CLIENT_CREDENTIALS: client_credentials.authorize,
     GrantType.TOKEN_EXCHANGE: token_exchange.authorize,
+    GrantType.JWT_BEARER: jwt_bearer.authorize,
 }
 
 
@@ -55,17 +64,35 @@ async def token(request: Request, issuer: Issuer) -> Response:
         form = await read_form(request)
         trail = trail.asking(form, issuer.registry)
         check_unrepeated(form)
-        client = await authenticate_client(parse_credentials(authorization, form), issuer)
-        trail = trail.by(client)
+        # A workload has no secret of ours: its assertion says which client it is, and is the proof of it.
+        alone = is_workload_alone(authorization, form, issuer)
+        assertion = await find_assertion(form, issuer, now=now) if alone else None
+        trail = trail.by_assertion(assertion)
+        client = (
+            await authenticate_client(parse_credentials(authorization, form), issuer)
+            if assertion is None
+            else workload.client_of(assertion, form, issuer)
+        )
+        trail = trail.by(client).by_assertion(assertion)
         grant_type = allowed_grant(form.required("grant_type"), client)
         trail = trail.using(grant_type)
+        if grant_type is GrantType.JWT_BEARER and assertion is None:
+            assertion = await find_assertion(form, issuer, now=now)
+            trail = trail.by_assertion(assertion)
         is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
         subject_token = verify_subject_token(form, issuer, now=now) if is_exchange else None
         trail = trail.having_verified(subject_token)
         refreshed = await find_refresh_token(form, issuer) if grant_type is GrantType.REFRESH_TOKEN else None
         trail = trail.of_family(refreshed.family if refreshed is not None else None)
         trail = trail.under(_task_named(form, subject_token, refreshed, issuer))
-        asked = Asked(form=form, client=client, now=now, subject_token=subject_token, refresh_token=refreshed)
+        asked = Asked(
+            form=form,
+            client=client,
+            now=now,
+            subject_token=subject_token,
+            refresh_token=refreshed,
+            assertion=assertion,
+        )
         authorized = await GRANTS[grant_type](asked, issuer)
         trail = trail.to(authorized.resource)
         trail = trail.of_family(authorized.refresh.family if authorized.refresh is not None else None)

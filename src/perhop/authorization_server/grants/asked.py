@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.refresh_families import StoredRefreshToken
+from perhop.core.assertion import VerifiedAssertion
 from perhop.core.client import Client
 from perhop.core.token import VerifiedToken
 
@@ -14,7 +15,8 @@ from perhop.core.token import VerifiedToken
 class Asked:
     """One token request; `subject_token` is verified, and there for the exchange only.
 
-    `refresh_token` is there for the refresh only, and only known: nothing of it is checked.
+    `refresh_token` is there for the refresh only, and only known: nothing of it is checked. `assertion` is verified, and
+    there for the JWT bearer grant only.
     """
 
     form: Form
@@ -22,3 +24,4 @@ class Asked:
     now: int
     subject_token: VerifiedToken | None = None
     refresh_token: StoredRefreshToken | None = None
+    assertion: VerifiedAssertion | None = None
