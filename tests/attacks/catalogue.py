@@ -13,6 +13,7 @@ from tests.attacks.row import Row
 from tests.attacks.rows import (
     agent_tasks,
     approvals,
+    assertions,
     audiences,
     authorizations,
     call_tokens,
@@ -53,6 +54,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     agent_tasks,
     approvals,
     token_endpoint,
+    assertions,
     exchanges,
     authorizations,
     codes,
@@ -86,8 +88,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "proof-too-old-or-made-ahead": "DPoP",
     "code-or-refresh-of-another-key": "DPoP",
     # other grants and ways in
-    "identity-assertion-for-another-server": "identity assertion grant",
-    "identity-assertion-replayed": "identity assertion grant",
     "state-fixed-by-an-attacker": "federation of sign-in",
     "callback-of-another-server": "federation of sign-in",
     "subject-asserted-by-another-issuer": "federation of sign-in",

@@ -64,7 +64,9 @@ class SmallIssuer:
             return httpx2.Response(200, json={"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
         return httpx2.Response(404)
 
-    def id_jag(self, *, typ: object = ID_JAG, key: SigningKey | None = None, **changes: Any) -> str:
+    def id_jag(
+        self, *, typ: object = ID_JAG, key: SigningKey | None = None, header: dict[str, Any] | None = None, **changes: Any
+    ) -> str:
         """An identity assertion for the poster, for the calendar; ABSENT leaves a claim out."""
         claims = {
             "iss": self.url,
@@ -77,7 +79,7 @@ class SmallIssuer:
             "exp": NOW + 300,
             "jti": os.urandom(8).hex(),
         }
-        return sign(_present(claims | changes), key or self.key, typ=typ)
+        return sign(_present(claims | changes), key or self.key, typ=typ, **(header or {}))
 
     def workload_token(
         self, *, typ: object = ABSENT, key: SigningKey | None = None, header: dict[str, Any] | None = None, **changes: Any
