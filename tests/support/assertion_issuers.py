@@ -65,7 +65,12 @@ class SmallIssuer:
         return httpx2.Response(404)
 
     def id_jag(
-        self, *, typ: object = ID_JAG, key: SigningKey | None = None, header: dict[str, Any] | None = None, **changes: Any
+        self,
+        *,
+        typ: object = ID_JAG,
+        key: SigningKey | None = None,
+        header: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> str:
         """An identity assertion for the poster, for the calendar; ABSENT leaves a claim out."""
         claims = {
@@ -82,7 +87,12 @@ class SmallIssuer:
         return sign(_present(claims | changes), key or self.key, typ=typ, **(header or {}))
 
     def workload_token(
-        self, *, typ: object = ABSENT, key: SigningKey | None = None, header: dict[str, Any] | None = None, **changes: Any
+        self,
+        *,
+        typ: object = ABSENT,
+        key: SigningKey | None = None,
+        header: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> str:
         """What a platform leaves beside a workload: an audience in a list, and claims of its own."""
         claims = {

@@ -73,9 +73,7 @@ class AssertionKeys:
             case KeysHeld(keys=members):
                 return HeldKeys(keys_by_id(parse_jwk(each) for each in members))
             case KeysAt(uri=uri):
-                return TrustedIssuer(
-                    issuer.issuer, connections=self._connections, clock=self._clock, jwks_uri=uri
-                )
+                return TrustedIssuer(issuer.issuer, connections=self._connections, clock=self._clock, jwks_uri=uri)
             case KeysByDiscovery():
                 return TrustedIssuer(issuer.issuer, connections=self._connections, clock=self._clock)
             case _:

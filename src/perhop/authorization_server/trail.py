@@ -143,8 +143,8 @@ class Trail:
     def about(self) -> Mapping[str, str] | None:
         """By which grant a token is asked for, once that is clear, and of which refresh family it is.
 
-        Of an assertion: whose it is, by the issuer's name in the configuration, and its id, if it has one. A workload is
-        named as its platform names it; a person only by the `sub` that is ours.
+        Of an assertion: whose it is, by the issuer's name in the configuration, and its id, if it has one. A workload
+        is named as its platform names it; a person only by the `sub` that is ours.
         """
         grant = {"grant": self.grant.value} if self.grant is not None else {}
         family = {"family": self.family} if self.family is not None else {}

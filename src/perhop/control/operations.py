@@ -100,7 +100,7 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
 
 
 async def disable(plane: Plane, *, kind: str, name: str, why: str) -> Mapping[str, Any]:
-    """Disable a client, a resource, a trusted issuer, or an owner with all that it answers for; and revoke the tokens."""
+    """Disable a client, a resource, an issuer, or an owner with all that it answers for; and revoke the tokens."""
     _defined(plane, kind, name)
     await plane.issuer.standing.disable(kind, name, why=why, now=plane.issuer.now())
     await plane.journal.append(_changed(Event.CONFIG_LOADED, kind=kind, name=name, change="disabled", why=why))

@@ -41,8 +41,8 @@ KeySource = KeysByDiscovery | KeysAt | KeysHeld
 class WorkloadRule:
     """Which workloads of an issuer are which client of ours.
 
-    `subject` may hold `*`. `claims`: name, or JSON pointer, of a claim -> the value that it must have. `reaches` narrows
-    what the client reaches; None leaves it.
+    `subject` may hold `*`. `claims`: name, or JSON pointer, of a claim -> the value that it must have. `reaches`
+    narrows what the client reaches; None leaves it.
     """
 
     subject: str
@@ -55,8 +55,8 @@ class WorkloadRule:
 class AssertionIssuer:
     """An issuer that the configuration trusts to assert one kind of thing. `max_lifetime` is in seconds.
 
-    `clients` are those that may bring identity assertions; `tenant` is the one tenant of the issuer that is meant, where
-    it has several. `workloads` are looked at in order.
+    `clients` are those that may bring identity assertions; `tenant` is the one tenant of the issuer that is meant,
+    where it has several. `workloads` are looked at in order.
     """
 
     name: str

@@ -13,7 +13,7 @@ from perhop.core.resource import Hop, Resource, ResourceUri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Owners, resources, clients, hops and trusted issuers of one configuration; `version` is the digest of them all."""
+    """Owners, resources, clients, hops and trusted issuers of one configuration; `version` is the digest of all."""
 
     owners: Mapping[str, Owner]
     resources: Mapping[str, Resource]

@@ -14,8 +14,8 @@ class WorkloadSection(Section):
     """Which workloads of the platform are which client."""
 
     subject: Text = Field(
-        description="the `sub` of the workload; `*` stands for one or more characters other than `:` and `/`, and not at "
-        "the beginning: `system:serviceaccount:prod:*`"
+        description="the `sub` of the workload; `*` stands for one or more characters other than `:` and `/`, and not "
+        "at the beginning: `system:serviceaccount:prod:*`"
     )
     claims: dict[str, str | int | bool] = Field(
         default={},
@@ -25,7 +25,7 @@ class WorkloadSection(Section):
     client: Text = Field(description="the client that such a workload is: a name under `clients`")
     reaches: dict[str, list[Text]] | None = Field(
         default=None,
-        description="the resources, with the scopes, that it gets of those that the client reaches; default: all of them",
+        description="the resources, with the scopes, that it gets of those that the client reaches; default: all",
     )
 
 
@@ -49,8 +49,8 @@ class TrustedIssuerSection(Section):
     )
     clients: list[Text] = Field(
         default=[],
-        description="with `identity_assertion`: the clients that may bring its assertions, each with a method other than "
-        "`none`",
+        description="with `identity_assertion`: the clients that may bring its assertions, each with a method other "
+        "than `none`",
     )
     tenant: Text | None = Field(
         default=None,
@@ -64,4 +64,3 @@ class TrustedIssuerSection(Section):
         description="with `workload`: `true` takes each token once only, by its `jti`; default: `false`, because "
         "platforms leave a workload one token until it expires. Identity assertions are always good once",
     )
-

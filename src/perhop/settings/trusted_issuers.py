@@ -35,7 +35,7 @@ _OF_KIND = {
 
 
 def clients_named(sections: Iterable[TrustedIssuerSection]) -> frozenset[str]:
-    """The clients that may use the JWT bearer grant: those whom an issuer may speak for, or whose workloads it knows."""
+    """The clients that may use the JWT bearer grant: those for whom an issuer may speak, and those of workloads."""
     sections = tuple(sections)
     asserted = {client for section in sections for client in section.clients}
     return frozenset(asserted | {rule.client for section in sections for rule in section.workloads})

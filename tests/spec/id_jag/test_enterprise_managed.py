@@ -1,7 +1,7 @@
 """MCP's enterprise-managed authorization at the resource's authorization server, as its own suite is to try it.
 
-A client that the suite plays authenticates by `client_secret_post`, brings an ID-JAG of a provider that the suite plays,
-and introspects what it got.
+A client that the suite plays authenticates by `client_secret_post`, brings an ID-JAG of a provider that the suite
+plays, and introspects what it got.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def test_metadata(world: World) -> None:
 
 
 async def test_happy_path(world: World) -> None:
-    """An assertion becomes a token of which introspection says the asserted client, person, and resource as audience."""
+    """An assertion becomes a token of the asserted client, for a person, with the asserted resource as audience."""
     answer = (await _ask(world, _id_jag(world))).json()
     assert answer["token_type"] == "Bearer"
     told = await _introspect(world, answer["access_token"])

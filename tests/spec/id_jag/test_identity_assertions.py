@@ -137,7 +137,9 @@ async def test_a_token_of_ours_is_no_assertion(world: World) -> None:
     """An access token of our own, and one that pretends to be an assertion of ours, are refused."""
     token = (await world.ask(world.idp.id_jag())).json()["access_token"]
     _refused_for(world, await world.ask(token), "token.type")
-    forged = sign(good_claims(issuer=ISSUER, audience=ISSUER, now=NOW), world.server.keys.issuer, typ="oauth-id-jag+jwt")
+    forged = sign(
+        good_claims(issuer=ISSUER, audience=ISSUER, now=NOW), world.server.keys.issuer, typ="oauth-id-jag+jwt"
+    )
     _refused_for(world, await world.ask(forged), "token.issuer")
 
 

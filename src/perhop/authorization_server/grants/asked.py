@@ -15,8 +15,8 @@ from perhop.core.token import VerifiedToken
 class Asked:
     """One token request; `subject_token` is verified, and there for the exchange only.
 
-    `refresh_token` is there for the refresh only, and only known: nothing of it is checked. `assertion` is verified, and
-    there for the JWT bearer grant only.
+    `refresh_token` is there for the refresh only, and only known: nothing of it is checked. `assertion` is verified,
+    and there for the JWT bearer grant only.
     """
 
     form: Form

@@ -17,7 +17,5 @@ async def spend_assertion(assertion: VerifiedAssertion, issuer: Issuer) -> None:
     if not trusted.single_use:
         return
     assert assertion.jti is not None, "what is good once has an id"
-    if not await issuer.stores.assertions.spend_grant(
-        trusted.issuer, assertion.jti, expires_at=assertion.expires_at
-    ):
+    if not await issuer.stores.assertions.spend_grant(trusted.issuer, assertion.jti, expires_at=assertion.expires_at):
         raise AssertionSpent(f"an assertion of issuer `{trusted.name}` was used before")
