@@ -7,6 +7,7 @@ says what is missing: data, never a skipped test. docs/spec-coverage.md is made 
 
 from __future__ import annotations
 
+from tests.requirements_assertions import ASSERTIONS
 from tests.requirements_authzen import AUTHZEN
 from tests.requirements_mcp import MCP
 from tests.support.requirement import Requirement, shown
@@ -387,4 +388,4 @@ OAUTH: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **AUTHZEN, **MCP}
+REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **ASSERTIONS, **AUTHZEN, **MCP}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from perhop.wiring.plane import open_plane
 from perhop.wiring.reload import put_in_force
 from tests.support.commands import perhop
 from tests.support.forge import sign
+from tests.support.sources import ROOT
 
 CLUSTER = "https://cluster.example.com"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -37,6 +40,25 @@ def key(folder: Path) -> SigningKey:
     trusted = {"issuer": CLUSTER, "kind": "workload", "owner": "travel", "jwks_file": "cluster.jwks.json"}
     _rewrite(folder, {"cluster": {**trusted, "workloads": RULES}})
     return key
+
+
+def test_the_page_says_what_can_be_written(folder: Path) -> None:
+    """The configuration of the page is one that loads, and trusts whom the page says."""
+    page = (ROOT / "docs" / "assertions.md").read_text(encoding="utf-8")
+    written = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
+    (folder / "cluster.jwks.json").write_text(json.dumps(render_jwks([SigningKey.generate().public()])), "utf-8")
+    file = folder / "perhop.yaml"
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    clients = {"trip-planner": copy.deepcopy(document["clients"]["planner"]), **written["clients"]}
+    document["owners"]["travel-team"] = {"contact": "team@example.com"}
+    document |= {"trusted_issuers": written["trusted_issuers"], "clients": {**document["clients"], **clients}}
+    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    assert perhop("config", "check", folder=folder).out == "ok\n"
+    rows = perhop("issuer", "list", "--json", folder=folder).json
+    assert [(row["name"], row["clients"]) for row in rows] == [
+        ("staff", ["trip-planner"]),
+        ("prod-cluster", ["trip-runner"]),
+    ]
 
 
 def _rewrite(folder: Path, trusted: dict[str, Any]) -> None:
