@@ -26,6 +26,7 @@ from tests.attacks.rows import (
     introspection,
     issuers,
     journals,
+    limits,
     messages,
     refresh,
     sessions,
@@ -63,6 +64,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     issuers,
     standing,
     definitions,
+    limits,
     journals,
 )
 

@@ -27,6 +27,7 @@ from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.reports import Reports
+from perhop.authorization_server.request_rates import RequestRates
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.store import Account
@@ -36,6 +37,7 @@ from perhop.core.call import Call, CallKind
 from perhop.core.client import Authentication, Client, ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
 from perhop.core.decision import Allow, Permit
 from perhop.core.owner import Owner
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Hop, Resource, Risk, Scope, Upstream
 from perhop.core.secret import Secret
@@ -392,6 +394,8 @@ async def _assemble(
         tasks=Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),
+        rates=RequestRates(clock),
+        rate_limits=RateLimits(),
         clock=clock,
         randomness=os.urandom,
     )

@@ -25,12 +25,14 @@ from perhop.authorization_server.tasks import Tasks
 from perhop.core.call import CallBinding
 from perhop.core.decision import Permit
 from perhop.core.owner import Owner
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream
 from perhop.core.token import BoundToken, HopToken, TokenDraft
 from perhop.errors import AgentDisabled
 from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.approvals import Approvals
+from perhop.gateway.call_rates import CallRates
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
@@ -394,6 +396,7 @@ def _world(
         verify=lambda raw: verify(raw, keys=keys, now=int(clock()), leeway=Leeway.NONE),
         revoked=RevocationWatch(revocations),
         standing=standing,
+        rates=CallRates(RateLimits, clock=clock),
         tasks=tasks,
         approvals=approvals,
         policy=policy,

@@ -13,11 +13,13 @@ from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.reports import Reports
+from perhop.authorization_server.request_rates import RequestRates
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.stores import Stores
 from perhop.authorization_server.tasks import Tasks
 from perhop.core.decision import Decision, Question
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
 from perhop.rules.revocation import Revocations
@@ -80,6 +82,8 @@ class Issuer:
     tasks: Tasks
     passwords: Passwords
     form_seal: FormSeal
+    rates: RequestRates
+    rate_limits: RateLimits
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     pages: Pages = field(default_factory=Pages)

@@ -79,6 +79,7 @@ from perhop.errors.policy import (
     PolicyDenied,
     PolicyRefused,
     PolicyUndecidable,
+    RateExceeded,
     TaskExpired,
     TaskOutside,
     TaskSuperseded,
@@ -149,6 +150,7 @@ from perhop.errors.token_endpoint import (
     TaskRequestMalformed,
     TokenRefused,
     TokenRequestMalformed,
+    TooManyRequests,
     TooManyTasks,
 )
 from perhop.errors.unavailable import (
@@ -245,6 +247,7 @@ __all__ = [
     "PolicyUndecidable",
     "PresenterMismatch",
     "QuestionUnclear",
+    "RateExceeded",
     "RedirectRefused",
     "RefreshExpired",
     "RefreshInvalid",
@@ -297,6 +300,7 @@ __all__ = [
     "TokenSignatureInvalid",
     "TokenTypeWrong",
     "TooManyApprovals",
+    "TooManyRequests",
     "TooManyTasks",
     "ToolQuarantined",
     "ToolsNotListed",

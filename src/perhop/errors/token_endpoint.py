@@ -205,6 +205,19 @@ class TooManyTasks(TokenRefused):
     reason = "limit.exceeded"
 
 
+class TooManyRequests(TokenRefused):
+    """An address or a client asks more often than `limits` lets it; `retry_after` is in seconds. Spec: RFC 6585 §4."""
+
+    status = 429
+    error = "temporarily_unavailable"
+    description = "too many requests: wait, and repeat this one"
+    reason = "limit.exceeded"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class DetailsMalformed(TokenRefused):
     """`authorization_details` is not exactly one task, named by its id. Spec: RFC 9396 §5."""
 

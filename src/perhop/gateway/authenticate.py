@@ -9,7 +9,7 @@ from __future__ import annotations
 from perhop.core.decision import InForce
 from perhop.core.task import Task
 from perhop.core.token import BoundToken, VerifiedToken
-from perhop.errors import CallMismatch, PolicyRefused, SenderMismatch
+from perhop.errors import CallMismatch, PolicyRefused, RateExceeded, SenderMismatch
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.rules.bearer import parse_bearer
@@ -33,7 +33,7 @@ async def check_standing(request: Request, bound: BoundToken, gate: Gate) -> InF
     The task comes before revocations: the tokens of one that is over are revoked, and the reason is the task.
 
     Raises: SenderMismatch, CallMismatch, TaskOutside, TaskSuperseded, TaskExpired, TokenRevoked, AgentDisabled,
-        AgentExpired, OwnerMissing, BodyTooLarge, BodyTooSlow
+        AgentExpired, OwnerMissing, RateExceeded, BodyTooLarge, BodyTooSlow
     """
     if bound.token.sender_bound:
         raise SenderMismatch("bound to a key, and no proof of it is taken here")
@@ -42,6 +42,7 @@ async def check_standing(request: Request, bound: BoundToken, gate: Gate) -> InF
     task = await _check_task(request, bound, gate)
     gate.revoked.check(bound)
     gate.standing.check(bound, gate.resource)
+    await _check_rate(request, bound, gate)
     return InForce(bound, task)
 
 
@@ -53,6 +54,23 @@ async def _check_task(request: Request, bound: BoundToken, gate: Gate) -> Task |
     try:
         return gate.tasks.check_token(bound.token)
     except PolicyRefused:
-        if not request.body.is_settled:
-            await request.body.read()  # the caller is bound: its message may be read, and has an id to answer to
+        await _read_id(request)
         raise
+
+
+async def _check_rate(request: Request, bound: BoundToken, gate: Gate) -> None:
+    """Every request counts, whatever it asks for and wherever it leads.
+
+    Raises: RateExceeded, BodyTooLarge, BodyTooSlow
+    """
+    try:
+        gate.rates.check(bound.token.agent)
+    except RateExceeded:
+        await _read_id(request)
+        raise
+
+
+async def _read_id(request: Request) -> None:
+    """The caller is bound: its message may be read, and has an id to answer to."""
+    if not request.body.is_settled:
+        await request.body.read()

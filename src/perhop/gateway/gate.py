@@ -31,6 +31,12 @@ class Standing(Protocol):
         ...
 
 
+class Rates(Protocol):
+    def check(self, agent: str) -> None:
+        """Count a request of an agent, at whatever resource. Raises: RateExceeded."""
+        ...
+
+
 class Tasks(Protocol):
     def check_token(self, token: VerifiedToken) -> Task | None:
         """The task that a token names, in force and the token's own; None if it names none.
@@ -112,6 +118,7 @@ class Gate:
     verify: Callable[[str], VerifiedToken]
     revoked: RevocationWatch
     standing: Standing
+    rates: Rates
     tasks: Tasks
     approvals: ApprovalsOfCalls
     policy: Policy

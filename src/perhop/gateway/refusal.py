@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from perhop.core.call import CallKind, Reply
 from perhop.core.resource import Resource
-from perhop.errors import ApprovalRequired, BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
+from perhop.errors import ApprovalRequired, BearerRefused, HttpMethodNotAllowed, RateExceeded, Refused, Unavailable
 from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
 from perhop.rules.challenge import metadata_url, render_challenge
@@ -37,7 +37,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
             headers.append(("www-authenticate", _challenge(fact, trail.resource)))
         case HttpMethodNotAllowed():
             headers.append(("allow", fact.allow))
-        case Unavailable() | ApprovalRequired():
+        case Unavailable() | ApprovalRequired() | RateExceeded():
             headers.append(("retry-after", str(fact.retry_after)))
         case _:
             pass

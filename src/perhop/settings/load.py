@@ -141,6 +141,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         approval_wait=file.approval_wait,
         drain=file.drain,
         forwarded_from=networks,
+        rate_limits=file.limits.limits(),
         exports=tuple(
             Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)
             for name, each in file.exports.items()

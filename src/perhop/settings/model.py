@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from perhop.core.resource import CredentialKind, DataPlane, Risk
+from perhop.settings.rate_limit_section import RateLimitSection
 from perhop.settings.section import NAME as NAME
 from perhop.settings.section import Day, Name, Seconds, Section, Text
 from perhop.settings.trusted_issuer_sections import TrustedIssuerSection
@@ -304,6 +305,9 @@ class File(Section):
     )
     exports: dict[Name, ExportSection] = Field(
         default={}, description="exports of the journal, by name; how far one got stands in `export-NAME.cursor`"
+    )
+    limits: RateLimitSection = Field(
+        default=RateLimitSection(), description="how much of one address, client or agent is taken in a minute"
     )
     owners: dict[str, OwnerSection] = Field(default={}, description="the teams, by name")
     resources: dict[str, ResourceSection] = Field(default={}, description="the MCP servers, by name")

@@ -21,6 +21,7 @@ from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.reports import Reports
+from perhop.authorization_server.request_rates import RequestRates
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.tasks import Tasks
@@ -118,7 +119,11 @@ class Plane:
         registry = settings.registry
         self.settings, self.policy = settings, policy
         self.issuer = dataclasses.replace(
-            self.issuer, registry=registry, client_keys=load_client_keys(registry), policy=policy
+            self.issuer,
+            registry=registry,
+            client_keys=load_client_keys(registry),
+            policy=policy,
+            rate_limits=settings.rate_limits,
         )
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
@@ -222,6 +227,8 @@ async def _assemble(
         tasks=tasks,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
+        rates=RequestRates(clock),
+        rate_limits=settings.rate_limits,
         pages=Pages(),
         clock=clock,
         randomness=os.urandom,

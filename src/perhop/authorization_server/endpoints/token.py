@@ -74,6 +74,7 @@ async def token(request: Request, issuer: Issuer) -> Response:
             else workload.client_of(assertion, form, issuer)
         )
         trail = trail.by(client).by_assertion(assertion)
+        issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
         grant_type = allowed_grant(form.required("grant_type"), client)
         trail = trail.using(grant_type)
         if grant_type is GrantType.JWT_BEARER and assertion is None:
