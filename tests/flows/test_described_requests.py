@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.assertion_issuers import JWT_BEARER, World, a_world
@@ -165,6 +165,14 @@ def _made(world: World, access_token: str, request: dict[str, Any]) -> dict[str,
     return request
 
 
+def _form_of(content: bytes) -> dict[str, Any]:
+    headers = [(b"content-type", FORM.encode())]
+    return {"method": "POST", "url": "/token", "headers": headers, "params": [], "content": content, "claims": {}}
+
+
+@example(request=_form_of(b"grant_type=%ff"))
+@example(request=_form_of(b"grant_type=\xff"))
+@example(request=_form_of(b"&=&=%00"))
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(request=requests())
 async def test_no_request_makes_an_endpoint_fail(world: World, access_token: str, request: dict[str, Any]) -> None:

@@ -89,6 +89,9 @@ async def test_a_client_asks_so_often_and_no_more(server: RunningServer) -> None
         assert (await first.post("/introspect", data={**good, "token": "x"})).status_code == 200
         _assert_limited(await second.post("/token", data=good), wait=20)
         _assert_limited(await first.post("/revoke", data={**good, "token": "x"}), wait=20)
+        task = {"purpose": "x", "tools": ["calendar/*"], "expires_in": 60}
+        client = {name: good[name] for name in ("client_id", "client_secret")}
+        _assert_limited(await second.post("/tasks", json={**task, **client}), wait=20)
         refusal = server.last_refusal()
         assert (refusal["reason"], refusal["client"]) == ("limit.exceeded", "poster")
         assert (await server.planner_token()).status_code == 200
@@ -138,6 +141,19 @@ async def test_an_agent_calls_so_often_and_no_more(world: World) -> None:
     other = world.token(client_id="other-agent")
     assert (await world.send(request, token=other)).status_code == 200
     assert len(world.upstream.received) == 3
+
+
+async def test_a_flood_of_an_agent_is_counted_as_well(world: World) -> None:
+    """Beyond the first few of a second its refusals are one record, so that it cannot fill the journal."""
+    world.clock.stand()
+    world.replace_gate(rates=CallRates(lambda: RateLimits(calls_per_agent=1), clock=lambda: 0.0))
+    request = modern("tools/call", {"name": "list_events", "arguments": {}})
+    assert (await world.send(request)).status_code == 200
+    token = world.token()
+    for _ in range(RECORDED_A_SECOND + 5):
+        assert (await world.send(request, token=token)).status_code == 429
+    records = await world.records(2 + RECORDED_A_SECOND)
+    assert sum(record.get("reason") == "limit.exceeded" for record in records) == RECORDED_A_SECOND
 
 
 async def test_a_token_that_is_not_good_here_uses_up_nothing(world: World) -> None:

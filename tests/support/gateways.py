@@ -157,9 +157,14 @@ class TestClock:
 
     __test__ = False
     ahead: float = 0.0
+    standing_at: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return (time.time() if self.standing_at is None else self.standing_at) + self.ahead
+
+    def stand(self) -> None:
+        """From now on it is now."""
+        self.standing_at = time.time()
 
 
 @dataclass(kw_only=True)

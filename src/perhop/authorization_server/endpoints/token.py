@@ -36,6 +36,7 @@ from perhop.authorization_server.refresh_families import NextRefreshToken, Store
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
 from perhop.core.client import Client, GrantType
+from perhop.core.registry import Registry
 from perhop.core.token import MintedToken, VerifiedToken
 from perhop.errors import GrantTypeNotAllowed, GrantTypeUnsupported, Refused, Unavailable
 from perhop.journal.record import TaskFacts
@@ -75,7 +76,7 @@ async def token(request: Request, issuer: Issuer) -> Response:
         )
         trail = trail.by(client).by_assertion(assertion)
         issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
-        grant_type = allowed_grant(form.required("grant_type"), client)
+        grant_type = allowed_grant(form.required("grant_type"), client, issuer.registry)
         trail = trail.using(grant_type)
         if grant_type is GrantType.JWT_BEARER and assertion is None:
             assertion = await find_assertion(form, issuer, now=now)
@@ -126,8 +127,8 @@ def _task_named(
     return issuer.tasks.facts(named or rests_on)
 
 
-def allowed_grant(grant_type: str, client: Client) -> GrantType:
-    """The grant, if it is built and this client may use it.
+def allowed_grant(grant_type: str, client: Client, registry: Registry) -> GrantType:
+    """The grant, if it is built, somebody is trusted for it where it rests on others, and this client may use it.
 
     Spec: RFC 6749 §5.2
     Raises: GrantTypeUnsupported, GrantTypeNotAllowed
@@ -136,6 +137,8 @@ def allowed_grant(grant_type: str, client: Client) -> GrantType:
         grant = GrantType(grant_type)
     except ValueError:
         raise GrantTypeUnsupported(f"`{grant_type[:128]}`") from None
+    if grant is GrantType.JWT_BEARER and not registry.trusted_issuers:
+        raise GrantTypeUnsupported("no issuer is trusted for assertions")
     if grant not in client.grants:
         raise GrantTypeNotAllowed(f"client `{client.id}` may not use `{grant.value}`")
     return grant
