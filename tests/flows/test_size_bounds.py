@@ -6,6 +6,7 @@ MCP, JSON, events and key sets.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -16,8 +17,9 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
+from perhop.authorization_server.app import build_app
 from perhop.authorization_server.endpoints import tasks
-from perhop.authorization_server.form import FORM_MEDIA_TYPE, MAX_BODY_BYTES, MAX_PARAMETERS
+from perhop.authorization_server.form import FORM_MEDIA_TYPE, MAX_BODY_BYTES, MAX_BODY_SECONDS, MAX_PARAMETERS
 from perhop.errors import SettingsError
 from perhop.rules.scope import MAX_SCOPE_BYTES
 from perhop.tokens.jwks import MAX_JWKS_BYTES, MAX_JWKS_KEYS
@@ -135,6 +137,42 @@ async def test_a_task_has_bounds(server: RunningServer) -> None:
     for size, status in ((tasks.MAX_BODY_BYTES + 1, 413), (tasks.MAX_BODY_BYTES, 201)):
         padded = body + b" " * (size - len(body))
         assert (await server.http.post("/tasks", content=padded, headers=json_body)).status_code == status
+
+
+async def test_a_body_has_30_seconds(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shortly before that it is waited for, and after it the answer is 408: time is the event loop's, moved by hand."""
+    loop, ahead, sent = asyncio.get_running_loop(), [0.0], []
+    now, begun = loop.time, asyncio.Event()
+    monkeypatch.setattr(loop, "time", lambda: now() + ahead[0])
+
+    async def receive() -> dict[str, Any]:
+        if not begun.is_set():
+            begun.set()
+            return {"type": "http.request", "body": b"grant_type=", "more_body": True}
+        await asyncio.Event().wait()
+        raise AssertionError("nothing comes")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asgi_scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/token",
+        "query_string": b"",
+        "headers": [(b"content-type", FORM_MEDIA_TYPE.encode())],
+        "client": ("192.0.2.1", 5),
+    }
+    answering = asyncio.ensure_future(build_app(ISSUER, lambda: server.issuer)(asgi_scope, receive, send))
+    await begun.wait()
+    for seconds in (0.0, MAX_BODY_SECONDS - 0.5):
+        ahead[0] = seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not sent, seconds
+    ahead[0] = MAX_BODY_SECONDS + 0.5
+    await asyncio.wait_for(answering, 5)
+    assert (MAX_BODY_SECONDS, sent[0]["status"]) == (30, 408)
 
 
 def test_a_key_set_of_the_file_has_64_kib_and_50_keys(tmp_path: Path) -> None:
