@@ -107,6 +107,19 @@ def test_an_issuer_is_believed_until_it_is_disabled(folder: Path, key: SigningKe
     assert perhop("issuer", "disable", "nosuch", folder=folder).code == 6
 
 
+def test_the_doctor_asks_for_the_keys(folder: Path, key: SigningKey) -> None:
+    """Keys that are held are counted; an issuer that does not answer is a finding with advice."""
+    document = yaml.safe_load((folder / "perhop.yaml").read_text(encoding="utf-8"))["trusted_issuers"]
+    away = {"issuer": "http://127.0.0.1:9", "kind": "identity_assertion", "owner": "travel", "clients": ["planner"]}
+    _rewrite(folder, {**document, "staff": away})
+    found = perhop("doctor", "--json", folder=folder).json["checks"]
+    mine = {each["part"]: each for each in found if each["check"] == "trusted issuers"}
+    assert mine["cluster"]["status"] == "ok"
+    assert "1 key, for workload" in str(mine["cluster"])
+    assert mine["staff"]["status"] == "failed"
+    assert "jwks_file" in str(mine["staff"])
+
+
 async def test_an_issuer_that_is_taken_out_takes_its_tokens_along(folder: Path, key: SigningKey) -> None:
     """When another configuration no longer trusts it, tokens by its word are refused at once, and it stays disabled."""
     settings = load(folder / "perhop.yaml", os.environ)
