@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from scripts.pages import commands, configuration, doctor, metrics, policy_cases, reasons, spec_coverage
+from scripts.pages import commands, configuration, doctor, metrics, openapi, policy_cases, reasons, spec_coverage
 from scripts.spec_lines import ROOT
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -17,6 +17,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/metrics.md": metrics.render,
     "docs/reference/policy-cases.md": policy_cases.render,
     "docs/reference/doctor.md": doctor.render,
+    "docs/reference/openapi.json": openapi.render,
     "docs/reference/reasons.md": reasons.render,
     "docs/spec-coverage.md": spec_coverage.render,
 }

@@ -7,6 +7,7 @@ says what is missing: data, never a skipped test. docs/spec-coverage.md is made 
 
 from __future__ import annotations
 
+from tests.requirements_assertions import ASSERTIONS
 from tests.requirements_authzen import AUTHZEN
 from tests.requirements_client import CLIENT
 from tests.requirements_dpop import DPOP
@@ -390,4 +391,4 @@ OAUTH: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **CLIENT, **DPOP, **NEWCOMERS, **AUTHZEN, **MCP}
+REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **ASSERTIONS, **CLIENT, **DPOP, **NEWCOMERS, **AUTHZEN, **MCP}

@@ -13,6 +13,7 @@ from tests.attacks.row import Row
 from tests.attacks.rows import (
     agent_tasks,
     approvals,
+    assertions,
     audiences,
     authorizations,
     call_tokens,
@@ -26,6 +27,7 @@ from tests.attacks.rows import (
     introspection,
     issuers,
     journals,
+    limits,
     messages,
     newcomers,
     proofs,
@@ -56,6 +58,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     agent_tasks,
     approvals,
     token_endpoint,
+    assertions,
     exchanges,
     authorizations,
     codes,
@@ -66,6 +69,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     issuers,
     standing,
     definitions,
+    limits,
     journals,
     discoveries,
 )
@@ -74,8 +78,6 @@ ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
 
 NOT_APPLICABLE: Mapping[str, str] = {
     # other grants and ways in
-    "identity-assertion-for-another-server": "identity assertion grant",
-    "identity-assertion-replayed": "identity assertion grant",
     "state-fixed-by-an-attacker": "federation of sign-in",
     "callback-of-another-server": "federation of sign-in",
     "subject-asserted-by-another-issuer": "federation of sign-in",

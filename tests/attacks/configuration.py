@@ -21,6 +21,21 @@ DOCUMENT_HOSTS = {
     "other.example.com": "",
 }
 """The hosts whose clients are admitted; only the first may be at an inner address."""
+TRUSTED = {
+    "staff": ("https://idp.example.com", "kind: identity_assertion", "clients: [poster]"),
+    "guests": ("https://guests.example.com", "kind: identity_assertion", "clients: [poster]"),
+    "cluster": (
+        "https://cluster.example.com",
+        "kind: workload",
+        "workloads: [{subject: spiffe://prod.example.com/agents/*, client: runner}]",
+    ),
+    "other-cluster": (
+        "https://other-cluster.example.com",
+        "kind: workload",
+        "workloads: [{subject: spiffe://test.example.com/agents/*, client: test-runner}]",
+    ),
+}
+"""Issuers whose assertions are taken: identifier, kind and whom they may speak for."""
 
 POLICY = """\
 @id("tools") permit (principal, action == MCP::Action::"call_tool", resource);
@@ -77,7 +92,8 @@ class Addresses:
 
 def write_configuration(folder: Path, at: Addresses) -> dict[str, SigningKey]:
     """Write `perhop.yaml`, the policy and the clients' key sets; returns the clients' private keys."""
-    keys = {name: SigningKey.generate() for name in ("planner", "mallory", "calendar-server", "rooms-server")}
+    names = ("planner", "mallory", "calendar-server", "rooms-server", *TRUSTED)
+    keys = {name: SigningKey.generate() for name in names}
     (folder / "policies").mkdir()
     (folder / "policies" / "attacks.cedar").write_text(POLICY, encoding="utf-8")
     for name, key in keys.items():
@@ -123,6 +139,8 @@ def _yaml(at: Addresses) -> str:
         _client("laptop-app", "{method: none}", f'redirect_uris: ["{LOOPBACK_CALLBACK}"]', reads),
         _client("calendar-server", _key("calendar-server"), "serves: [calendar]"),
         _client("rooms-server", _key("rooms-server"), "serves: [rooms]"),
+        _client("runner", "{method: none}", reads),
+        _client("test-runner", "{method: none}", reads),
     )
     return f"""\
 issuer: {at.issuer}
@@ -175,4 +193,10 @@ resources:
 {"".join(clients)}hops:
   - {{from: calendar, to: rooms, scopes: {{calendar:write: [rooms:read]}}}}
   - {{from: rooms, to: calendar, scopes: {{rooms:read: [calendar:read]}}}}
-"""
+trusted_issuers:
+{"".join(_trusted(*each) for each in TRUSTED.items())}"""
+
+
+def _trusted(name: str, said: tuple[str, ...]) -> str:
+    lines = (f"issuer: {said[0]}", "owner: team", f"jwks_file: {name}.jwks.json", *said[1:])
+    return f"  {name}:\n" + "".join(f"    {line}\n" for line in lines)

@@ -61,6 +61,7 @@ PRESENTED = {
     "subject_token": Kind.TOKEN,
     "refresh_token": Kind.REFRESH_TOKEN,
     "client_assertion": Kind.ASSERTION,
+    "assertion": Kind.ASSERTION,
     "client_secret": Kind.CLIENT_SECRET,
     "code": Kind.CODE,
 }

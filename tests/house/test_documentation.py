@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from perhop.authorization_server.app import ACCESS_WELL_KNOWN, ENDPOINTS, WELL_KNOWN
 from perhop.journal.record import Event
 from perhop.journal.signals.overbroad import OVERBROAD
 from perhop.journal.signals.theft import THEFT
@@ -55,6 +57,15 @@ def test_every_command_is_documented() -> None:
     """The page of commands has a section for every command."""
     page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
     assert [name for name in commands.names() if f"## `{name}`" not in page] == []
+
+
+def test_every_endpoint_is_described() -> None:
+    """The OpenAPI description has every route of the authorization server with its methods, and no other."""
+    paths = json.loads((ROOT / "docs/reference/openapi.json").read_text(encoding="utf-8"))["paths"]
+    described = {(path, method.upper()) for path, operations in paths.items() for method in operations}
+    metadata = {(path, "GET") for path in (*WELL_KNOWN, ACCESS_WELL_KNOWN)}
+    assert described - metadata == {(path, method) for path, _, methods in ENDPOINTS for method in methods}
+    assert metadata <= described
 
 
 def test_spec_lines_follow_the_grammar() -> None:

@@ -12,6 +12,7 @@ from tests.support.sources import SOURCE, made_types, place, python_files, tree
 MADE_IN = {
     "ResourceUri": "rules/resource_uri.py",
     "VerifiedToken": "tokens/verify.py",
+    "VerifiedAssertion": "tokens/authorization_grant.py",
     "BoundToken": "rules/audience.py",
     "CheckedProof": "tokens/proof.py",
     "UsedProof": "tokens/possession.py",

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -16,6 +17,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.errors import OperatorError, StorageUnavailable
+from perhop.storage import migrate as migrate_module
 from perhop.storage.engine import open_database
 from perhop.storage.migrate import migrate
 from perhop.storage.schema import metadata
@@ -101,9 +103,28 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert {each.name.partition("-")[0] for each in folder.iterdir()} == {"perhop.db"}
 
 
+def test_a_new_schema_lifts_no_standing(tmp_path: Path) -> None:
+    """What an older Perhop had disabled is disabled still, and issuers may be."""
+    path = tmp_path / "perhop.db"
+    engine = create_engine(f"sqlite:///{path}")
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(migrate_module.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0006")
+        connection.execute(text("INSERT INTO standing VALUES ('client', 'a', 1, 1, 'left', 5)"))
+    engine.dispose()
+    assert migrate(path)
+    with sqlite3.connect(path) as opened:
+        opened.execute("INSERT INTO standing VALUES ('issuer', 'b', 1, 1, '', 6)")
+        rows = opened.execute("SELECT kind, name, disabled, why FROM standing").fetchall()
+    opened.close()
+    assert rows == [("client", "a", 1, "left"), ("issuer", "b", 1, "")]
+
+
 def test_there_is_one_newest_schema() -> None:
     """The migrations are one line with one end."""
-    assert REVISIONS[-1] == "0009"
+    assert REVISIONS[-1] == "0010"
 
 
 async def test_every_transaction_reaches_the_disk(opened: Opened) -> None:

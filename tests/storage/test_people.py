@@ -143,3 +143,25 @@ async def test_a_consent_is_removed_once(stores: Stores) -> None:
     assert await stores.consents.remove("user:ann", "desk-app", "calendar")
     assert not await stores.consents.remove("user:ann", "desk-app", "calendar")
     assert await stores.consents.get("user:ann", "desk-app", "calendar") is None
+
+
+async def test_a_person_of_another_issuer_has_one_name(opened: Opened, stores: Stores) -> None:
+    """Whoever asks first gives it, at once by two processes too; another issuer's person of that name is another."""
+    both = (stores, opened.other)
+    people = (
+        both[turn % 2].federated_subjects.add("https://idp.example.com", "u1", user=f"user:{turn}")
+        for turn in range(20)
+    )
+    [name] = set(await asyncio.gather(*people))
+    assert await stores.federated_subjects.find("https://idp.example.com", "u1") == name
+    assert await stores.federated_subjects.find("https://other.example.com", "u1") is None
+    assert await stores.federated_subjects.add("https://other.example.com", "u1", user="user:x") == "user:x"
+
+
+async def test_a_disabled_account_is_told_by_its_subject(stores: Stores) -> None:
+    """An account that is enabled, or none, is not disabled."""
+    assert not await stores.accounts.is_disabled("user:ann")
+    await stores.accounts.add(Account(email="ann@example.com", subject="user:ann", password_hash="x"))
+    assert not await stores.accounts.is_disabled("user:ann")
+    await stores.accounts.disable("ann@example.com")
+    assert await stores.accounts.is_disabled("user:ann")

@@ -118,3 +118,15 @@ async def test_what_expired_is_forgotten(opened: Opened, stores: Stores) -> None
     assert await stores.assertions.spend("c", "jti", expires_at=NOW)
     assert await stores.lineage.live("jti", "gone", now=0) == []
     assert len(await stores.lineage.live("jti", "kept", now=0)) == 1
+
+
+async def test_an_issuers_assertion_is_spent_once(opened: Opened, stores: Stores) -> None:
+    """Of fifty uses at once, by two processes, one is the first; ids are an issuer's, and forgotten once expired."""
+    both = (stores, opened.other)
+    spends = (both[turn % 2].assertions.spend_grant("a", "j", expires_at=NOW) for turn in range(RACERS))
+    assert sum(await asyncio.gather(*spends)) == 1
+    assert await stores.assertions.spend_grant("b", "j", expires_at=NOW + 60)
+    assert await stores.assertions.spend("a", "j", expires_at=NOW + 60)
+    await forget_expired(opened.database, now=NOW)
+    assert await stores.assertions.spend_grant("a", "j", expires_at=NOW + 60)
+    assert not await stores.assertions.spend_grant("b", "j", expires_at=NOW + 60)

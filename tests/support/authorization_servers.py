@@ -21,6 +21,7 @@ import httpx2
 from argon2 import PasswordHasher
 
 from perhop.authorization_server.app import build_app
+from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.hop import HopExchanger
@@ -30,15 +31,18 @@ from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
 from perhop.authorization_server.reports import Reports
+from perhop.authorization_server.request_rates import RequestRates
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.store import Account
 from perhop.authorization_server.tasks import Tasks
+from perhop.client.connections import Connections
 from perhop.core.call import Call, CallKind
 from perhop.core.client import Authentication, Client, ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
 from perhop.core.decision import Allow, Permit
 from perhop.core.newcomer import Admission
 from perhop.core.owner import Owner
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Hop, Resource, Risk, Scope, Upstream
 from perhop.core.secret import Secret
@@ -338,25 +342,34 @@ def assert_refused(answer: httpx2.Response, error: str, *, status: int = 400) ->
 
 
 @asynccontextmanager
-async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIterator[RunningServer]:
-    """Run an authorization server with its files in this folder."""
+async def running_server(
+    folder: Path, *, issuer_url: str = ISSUER, connections: Connections | None = None
+) -> AsyncIterator[RunningServer]:
+    """Run an authorization server with its files in this folder; other issuers are reached by these connections."""
     clock, keys = Clock(), Keys.generate()
     made = make_journal(folder)
     async with a_database(folder) as database, made.writing(clock) as journal:
         queries = made.queries()
         stores = open_stores(database, queries)
-        issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries)
+        issuer = await _assemble(issuer_url, keys, clock, stores, journal, queries, connections or Connections())
         app = build_app(issuer_url, lambda: server.issuer)
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=issuer_url) as http:
             server = RunningServer(
                 issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
             )
             yield server
+        await issuer.assertion_keys.aclose()
         queries.close()
 
 
 async def _assemble(
-    url: str, keys: Keys, clock: Clock, stores: Stores, journal: Journal, queries: JournalQueries
+    url: str,
+    keys: Keys,
+    clock: Clock,
+    stores: Stores,
+    journal: Journal,
+    queries: JournalQueries,
+    connections: Connections,
 ) -> Issuer:
     newcomers = Newcomers(rows=stores.newcomer_rows, journal=journal, clock=clock, fetch=GuardedFetch())
     defined = a_registry(keys)
@@ -376,6 +389,7 @@ async def _assemble(
         url=url,
         registry=registry,
         client_keys=ChainMap(dict(load_client_keys(defined)), newcomers.client_keys),
+        assertion_keys=AssertionKeys(connections=connections, clock=clock),
         keyring=Keyring(((keys.issuer, KeyState.ACTIVE),)),
         policy=PolicyEngine(parse_policies({}), registry),
         stores=stores,
@@ -390,6 +404,8 @@ async def _assemble(
         epoch=Epoch(stores.epochs),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),
+        rates=RequestRates(clock),
+        rate_limits=RateLimits(),
         clock=clock,
         randomness=os.urandom,
         nonce_key=b"n" * 32,

@@ -25,12 +25,14 @@ from perhop.authorization_server.tasks import Tasks
 from perhop.core.call import CallBinding
 from perhop.core.decision import Permit
 from perhop.core.owner import Owner
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream
 from perhop.core.token import BoundToken, HopToken, TokenDraft
 from perhop.errors import AgentDisabled
 from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.approvals import Approvals
+from perhop.gateway.call_rates import CallRates
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.gate import Gate, Limits
 from perhop.gateway.open_requests import OpenRequests
@@ -158,9 +160,14 @@ class TestClock:
 
     __test__ = False
     ahead: float = 0.0
+    standing_at: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return (time.time() if self.standing_at is None else self.standing_at) + self.ahead
+
+    def stand(self) -> None:
+        """From now on it is now."""
+        self.standing_at = time.time()
 
 
 @dataclass(kw_only=True)
@@ -409,6 +416,7 @@ def _world(
         proofs=ProofDesk(nonces=Nonces(b"n" * 32, resource.uri), memory=proofs),
         revoked=RevocationWatch(revocations),
         standing=standing,
+        rates=CallRates(RateLimits, clock=clock),
         tasks=tasks,
         approvals=approvals,
         policy=policy,

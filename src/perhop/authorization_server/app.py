@@ -60,6 +60,10 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
 )
 """Below the issuer's own path."""
 
+COUNTED = frozenset({"/authorize", "/token", "/introspect", "/revoke", "/register", "/tasks"})
+"""Endpoints whose requests are counted by address. What is read and cached, and what servers send of their own, is not.
+"""
+
 WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 """Spec: RFC 8414 §3; the second name for clients that know only OpenID Connect Discovery."""
 
@@ -84,7 +88,7 @@ def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list
         Route(ACCESS_WELL_KNOWN + path, _at_the_edge(access_metadata, current), methods=["GET"]),
         Route(metadata_path(records_uri(issuer_url)), _at_the_edge(records_metadata, current), methods=["GET"]),
         *(
-            Route(path + each, _at_the_edge(endpoint, current), methods=list(methods))
+            Route(path + each, _at_the_edge(_counted(each, endpoint), current), methods=list(methods))
             for each, endpoint, methods in ENDPOINTS
         ),
     ]
@@ -93,6 +97,19 @@ def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list
 def build_app(issuer_url: str, current: CurrentIssuer) -> Starlette:
     """The authorization server alone, as an ASGI application."""
     return Starlette(routes=authorization_server_routes(issuer_url, current))
+
+
+def _counted(path: str, endpoint: Endpoint) -> Endpoint:
+    """The endpoint, behind the limit for each address if it has one: before anything of the request is read."""
+    if path not in COUNTED:
+        return endpoint
+
+    async def answer(request: Request, issuer: Issuer) -> Response:
+        address = request.client.host if request.client else None
+        issuer.rates.check_address(address, issuer.rate_limits)
+        return await endpoint(request, issuer)
+
+    return answer
 
 
 def _at_the_edge(endpoint: Endpoint, current: CurrentIssuer) -> Callable[[Request], Awaitable[Response]]:

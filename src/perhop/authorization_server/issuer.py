@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
+from perhop.authorization_server.request_rates import RequestRates
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.stores import Stores
 from perhop.authorization_server.tasks import Tasks
 from perhop.core.decision import Decision, Question
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
 from perhop.rules.dpop_nonce import Nonces
@@ -72,6 +75,7 @@ class Issuer:
     url: str
     registry: Registry
     client_keys: Mapping[str, Mapping[str, VerifyKey]]
+    assertion_keys: AssertionKeys
     keyring: Keyring
     policy: Policy
     stores: Stores
@@ -86,6 +90,8 @@ class Issuer:
     epoch: Epoch
     passwords: Passwords
     form_seal: FormSeal
+    rates: RequestRates
+    rate_limits: RateLimits
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     nonce_key: bytes = field(repr=False)

@@ -42,7 +42,7 @@ class Standing:
         self._disabled = await self._rows.disabled()
 
     async def disable(self, kind: str, name: str, *, why: str, now: int) -> None:
-        """Disable a `client`, `resource` or `owner`. Its tokens are the caller's to revoke."""
+        """Disable a `client`, `resource`, `owner` or `issuer`. Its tokens are the caller's to revoke."""
         await self._rows.disable(kind, name, why=why, now=now)
         await self.load()
 
@@ -60,6 +60,7 @@ class Standing:
                 ("client", registry.clients),
                 ("resource", registry.resources),
                 ("owner", registry.owners),
+                ("issuer", registry.trusted_issuers),
             )
             for name in names
         )

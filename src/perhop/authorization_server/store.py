@@ -129,6 +129,10 @@ class Assertions(Protocol):
         """True for the first use of this client's assertion id, False for every other one."""
         ...
 
+    async def spend_grant(self, issuer: str, jti: str, *, expires_at: int) -> bool:
+        """The same for the assertions of an issuer that we trust."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -150,6 +154,10 @@ class Accounts(Protocol):
 
     async def may_sign_in(self, subject: str) -> bool:
         """True if there is an account of this subject, not disabled, that signs in to consent."""
+        ...
+
+    async def is_disabled(self, subject: str) -> bool:
+        """True if there is an account of this subject, and it is disabled."""
         ...
 
     async def list(self) -> Sequence[Account]: ...
@@ -257,7 +265,7 @@ class RevocationRows(Protocol):
 class Standings(Protocol):
     """What was disabled: the file defines objects, the database owns their standing.
 
-    `kind` is `client`, `resource` or `owner`. Nothing but `enable` lifts a disabling.
+    `kind` is `client`, `resource`, `owner` or `issuer`. Nothing but `enable` lifts a disabling.
     """
 
     async def disabled(self) -> frozenset[tuple[str, str]]:

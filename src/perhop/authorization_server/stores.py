@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perhop.authorization_server.federated_subjects import FederatedSubjects
 from perhop.authorization_server.refresh_families import RefreshTokens
 from perhop.authorization_server.store import (
     Accounts,
@@ -29,6 +30,7 @@ class Stores:
     assertions: Assertions
     proofs: ProofMemory
     accounts: Accounts
+    federated_subjects: FederatedSubjects
     sign_ins: SignIns
     consents: Consents
     revocation_rows: RevocationRows

@@ -10,11 +10,13 @@ from starlette.requests import Request
 
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.refresh_families import RefreshFamily
+from perhop.core.assertion import AssertionKind, VerifiedAssertion
 from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.token import VerifiedToken
 from perhop.errors import (
+    AssertionRefused,
     CodeOfTaskOver,
     RefreshOfTaskOver,
     Refused,
@@ -28,7 +30,9 @@ from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFact
 
 MAX_USER_AGENT = 256
 
-_CARRYING = SubjectTokenRefused | TokenProofRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver
+_CARRYING = (
+    SubjectTokenRefused | TokenProofRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver | AssertionRefused
+)
 
 
 def reason_of(fact: Refused | Unavailable) -> str:
@@ -55,6 +59,7 @@ class Trail:
     grant: GrantType | None = None
     task: TaskFacts | None = None
     family: str | None = None
+    assertion: VerifiedAssertion | None = None
 
     @classmethod
     def of(cls, request: Request) -> Trail:
@@ -74,12 +79,16 @@ class Trail:
         """The client is authenticated; of a public one that means its name only."""
         return replace(self, client=client, is_anonymous=isinstance(client.authentication, NoAuthentication))
 
+    def by_assertion(self, assertion: VerifiedAssertion | None) -> Trail:
+        """An assertion of an issuer that we trust came, and holds: so somebody has proved something."""
+        return self if assertion is None else replace(self, assertion=assertion, is_anonymous=False)
+
     def to(self, resource: Resource) -> Trail:
         return replace(self, resource=resource)
 
     def asking(self, form: Form, registry: Registry) -> Trail:
         """The request is read: a token in it is not verified yet, so only its fingerprint may be kept."""
-        raw = form.one("subject_token") or form.one("token")
+        raw = form.one("subject_token") or form.one("token") or form.one("assertion")
         return replace(
             self,
             resource=registry.resource_at(form.one("resource") or ""),
@@ -135,10 +144,22 @@ class Trail:
 
     @property
     def about(self) -> Mapping[str, str] | None:
-        """By which grant a token is asked for, once that is clear, and of which refresh family it is."""
+        """By which grant a token is asked for, once that is clear, and of which refresh family it is.
+
+        Of an assertion: whose it is, by the issuer's name in the configuration, and its id, if it has one. A workload
+        is named as its platform names it; a person only by the `sub` that is ours.
+        """
         grant = {"grant": self.grant.value} if self.grant is not None else {}
         family = {"family": self.family} if self.family is not None else {}
-        return {**grant, **family} or None
+        return {**grant, **family, **self._about_assertion()} or None
+
+    def _about_assertion(self) -> Mapping[str, str]:
+        came = self.assertion
+        if came is None:
+            return {}
+        jti = {"assertion": came.jti} if came.jti is not None else {}
+        workload = {"workload": came.subject} if came.issuer.kind is AssertionKind.WORKLOAD else {}
+        return {"issuer": came.issuer.name, **jti, **workload}
 
     def _inbound(self, fact: Refused | Unavailable) -> Inbound | None:
         if self.verified is not None:
@@ -146,4 +167,5 @@ class Trail:
         expired = fact.fact if isinstance(fact, SubjectTokenRefused) else fact
         if isinstance(expired, TokenExpired) and expired.jti is not None:
             return Inbound(jti=expired.jti)  # its signature held
-        return Inbound(unverified=self.presented) if self.presented is not None else None
+        is_unverified = self.presented is not None and self.assertion is None
+        return Inbound(unverified=self.presented) if is_unverified else None

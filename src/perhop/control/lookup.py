@@ -131,6 +131,21 @@ async def _owners(files: _Files) -> Rows:
     ]
 
 
+async def _issuers(files: _Files) -> Rows:
+    standing = await files.standing("issuer")
+    return [
+        {
+            "name": trusted.name,
+            "issuer": trusted.issuer,
+            "kind": trusted.kind.value,
+            "owner": trusted.owner,
+            "clients": list(dict.fromkeys([*trusted.clients, *(rule.client for rule in trusted.workloads)])),
+            "standing": standing(trusted.name),
+        }
+        for trusted in files.settings.registry.trusted_issuers.values()
+    ]
+
+
 async def _accounts(files: _Files) -> Rows:
     return [
         {
@@ -243,6 +258,7 @@ LOOKUPS: Mapping[str, Callable[[_Files], Awaitable[Rows]]] = {
     "clients": _clients,
     "resources": _resources,
     "owners": _owners,
+    "issuers": _issuers,
     "accounts": _accounts,
     "tasks": _tasks,
     "approvals": _approvals,

@@ -30,7 +30,7 @@ from perhop.journal.record import Event, Record
 from perhop.settings import load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
-from perhop.wiring.plane import Plane
+from perhop.wiring.plane import Plane, clients_by_issuer
 from perhop.wiring.reload import preview, put_in_force
 from perhop.wiring.restored import begin_epoch, fingerprint
 
@@ -109,20 +109,27 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
 
 
 async def disable(plane: Plane, *, kind: str, name: str, why: str) -> Mapping[str, Any]:
-    """Disable a client, a resource, or an owner with all that it answers for; and revoke the tokens."""
+    """Disable a client, a resource, an issuer, or an owner with all that it answers for; and revoke the tokens."""
     _defined(plane, kind, name)
     await plane.issuer.standing.disable(kind, name, why=why, now=plane.issuer.now())
     await plane.journal.append(_changed(Event.CONFIG_LOADED, kind=kind, name=name, change="disabled", why=why))
     jtis: set[str] = set()
-    for revoked_as, value in _tokens_of(plane, kind, name):
-        revoked = await plane.issuer.revoker.revoke(revoked_as, value, why=why or f"{kind} {name} disabled", by=_by())
+    # Of an issuer's clients only tokens end: their refresh tokens rest on a person's consent, not on its word.
+    keeps = kind == "issuer"
+    for revoked_as, value in await _tokens_of(plane, kind, name):
+        revoked = await plane.issuer.revoker.revoke(
+            revoked_as, value, why=why or f"{kind} {name} disabled", by=_by(), keeps_families=keeps
+        )
         jtis.update(revoked.jtis)
     return {"kind": kind, "name": name, "live": len(jtis)}
 
 
-def _tokens_of(plane: Plane, kind: str, name: str) -> list[tuple[RevokedObject, str]]:
+async def _tokens_of(plane: Plane, kind: str, name: str) -> list[tuple[RevokedObject, str]]:
     registry = plane.registry
     match kind:
+        case "issuer":
+            clients = await asyncio.to_thread(clients_by_issuer, plane, name)
+            return [(RevokedObject.AGENT, client) for client in clients]
         case "client":
             return [(RevokedObject.AGENT, name)]
         case "resource":
@@ -287,6 +294,7 @@ def _defined(plane: Plane, kind: str, name: str) -> None:
         "client": plane.registry.clients,
         "resource": plane.registry.resources,
         "owner": plane.registry.owners,
+        "issuer": plane.registry.trusted_issuers,
     }[kind]
     # A client can be disabled before it has ever come, if a rule would admit it.
     if name not in names and not (kind == "client" and plane.newcomers.admits(name)):

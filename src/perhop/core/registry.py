@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from perhop.core.assertion import AssertionIssuer, AssertionKind
 from perhop.core.client import Client
 from perhop.core.owner import Owner
 from perhop.core.resource import Hop, Resource, ResourceUri
@@ -12,7 +13,7 @@ from perhop.core.resource import Hop, Resource, ResourceUri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Owners, resources, clients and hops of one configuration; `version` is the digest of all of them.
+    """Owners, resources, clients, hops and trusted issuers of one configuration; `version` is the digest of all.
 
     In a running server `clients` goes on behind those of the configuration with the newcomers of the moment, which the
     version does not count.
@@ -23,6 +24,15 @@ class Registry:
     clients: Mapping[str, Client]
     hops: tuple[Hop, ...]
     version: str
+    trusted_issuers: Mapping[str, AssertionIssuer] = field(default_factory=dict)
+
+    def trusted_issuer(self, issuer: str) -> AssertionIssuer | None:
+        """The trusted issuer of exactly this identifier."""
+        return next((each for each in self.trusted_issuers.values() if each.issuer == issuer), None)
+
+    def trusts(self, kind: AssertionKind) -> bool:
+        """True if any issuer may assert this kind of thing."""
+        return any(each.kind is kind for each in self.trusted_issuers.values())
 
     def resource_at(self, uri: str) -> Resource | None:
         """The resource whose `uri` is exactly this one."""

@@ -101,6 +101,18 @@ class LimitExceeded(PolicyRefused):
     reason = "limit.exceeded"
 
 
+class RateExceeded(PolicyRefused):
+    """The agent calls more often than `limits.calls_per_agent` lets it; `retry_after` is in seconds."""
+
+    status = 429
+    description = "too many calls: wait, and repeat this one"
+    reason = "limit.exceeded"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class ToolQuarantined(PolicyRefused):
     """The tool is not among those that the resource's owner approved, or is not as it was approved."""
 

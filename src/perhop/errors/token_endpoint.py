@@ -106,6 +106,46 @@ class RefreshOfTaskOver(RefreshInvalid):
         self.fact = fact
 
 
+class AssertionInvalid(TokenRefused):
+    """The assertion does not say what this request needs. Spec: RFC 7521 §4.1.1."""
+
+    error = "invalid_grant"
+    description = "the assertion is not valid"
+    reason = "token.malformed"
+
+
+class AssertionRefused(AssertionInvalid):
+    """The assertion is not good here; carries the reason of the fact that said so. Spec: RFC 7521 §4.1.1."""
+
+    def __init__(self, fact: Refused) -> None:
+        super().__init__(fact.detail)
+        self.fact = fact
+
+
+class AssertionOfAnother(AssertionInvalid):
+    """It was made for another client, or no rule gives its workload anything."""
+
+    reason = "presenter.mismatch"
+
+
+class AssertionOfAnotherResource(AssertionInvalid):
+    """The request names another resource than the assertion. Spec: RFC 8707 §2.2."""
+
+    reason = "audience.mismatch"
+
+
+class AssertionSpent(AssertionInvalid):
+    """It was used before. Spec: RFC 7523 §3."""
+
+    reason = "assertion.replayed"
+
+
+class AssertionRevoked(AssertionInvalid):
+    """What it stands for was revoked after it was made."""
+
+    reason = "token.revoked"
+
+
 class TargetInvalid(TokenRefused):
     """The resource is missing, unknown, or given twice. Spec: RFC 8707 §2."""
 
@@ -163,6 +203,19 @@ class TooManyTasks(TokenRefused):
     error = "temporarily_unavailable"
     description = "too many tasks were begun"
     reason = "limit.exceeded"
+
+
+class TooManyRequests(TokenRefused):
+    """An address or a client asks more often than `limits` lets it; `retry_after` is in seconds. Spec: RFC 6585 §4."""
+
+    status = 429
+    error = "temporarily_unavailable"
+    description = "too many requests: wait, and repeat this one"
+    reason = "limit.exceeded"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class DetailsMalformed(TokenRefused):

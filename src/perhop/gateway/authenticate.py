@@ -10,7 +10,7 @@ from __future__ import annotations
 from perhop.core.decision import InForce
 from perhop.core.task import Task
 from perhop.core.token import BoundToken, ProvedToken, VerifiedToken
-from perhop.errors import CallMismatch, PolicyRefused
+from perhop.errors import CallMismatch, PolicyRefused, RateExceeded
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.rules.bearer import parse_presented
@@ -56,7 +56,7 @@ async def check_standing(request: Request, proved: ProvedToken, gate: Gate) -> I
     The task comes before revocations: the tokens of one that is over are revoked, and the reason is the task.
 
     Raises: CallMismatch, TaskOutside, TaskSuperseded, TaskExpired, TokenRevoked, AgentDisabled,
-        AgentExpired, OwnerMissing, BodyTooLarge, BodyTooSlow
+        AgentExpired, OwnerMissing, RateExceeded, BodyTooLarge, BodyTooSlow
     """
     bound = proved.bound
     if bound.token.call is not None:
@@ -64,6 +64,7 @@ async def check_standing(request: Request, proved: ProvedToken, gate: Gate) -> I
     task = await _check_task(request, bound, gate)
     gate.revoked.check(bound)
     gate.standing.check(bound, gate.resource)
+    await _check_rate(request, bound, gate)
     return InForce(bound, task)
 
 
@@ -75,6 +76,23 @@ async def _check_task(request: Request, bound: BoundToken, gate: Gate) -> Task |
     try:
         return gate.tasks.check_token(bound.token)
     except PolicyRefused:
-        if not request.body.is_settled:
-            await request.body.read()  # the caller is bound: its message may be read, and has an id to answer to
+        await _read_id(request)
         raise
+
+
+async def _check_rate(request: Request, bound: BoundToken, gate: Gate) -> None:
+    """Every request counts, whatever it asks for and wherever it leads.
+
+    Raises: RateExceeded, BodyTooLarge, BodyTooSlow
+    """
+    try:
+        gate.rates.check(bound.token.agent)
+    except RateExceeded:
+        await _read_id(request)
+        raise
+
+
+async def _read_id(request: Request) -> None:
+    """The caller is bound: its message may be read, and has an id to answer to."""
+    if not request.body.is_settled:
+        await request.body.read()

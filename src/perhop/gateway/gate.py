@@ -32,6 +32,12 @@ class Standing(Protocol):
         ...
 
 
+class Rates(Protocol):
+    def check(self, agent: str) -> None:
+        """Count a request of an agent, at whatever resource. Raises: RateExceeded."""
+        ...
+
+
 class Tasks(Protocol):
     def check_token(self, token: VerifiedToken) -> Task | None:
         """The task that a token names, in force and the token's own; None if it names none.
@@ -114,6 +120,7 @@ class Gate:
     proofs: ProofDesk
     revoked: RevocationWatch
     standing: Standing
+    rates: Rates
     tasks: Tasks
     approvals: ApprovalsOfCalls
     policy: Policy

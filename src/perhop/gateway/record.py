@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from perhop.core.call import Reply
-from perhop.errors import JournalUnavailable, Refused, Unavailable
+from perhop.errors import JournalUnavailable, RateExceeded, Refused, Unavailable
 from perhop.gateway.answer import Answer
 from perhop.gateway.gate import Journal
 from perhop.gateway.trail import Trail
@@ -27,13 +27,16 @@ async def record(trail: Trail, journal: Journal) -> None:
 
 
 async def record_refusal(fact: Refused | Unavailable, trail: Trail, journal: Journal, *, now: float) -> None:
-    """Leave one record of a refusal. A journal that cannot take it changes nothing: the answer is no anyway."""
+    """Leave one record of a refusal. A journal that cannot take it changes nothing: the answer is no anyway.
+
+    What strangers are refused for may be counted with others of its kind, and so may a flood of somebody whom we know.
+    """
     try:
         if trail.permit is not None:
             await journal.append(
                 trail.end_record(status=refusal_status(fact), error=fact.reason, now=now, detail=fact.detail or None)
             )
-        elif trail.caller is not None:
+        elif trail.caller is not None and not isinstance(fact, RateExceeded):
             await journal.append(trail.refusal_record(fact))
         else:
             await journal.append_refusal(trail.refusal_record(fact), address=trail.request.ip or "")

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from perhop.core.call import CallKind, Reply
 from perhop.core.resource import Resource
-from perhop.errors import ApprovalRequired, BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
+from perhop.errors import ApprovalRequired, BearerRefused, HttpMethodNotAllowed, RateExceeded, Refused, Unavailable
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
@@ -40,7 +40,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
             headers.append(("www-authenticate", _challenge(fact, request, trail.resource)))
         case HttpMethodNotAllowed():
             headers.append(("allow", fact.allow))
-        case Unavailable() | ApprovalRequired():
+        case Unavailable() | ApprovalRequired() | RateExceeded():
             headers.append(("retry-after", str(fact.retry_after)))
         case _:
             pass

@@ -1,6 +1,6 @@
 """An authorization server that we trust: its metadata and its keys, fetched when needed and kept while good.
 
-Keys come from where the issuer's own metadata says, never from where a token points.
+Keys come from where the issuer's own metadata says, or whoever trusts it, never from where a token points.
 
 Spec: RFC 8414 §3
 Spec: RFC 8725 §3.8
@@ -45,10 +45,16 @@ class _KeySet:
 
 
 class TrustedIssuer:
-    """Keys of one issuer. A fetch that fails keeps the old keys; their age has an end."""
+    """Keys of one issuer. A fetch that fails keeps the old keys; their age has an end.
 
-    def __init__(self, issuer: str, *, connections: Connections, clock: Callable[[], float]) -> None:
+    With `jwks_uri` they are there, and no metadata is asked.
+    """
+
+    def __init__(
+        self, issuer: str, *, connections: Connections, clock: Callable[[], float], jwks_uri: str | None = None
+    ) -> None:
         self.issuer = issuer
+        self._jwks_uri = jwks_uri
         self._connections = connections
         self._clock = clock
         self._held: _KeySet | None = None
@@ -144,7 +150,7 @@ class TrustedIssuer:
             self._failure = None
 
     async def _fetched(self) -> _KeySet:
-        jwks_uri = (await self.metadata()).jwks_uri
+        jwks_uri = self._jwks_uri or (await self.metadata()).jwks_uri
         if jwks_uri is None:
             raise IssuerUnavailable(f"metadata of `{self.issuer}` names no keys")
         http = self._connections.http()

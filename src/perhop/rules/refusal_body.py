@@ -16,6 +16,7 @@ from perhop.errors import (
     BearerRefused,
     LimitExceeded,
     PolicyRefused,
+    RateExceeded,
     Refused,
     RequestRefused,
     RevisionUnsupported,
@@ -49,7 +50,7 @@ def refusal_body(fact: Refused | Unavailable, *, rpc_id: str | int | None, recor
             return _error(fact.rpc_code, _spoken(fact), rpc_id, details)
         case RequestRefused():
             return _error(fact.rpc_code, fact.description, rpc_id, details)
-        case LimitExceeded() | TooManyApprovals():
+        case LimitExceeded() | RateExceeded() | TooManyApprovals():
             return _error(LIMIT_EXCEEDED, fact.description, rpc_id, details)
         case ApprovalRequired(approval=approval, expires_in=expires_in):
             details = {**details, "approval": approval, "expires_in": expires_in}

@@ -25,16 +25,26 @@ RESERVED_CLIENT_IDS = ("user:", "gateway:")
 """Prefixes of subjects that are not clients."""
 
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,256}")  # RFC 6749 §A.1, §A.2: VSCHAR
-_TOKEN_EXCHANGE = "token_exchange"
+_SHORT = {"token_exchange": GrantType.TOKEN_EXCHANGE, "jwt_bearer": GrantType.JWT_BEARER}
 
 
-def build_clients(sections: Mapping[str, ClientSection], folder: Path, findings: Findings) -> dict[str, Client]:
-    """Clients; one that cannot authenticate is left out, and the problem is noted."""
-    built = ((id_, _build_client(id_, section, folder, findings)) for id_, section in sections.items())
+def build_clients(
+    sections: Mapping[str, ClientSection], folder: Path, findings: Findings, *, asserted: frozenset[str] = frozenset()
+) -> dict[str, Client]:
+    """Clients; one that cannot authenticate is left out, and the problem is noted.
+
+    `asserted` are the ids of those for which a trusted issuer may speak.
+    """
+    built = (
+        (id_, _build_client(id_, section, folder, findings, is_asserted=id_ in asserted))
+        for id_, section in sections.items()
+    )
     return {id_: client for id_, client in built if client is not None}
 
 
-def _build_client(id_: str, section: ClientSection, folder: Path, findings: Findings) -> Client | None:
+def _build_client(
+    id_: str, section: ClientSection, folder: Path, findings: Findings, *, is_asserted: bool
+) -> Client | None:
     path = ("clients", id_)
     if not _VISIBLE.fullmatch(id_) or id_ != id_.strip():
         findings.add(path, f"`{id_}` is not a client id: 1 to 256 printable ASCII characters, no space at the ends")
@@ -50,7 +60,7 @@ def _build_client(id_: str, section: ClientSection, folder: Path, findings: Find
         purpose=section.purpose,
         expires=section.expires,
         authentication=authentication,
-        grants=_build_grants(path, section, findings),
+        grants=_build_grants(path, section, findings, is_asserted=is_asserted),
         redirect_uris=redirect_uris,
         reaches={name: tuple(scopes) for name, scopes in section.reaches.items()},
         serves=tuple(section.serves),
@@ -69,7 +79,9 @@ def _build_redirect_uris(path: tuple[Key, ...], texts: Iterable[str], findings: 
     return tuple(parsed)
 
 
-def _build_grants(path: tuple[Key, ...], section: ClientSection, findings: Findings) -> frozenset[GrantType]:
+def _build_grants(
+    path: tuple[Key, ...], section: ClientSection, findings: Findings, *, is_asserted: bool
+) -> frozenset[GrantType]:
     public = section.authentication.method == "none"
     possible: set[GrantType] = set()
     if section.redirect_uris:
@@ -82,9 +94,11 @@ def _build_grants(path: tuple[Key, ...], section: ClientSection, findings: Findi
         if public:
             # Whoever knows the id could exchange a token that was taken from the server.
             findings.add((*path, "serves"), f"`{dotted(path)}` serves a resource, so its method cannot be `none`")
+    if is_asserted:
+        possible.add(GrantType.JWT_BEARER)
     if section.grants is None:
         return frozenset(possible)
-    asked = {GrantType.TOKEN_EXCHANGE if each == _TOKEN_EXCHANGE else GrantType(each) for each in section.grants}
+    asked = {_SHORT.get(each) or GrantType(each) for each in section.grants}
     for grant in sorted(asked - possible):
         findings.add((*path, "grants"), f"`{dotted(path)}` cannot use `{grant.value}`: {_NEEDS[grant]}")
     if GrantType.REFRESH_TOKEN in asked & possible and GrantType.AUTHORIZATION_CODE not in asked:
@@ -98,6 +112,7 @@ _NEEDS = {
     GrantType.REFRESH_TOKEN: "it has no `redirect_uris`",
     GrantType.CLIENT_CREDENTIALS: "it needs `reaches` or `serves`, and a method other than `none`",
     GrantType.TOKEN_EXCHANGE: "it serves no resource",
+    GrantType.JWT_BEARER: "none of `trusted_issuers` names it",
 }
 
 

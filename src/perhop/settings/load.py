@@ -24,6 +24,7 @@ from perhop.settings.newcomers import build_admission
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
 from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
+from perhop.settings.trusted_issuers import build_trusted_issuers, clients_named
 from perhop.settings.upstreams import ONLY_WITH_COMMAND, ONLY_WITH_URL
 from perhop.settings.values import Export, Settings
 
@@ -118,7 +119,9 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     networks = parse_networks(file.forwarded_from, findings)
     owners = build_owners(file.owners, folder, findings)
     resources = build_resources(file.resources, folder, findings)
-    clients = build_clients(file.clients, folder, findings)
+    asserted = clients_named(file.trusted_issuers.values())
+    clients = build_clients(file.clients, folder, findings, asserted=asserted)
+    trusted_issuers = build_trusted_issuers(file, folder, findings)
     admission = build_admission(file, folder, findings)
     hops = build_hops(file.hops)
     check_agreement(file, resources, findings)
@@ -127,6 +130,8 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     definitions: dict[str, Any] = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
     if admission.rules:
         definitions["client_documents"] = admission.rules
+    if trusted_issuers:
+        definitions["trusted_issuers"] = trusted_issuers
     return Settings(
         file=path.absolute(),
         folder=folder,
@@ -140,12 +145,20 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         approval_wait=file.approval_wait,
         drain=file.drain,
         forwarded_from=networks,
+        rate_limits=file.limits.limits(),
         exports=tuple(
             Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)
             for name, each in file.exports.items()
         ),
         inherited={name: environ[name] for name in INHERITED if name in environ},
-        registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
+        registry=Registry(
+            owners=owners,
+            resources=resources,
+            clients=clients,
+            hops=hops,
+            trusted_issuers=trusted_issuers,
+            version=_digest(definitions),
+        ),
         admission=admission,
     )
 

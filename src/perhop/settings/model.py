@@ -12,10 +12,12 @@ from pydantic import ConfigDict, Field
 
 from perhop.core.resource import CredentialKind, DataPlane, Risk, SenderConstraint
 from perhop.settings.newcomer_sections import ClientDocumentsSection
+from perhop.settings.rate_limit_section import RateLimitSection
 from perhop.settings.section import NAME as NAME
 from perhop.settings.section import Day, Name, Seconds
 from perhop.settings.section import Section as Section
 from perhop.settings.section import Text as Text
+from perhop.settings.trusted_issuer_sections import TrustedIssuerSection
 
 INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 """The only variables of our own environment that a local server gets to see."""
@@ -229,6 +231,8 @@ class ClientSection(Section):
                 "client_credentials",
                 "token_exchange",
                 "urn:ietf:params:oauth:grant-type:token-exchange",
+                "jwt_bearer",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer",
             ]
         ]
         | None
@@ -236,7 +240,7 @@ class ClientSection(Section):
         default=None,
         description="narrows what it may use; default: `authorization_code` and `refresh_token` with `redirect_uris`, "
         "`client_credentials` with `reaches` or `serves` and a method other than `none`, `token_exchange` with "
-        "`serves`",
+        "`serves`, `jwt_bearer` where one of `trusted_issuers` names the client",
     )
     redirect_uris: list[Text] = Field(default=[], description="where browsers are sent back to, compared exactly")
     reaches: dict[str, list[Text]] = Field(default={}, description="the resources that it may ask for, with the scopes")
@@ -317,6 +321,9 @@ class File(Section):
     exports: dict[Name, ExportSection] = Field(
         default={}, description="exports of the journal, by name; how far one got stands in `export-NAME.cursor`"
     )
+    limits: RateLimitSection = Field(
+        default=RateLimitSection(), description="how much of one address, client or agent is taken in a minute"
+    )
     owners: dict[str, OwnerSection] = Field(default={}, description="the teams, by name")
     resources: dict[str, ResourceSection] = Field(default={}, description="the MCP servers, by name")
     clients: dict[str, ClientSection] = Field(default={}, description="agents, applications and servers, by id")
@@ -331,3 +338,8 @@ class File(Section):
         "adopt` says which owner answers for them, and what they reach",
     )
     hops: list[HopSection] = Field(default=[], description="which server may call on to which resource")
+    trusted_issuers: dict[Name, TrustedIssuerSection] = Field(
+        default={},
+        description="issuers whose assertions are taken for tokens, by name: identity providers that speak for people, "
+        "platforms that speak for workloads",
+    )

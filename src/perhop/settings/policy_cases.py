@@ -26,9 +26,9 @@ from perhop.policy.cases import PolicyCase
 from perhop.policy.outcome import Outcome
 from perhop.policy.stated_task import state_task
 from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
-from perhop.settings.model import Section, Text
 from perhop.settings.problems import Findings, did_you_mean, dotted, settings_error
 from perhop.settings.reference import Setting, describe_section
+from perhop.settings.section import Section, Text
 from perhop.settings.shape import parse_sections
 from perhop.settings.sources import Key, read_file
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from perhop.settings.model import File, Section
+from perhop.settings.model import File
+from perhop.settings.section import Section
 from perhop.settings.shape import bare, is_section
 
 

@@ -1,4 +1,4 @@
-"""What every section of a file is made of: strict, with no unknown key, and a few types of values."""
+"""What every section of `perhop.yaml` is made of: strictness, and the types of single values."""
 
 from __future__ import annotations
 

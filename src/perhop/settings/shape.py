@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from perhop.settings.model import File, Section
+from perhop.settings.model import File
 from perhop.settings.problems import Findings, did_you_mean, dotted
+from perhop.settings.section import Section
 from perhop.settings.sources import Key
 
 _WANTED = {

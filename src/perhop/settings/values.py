@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from perhop.core.newcomer import Admission
+from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 
@@ -86,6 +87,7 @@ class Settings:
     approval_wait: int
     drain: int
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
+    rate_limits: RateLimits
     exports: tuple[Export, ...]
     inherited: Mapping[str, str]
     registry: Registry

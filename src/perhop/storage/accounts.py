@@ -51,6 +51,14 @@ class SqlAccounts:
         wanted = (account.c.subject == subject, account.c.disabled.is_(False), account.c.console_only.is_(False))
         return bool(await self._database.rows(select(literal(1)).select_from(account).where(*wanted)))
 
+    async def is_disabled(self, subject: str) -> bool:
+        """True if there is an account of this subject, and it is disabled.
+
+        Raises: StorageUnavailable
+        """
+        wanted = (account.c.subject == subject, account.c.disabled.is_(True))
+        return bool(await self._database.rows(select(literal(1)).select_from(account).where(*wanted)))
+
     async def list(self) -> Sequence[Account]:
         """Every account, by address.
 

@@ -1,4 +1,4 @@
-"""Client assertions: each id is good once.
+"""Assertions of clients, and of issuers that we trust: each id is good once.
 
 Spec: RFC 7523 §3
 """
@@ -9,7 +9,7 @@ from sqlalchemy import literal
 from sqlalchemy.dialects.sqlite import insert
 
 from perhop.storage.engine import Database
-from perhop.storage.schema import assertion
+from perhop.storage.schema import assertion, spent_grant
 
 
 class SqlAssertions:
@@ -26,6 +26,19 @@ class SqlAssertions:
         spend = (
             insert(assertion)
             .values(client_id=client_id, jti=jti, expires_at=expires_at)
+            .on_conflict_do_nothing()
+            .returning(literal(1))
+        )
+        return bool(await self._database.apply(spend))
+
+    async def spend_grant(self, issuer: str, jti: str, *, expires_at: int) -> bool:
+        """True for the first use of this issuer's assertion id, False for every other one.
+
+        Raises: StorageUnavailable
+        """
+        spend = (
+            insert(spent_grant)
+            .values(issuer=issuer, jti=jti, expires_at=expires_at)
             .on_conflict_do_nothing()
             .returning(literal(1))
         )

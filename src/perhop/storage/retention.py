@@ -16,6 +16,7 @@ from perhop.storage.schema import (
     refresh_token,
     revocation,
     sign_in,
+    spent_grant,
     token_record,
     used_proof,
 )
@@ -53,6 +54,7 @@ async def forget_expired(database: Database, *, now: int) -> int:
         delete(assertion).where(assertion.c.expires_at <= now),
         # A while longer: a clock that is set back must not bring a proof back to life.
         delete(used_proof).where(used_proof.c.expires_at <= now - PROOF_KEPT_AFTER_EXPIRY),
+        delete(spent_grant).where(spent_grant.c.expires_at <= now),
         delete(sign_in).where(sign_in.c.expires_at <= now),
         delete(revocation).where(revocation.c.expires_at <= now),
         # A code that comes again ends the family that began with it, as long as there is one.

@@ -123,6 +123,28 @@ used_proof = Table(
     Index("used_proof_expires", "expires_at"),
 )
 
+# Of issuers that assert: what was used, by the issuer that made it.
+spent_grant = Table(
+    "spent_grant",
+    metadata,
+    Column("issuer", Text, nullable=False),
+    Column("jti", Text, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    PrimaryKeyConstraint("issuer", "jti"),
+    Index("spent_grant_expires", "expires_at"),
+)
+
+# Our name for a person whom an issuer knows: one of another issuer is another person, whatever both are called there.
+federated_subjects = Table(
+    "federated_subjects",
+    metadata,
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    PrimaryKeyConstraint("issuer", "subject"),
+    Index("federated_subjects_user", "user"),
+)
+
 account = Table(
     "account",
     metadata,
@@ -191,7 +213,7 @@ standing = Table(
     Column("why", Text, nullable=False),
     Column("since", Integer, nullable=False),
     PrimaryKeyConstraint("kind", "name"),
-    CheckConstraint("kind IN ('client', 'resource', 'owner')", name="standing_kind"),
+    CheckConstraint("kind IN ('client', 'resource', 'owner', 'issuer')", name="standing_kind"),
 )
 
 key_state = Table(

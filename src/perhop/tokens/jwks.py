@@ -30,6 +30,11 @@ def parse_jwks(raw: bytes) -> dict[str, VerifyKey]:
         document = parse_json(raw, max_bytes=MAX_JWKS_BYTES)
     except JsonUnparsable as error:
         raise KeysUnavailable(f"the key set is not JSON: {error.detail}") from None
+    return parse_key_set(document)
+
+
+def parse_key_set(document: Any) -> dict[str, VerifyKey]:
+    """The same for one that is read already. Raises: KeysUnavailable."""
     members = _members(document)
     _check_members(members)
     keys: dict[str, VerifyKey] = {}

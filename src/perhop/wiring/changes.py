@@ -27,12 +27,13 @@ class Change:
 
 
 def changes_between(old: Registry, new: Registry) -> tuple[Change, ...]:
-    """Every owner, resource, client and hop that is not as it was."""
+    """Every owner, resource, client, hop and trusted issuer that is not as it was."""
     return (
         *_changes("owner", old.owners, new.owners),
         *_changes("resource", old.resources, new.resources),
         *_changes("client", old.clients, new.clients),
         *_changes("hop", _hops(old), _hops(new)),
+        *_changes("issuer", old.trusted_issuers, new.trusted_issuers),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.epoch import Epoch
 from perhop.authorization_server.interaction.form_seal import FormSeal
 from perhop.authorization_server.interaction.pages import Pages
@@ -23,9 +24,11 @@ from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch, Resolve, resolve_by_system
 from perhop.authorization_server.records_resource import records_uri
 from perhop.authorization_server.reports import Reports
+from perhop.authorization_server.request_rates import RequestRates
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.tasks import Tasks
+from perhop.client.connections import Connections
 from perhop.core.registry import Registry
 from perhop.core.secret import Secret
 from perhop.core.token import VerifiedToken
@@ -128,7 +131,13 @@ class Plane:
         registry = registry_with_newcomers(settings, self.newcomers)
         self.settings, self.policy = settings, policy
         self.newcomers.take(settings.admission, defined=settings.registry.clients)
-        self.issuer = dataclasses.replace(self.issuer, registry=registry, client_keys=keys, policy=policy)
+        self.issuer = dataclasses.replace(
+            self.issuer,
+            registry=registry,
+            client_keys=keys,
+            policy=policy,
+            rate_limits=settings.rate_limits,
+        )
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
@@ -209,6 +218,7 @@ async def open_plane(
             settings, journal, journal_key, reader, database, stores, newcomers, policy, metrics, clock=clock
         )
         stack.push_async_callback(plane.tool_pins.close)
+        stack.push_async_callback(plane.issuer.assertion_keys.aclose)
         await _reconcile(plane, record_start=record_start)
         if record_start:
             await _note_policies(plane, started)
@@ -255,6 +265,7 @@ async def _assemble(
         url=settings.issuer,
         registry=policy.registry,
         client_keys=keys_with_newcomers(settings, newcomers),
+        assertion_keys=AssertionKeys(connections=Connections(), clock=clock),
         keyring=await signing_keys.load(),
         policy=policy,
         stores=stores,
@@ -269,6 +280,8 @@ async def _assemble(
         epoch=epoch,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
+        rates=RequestRates(clock),
+        rate_limits=settings.rate_limits,
         pages=Pages(),
         clock=clock,
         randomness=os.urandom,
@@ -354,7 +367,18 @@ async def disable_removed(plane: Plane) -> Sequence[str]:
         why = "no rule of `client_documents` admits it any more"
         await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop")
         await plane.newcomers.forget(client)
+        if kind == "issuer":
+            for client in await asyncio.to_thread(clients_by_issuer, plane, name):
+                await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop", keeps_families=True)
     return sorted(f"{kind} {name}" for kind, name in removed)
+
+
+def clients_by_issuer(plane: Plane, issuer: str) -> list[str]:
+    """The clients that got a token on the word of this trusted issuer, which may be good still. Blocks."""
+    since = format_time(plane.issuer.clock() - MAX_LIFETIME - MAX_SKEW)
+    issued = plane.reader.find(Filter(event=Event.TOKEN_ISSUED.value, since=since))
+    found = {entry.fields.get("client") for entry in issued if entry.part("about").get("issuer") == issuer}
+    return sorted(each for each in found if isinstance(each, str))
 
 
 def config_loaded(settings: Settings, policy: PolicyEngine, **about: object) -> Record:

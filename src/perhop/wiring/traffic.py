@@ -20,6 +20,7 @@ from perhop.core.resource import CredentialKind, DataPlane, Resource
 from perhop.core.token import BoundToken
 from perhop.errors import PerhopError
 from perhop.gateway.app import GatewayApp, gates_by_path
+from perhop.gateway.call_rates import CallRates
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.data_planes.asking import BySecret, BySocket
 from perhop.gateway.data_planes.forward_auth import ForwardAuthApp
@@ -84,6 +85,7 @@ class Traffic:
         self.gates: tuple[Gate, ...] = ()
         self._upstreams = upstreams
         self._exchanger = exchanger
+        self._rates = CallRates(lambda: plane.settings.rate_limits, clock=plane.issuer.clock)
         # A gate that was replaced is watched as long as a call of its time runs.
         self._watches: weakref.WeakSet[RevocationWatch] = weakref.WeakSet()
         self._gateway = GatewayApp({})
@@ -195,6 +197,7 @@ class Traffic:
             proofs=ProofDesk(nonces=Nonces(plane.issuer.nonce_key, resource.uri), memory=plane.stores.proofs),
             revoked=self.new_watch(),
             standing=StandingNow(plane),
+            rates=self._rates,
             tasks=plane.issuer.tasks,
             approvals=plane.approvals,
             policy=TimedPolicy(policy, plane.metrics),

@@ -147,7 +147,7 @@ def _other_grants(world: World) -> dict[str, Parameters]:
     grants = {
         "password": person,
         "implicit": [],
-        "urn:ietf:params:oauth:grant-type:jwt-bearer": [("assertion", "x")],
+        "urn:ietf:params:oauth:grant-type:saml2-bearer": [("assertion", "x")],
         "urn:ietf:params:oauth:grant-type:device_code": [("device_code", "x")],
         "Client_Credentials": [],
         "client_credentials ": [],
@@ -164,6 +164,12 @@ def _not_its_grant(world: World) -> dict[str, Any]:
         "an agent exchanges": [*exchange, *world.proof("planner")],
         "a public client asks for itself": [*credentials, ("client_id", "desk-app")],
         "an agent refreshes": [("grant_type", "refresh_token"), ("refresh_token", "x"), *world.proof("planner")],
+        "an agent brings an assertion": [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("assertion", "x"),
+            resource,
+            *world.proof("planner"),
+        ],
         "an agent redeems": [("grant_type", "authorization_code"), ("code", "x"), resource, *world.proof("planner")],
     }
 

@@ -75,6 +75,7 @@ async def introspect(request: Request, issuer: Issuer) -> Response:
         check_unrepeated(form)
         client = await authenticate_client(parse_credentials(authorization, form), issuer)
         trail = trail.by(client)
+        issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
         _check_proved(client)
         body = _told(form.required("token"), client, issuer)
     except (Refused, Unavailable) as fact:

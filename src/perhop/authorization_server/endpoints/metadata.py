@@ -20,6 +20,7 @@ from perhop.authorization_server.endpoints.render import render_public
 from perhop.authorization_server.endpoints.tasks import TASKS_PATH
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH
+from perhop.core.assertion import AssertionKind
 from perhop.core.client import GrantType
 from perhop.rules.dpop import PROOF_ALGORITHMS
 from perhop.rules.task import AGENT_TASK
@@ -32,6 +33,8 @@ RECORDS_MEMBER = "perhop_records_endpoint"
 """Our own member: where servers report what they saw; it is also the audience of tokens for that."""
 TASKS_MEMBER = "perhop_tasks_endpoint"
 """Our own member: where clients begin tasks."""
+ID_JAG_PROFILE = "urn:ietf:params:oauth:grant-profile:id-jag"
+"""Spec: draft-ietf-oauth-identity-assertion-authz-grant"""
 CLIENT_AUTHENTICATION_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
@@ -45,6 +48,7 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
     scopes = {name for resource in issuer.registry.resources.values() for name in resource.scopes}
     admission = issuer.newcomers.admission
     registers = {"registration_endpoint": issuer.endpoint(REGISTER_PATH)} if admission.registers else {}
+    asserts = bool(issuer.registry.trusted_issuers)
     return {
         "issuer": issuer.url,
         "authorization_endpoint": issuer.endpoint("/authorize"),
@@ -60,7 +64,8 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "scopes_supported": sorted(scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": [each.value for each in GrantType],
+        "grant_types_supported": [each.value for each in GrantType if asserts or each is not GrantType.JWT_BEARER],
+        **_grant_profiles(issuer),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "authorization_details_types_supported": [AGENT_TASK],
@@ -72,6 +77,12 @@ def metadata_document(issuer: Issuer) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
     }
+
+
+def _grant_profiles(issuer: Issuer) -> dict[str, list[str]]:
+    """Identity assertions are taken, where an issuer is trusted for them."""
+    takes = issuer.registry.trusts(AssertionKind.IDENTITY_ASSERTION)
+    return {"authorization_grant_profiles_supported": [ID_JAG_PROFILE]} if takes else {}
 
 
 async def metadata(_request: Request, issuer: Issuer) -> Response:

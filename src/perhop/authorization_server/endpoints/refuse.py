@@ -9,7 +9,7 @@ from starlette.responses import Response
 from perhop.authorization_server.endpoints.render import render_error
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.trail import Trail
-from perhop.errors import JournalUnavailable, Refused, Unavailable
+from perhop.errors import JournalUnavailable, Refused, TooManyRequests, Unavailable
 
 _log = logging.getLogger("perhop.authorization_server")
 
@@ -23,7 +23,8 @@ async def record_refusal(fact: Refused | Unavailable, trail: Trail, issuer: Issu
     """Record a refusal; returns the fact to answer with: this one, or that it cannot be recorded."""
     record = trail.refused(fact)
     try:
-        if trail.is_anonymous:
+        # A flood of somebody whom we know is a flood all the same.
+        if trail.is_anonymous or isinstance(fact, TooManyRequests):
             await issuer.journal.append_refusal(record, address=trail.request.ip or "")
         else:
             await issuer.journal.append(record)

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from perhop.errors import BearerRefused, Refused, Unavailable
+from perhop.errors import BearerRefused, Refused, TooManyRequests, Unavailable
 from perhop.rules.bearer import Scheme
 from perhop.rules.challenge import render_challenge
 
@@ -31,7 +31,7 @@ def render_error(fact: Refused | Unavailable, *, tried_header: bool = False) -> 
     headers = dict(NO_STORE)
     if fact.status == 401 and tried_header:
         headers["www-authenticate"] = 'Basic realm="perhop", charset="UTF-8"'
-    if isinstance(fact, Unavailable):
+    if isinstance(fact, Unavailable | TooManyRequests):
         headers["retry-after"] = str(fact.retry_after)
     body = {"error": fact.error, "error_description": fact.description}
     return JSONResponse(body, status_code=fact.status, headers=headers)

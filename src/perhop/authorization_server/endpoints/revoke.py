@@ -39,6 +39,7 @@ async def revoke(request: Request, issuer: Issuer) -> Response:
         check_unrepeated(form)
         client = await authenticate_client(parse_credentials(authorization, form), issuer)
         trail = trail.by(client)
+        issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
         token = _live_token(form.required("token"), issuer)
         if token is None:
             await _give_back_family(form.required("token"), client, issuer)

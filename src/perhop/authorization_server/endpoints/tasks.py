@@ -62,6 +62,7 @@ async def tasks(request: Request, issuer: Issuer) -> Response:
         members = await _read(request)
         client = await authenticate_client(parse_credentials(authorization, _credentials(members)), issuer)
         trail = trail.by(client)
+        issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
         asked = parse_task_request({name: members[name] for name in members if name not in _CREDENTIALS})
         check_reach(asked, client, issuer.registry)
         trail = trail.under(issuer.tasks.facts(asked.supersedes))

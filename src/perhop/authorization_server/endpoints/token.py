@@ -18,8 +18,16 @@ from perhop.authorization_server.client_auth.credentials import parse_credential
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
 from perhop.authorization_server.form import Form, check_unrepeated, read_form
-from perhop.authorization_server.grants import authorization_code, client_credentials, refresh_token, token_exchange
+from perhop.authorization_server.grants import (
+    authorization_code,
+    client_credentials,
+    jwt_bearer,
+    refresh_token,
+    token_exchange,
+    workload,
+)
 from perhop.authorization_server.grants.asked import Asked
+from perhop.authorization_server.grants.jwt_bearer import find_assertion, is_workload_alone
 from perhop.authorization_server.grants.refresh_token import find_refresh_token
 from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE, verify_subject_token
 from perhop.authorization_server.issue import Authorized, check_policy, issue, question_of
@@ -36,6 +44,7 @@ from perhop.authorization_server.sender import (
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action, Headers
 from perhop.core.client import Client, GrantType
+from perhop.core.registry import Registry
 from perhop.core.token import MintedToken, VerifiedToken
 from perhop.errors import GrantTypeNotAllowed, GrantTypeUnsupported, Refused, Unavailable
 from perhop.journal.record import TaskFacts
@@ -50,6 +59,7 @@ GRANTS: Mapping[GrantType, Authorize] = {
     GrantType.REFRESH_TOKEN: refresh_token.authorize,
     GrantType.CLIENT_CREDENTIALS: client_credentials.authorize,
     GrantType.TOKEN_EXCHANGE: token_exchange.authorize,
+    GrantType.JWT_BEARER: jwt_bearer.authorize,
 }
 
 
@@ -77,11 +87,23 @@ async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int
         trail = trail.asking(form, issuer.registry)
         check_unrepeated(form)
         sent = check_sent_proof(proofs, issuer, now=now)
-        client = await authenticate_client(parse_credentials(authorization, form), issuer)
-        trail = trail.by(client)
+        # A workload has no secret of ours: its assertion says which client it is, and is the proof of it.
+        alone = is_workload_alone(authorization, form, issuer)
+        assertion = await find_assertion(form, issuer, now=now) if alone else None
+        trail = trail.by_assertion(assertion)
+        client = (
+            await authenticate_client(parse_credentials(authorization, form), issuer)
+            if assertion is None
+            else workload.client_of(assertion, form, issuer)
+        )
+        trail = trail.by(client).by_assertion(assertion)
         proof = await use_sent_proof(sent, client, issuer)
-        grant_type = allowed_grant(form.required("grant_type"), client)
+        issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
+        grant_type = allowed_grant(form.required("grant_type"), client, issuer.registry)
         trail = trail.using(grant_type)
+        if grant_type is GrantType.JWT_BEARER and assertion is None:
+            assertion = await find_assertion(form, issuer, now=now)
+            trail = trail.by_assertion(assertion)
         is_exchange = grant_type is GrantType.TOKEN_EXCHANGE
         subject_token = verify_subject_token(form, issuer, now=now) if is_exchange else None
         trail = trail.having_verified(subject_token)
@@ -89,7 +111,13 @@ async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int
         trail = trail.of_family(refreshed.family if refreshed is not None else None)
         trail = trail.under(_task_named(form, subject_token, refreshed, issuer))
         asked = Asked(
-            form=form, client=client, now=now, subject_token=subject_token, refresh_token=refreshed, proof=proof
+            form=form,
+            client=client,
+            now=now,
+            subject_token=subject_token,
+            refresh_token=refreshed,
+            assertion=assertion,
+            proof=proof,
         )
         authorized = bind_sender(await GRANTS[grant_type](asked, issuer), proof)
         trail = trail.to(authorized.resource)
@@ -124,8 +152,8 @@ def _task_named(
     return issuer.tasks.facts(named or rests_on)
 
 
-def allowed_grant(grant_type: str, client: Client) -> GrantType:
-    """The grant, if it is built and this client may use it.
+def allowed_grant(grant_type: str, client: Client, registry: Registry) -> GrantType:
+    """The grant, if it is built, somebody is trusted for it where it rests on others, and this client may use it.
 
     Spec: RFC 6749 §5.2
     Raises: GrantTypeUnsupported, GrantTypeNotAllowed
@@ -134,6 +162,8 @@ def allowed_grant(grant_type: str, client: Client) -> GrantType:
         grant = GrantType(grant_type)
     except ValueError:
         raise GrantTypeUnsupported(f"`{grant_type[:128]}`") from None
+    if grant is GrantType.JWT_BEARER and not registry.trusted_issuers:
+        raise GrantTypeUnsupported("no issuer is trusted for assertions")
     if grant not in client.grants:
         raise GrantTypeNotAllowed(f"client `{client.id}` may not use `{grant.value}`")
     return grant

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.refresh_families import StoredRefreshToken
+from perhop.core.assertion import VerifiedAssertion
 from perhop.core.client import Client
 from perhop.core.proof import UsedProof
 from perhop.core.token import VerifiedToken
@@ -15,8 +16,8 @@ from perhop.core.token import VerifiedToken
 class Asked:
     """One token request; `subject_token` is verified, and there for the exchange only.
 
-    `refresh_token` is there for the refresh only, and only known: nothing of it is checked. `proof` is of the key that
-    the token will be bound to.
+    `refresh_token` is there for the refresh only, and only known: nothing of it is checked. `assertion` is verified,
+    and there for the JWT bearer grant only. `proof` is of the key that the token will be bound to.
     """
 
     form: Form
@@ -24,6 +25,7 @@ class Asked:
     now: int
     subject_token: VerifiedToken | None = None
     refresh_token: StoredRefreshToken | None = None
+    assertion: VerifiedAssertion | None = None
     proof: UsedProof | None = None
 
     @property

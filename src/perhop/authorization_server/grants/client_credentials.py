@@ -5,6 +5,8 @@ Spec: RFC 6749 §4.4
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.named_task import check_task_subject, find_named_task
@@ -49,8 +51,28 @@ def authorize_client(
     # INVARIANT: a public client proves nothing, so it never gets a token for itself.
     if isinstance(client.authentication, NoAuthentication) or GrantType.CLIENT_CREDENTIALS not in client.grants:
         raise GrantTypeNotAllowed(f"client `{client.id}` may not use client credentials")
+    return authorize_itself(client, target, scopes, issuer, now=now, details=details)
+
+
+def authorize_itself(
+    client: Client,
+    target: ResourceUri,
+    scopes: frozenset[str],
+    issuer: Issuer,
+    *,
+    now: int,
+    details: str | None,
+    within: Mapping[str, Collection[str]] | None = None,
+) -> Authorized:
+    """The same, however the client proved who it is; `within` narrows what it reaches, by names of resources.
+
+    Raises: TargetInvalid, ScopeInvalid, OwnerMissing, DetailsMalformed, TaskRefused, TargetOutsideTask
+    """
     resource = _resource(client, target, issuer)
-    granted = narrow(scopes, _allowed(client, resource))
+    if within is not None and resource.name not in within:
+        raise TargetInvalid(f"client `{client.id}` does not reach `{target}` this way")
+    allowed = _allowed(client, resource)
+    granted = narrow(scopes, allowed if within is None else allowed & frozenset(within[resource.name]))
     task = find_named_task(details, client, resource, issuer)
     check_task_subject(task, client.id)
     draft = draft_first(

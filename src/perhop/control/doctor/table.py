@@ -12,7 +12,17 @@ from typing import Any
 
 import httpx2
 
-from perhop.control.doctor import configuration, gates, installation, issuer, people, revocation, upstreams, webhooks
+from perhop.control.doctor import (
+    configuration,
+    gates,
+    installation,
+    issuer,
+    people,
+    revocation,
+    trusted_issuers,
+    upstreams,
+    webhooks,
+)
 from perhop.control.doctor.answers import SECONDS, Answers, ask_upstream
 from perhop.control.doctor.finding import Finding, Seen, failed
 from perhop.control.doctor.patient import Patient
@@ -73,6 +83,7 @@ CHECKS: Sequence[Check] = (
     Check("approvals", "what a server says of its tools is what agents act on", gates.approvals),
     Check("local servers", "their calls fail while they do not run", gates.local),
     Check("calls for other proxies", "a proxy that sends no body gets no yes for these", gates.bodies),
+    Check("trusted issuers", "nobody gets a token by the word of one without keys", trusted_issuers.trusted_issuers),
     Check("webhooks", "who should approve does not hear of what waits", webhooks.webhooks),
     Check("exports", "who watches the records elsewhere does not see what waits here", installation.exports),
 )
