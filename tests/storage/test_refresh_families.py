@@ -16,7 +16,7 @@ from perhop.authorization_server.refresh_families import (
     RefreshToken,
     StoredRefreshToken,
 )
-from perhop.authorization_server.store import Account, Replayed
+from perhop.authorization_server.store import Replayed
 from perhop.errors import CodeInvalid, StorageUnavailable
 from perhop.rules.revocation import revocation_digest
 from perhop.storage.retention import FAMILY_KEPT_AFTER_EXPIRY, forget_expired
@@ -189,12 +189,3 @@ async def test_families_that_are_over_are_forgotten(opened: Opened, stores: Stor
     assert await stores.refresh_tokens.family("family-1") is None
     assert await stores.codes.consume("c0de") is None
     assert await stores.refresh_tokens.find("later-1") is not None
-
-
-@pytest.mark.parametrize(("changes", "may"), [({}, True), ({"disabled": True}, False), ({"console_only": True}, False)])
-async def test_who_may_sign_in(stores: Stores, changes: dict[str, bool], may: bool) -> None:
-    """An account of this subject that is not disabled, and not the console's."""
-    ann = Account(email="ann@example.com", subject="user:ann", password_hash="$argon2id$1")
-    await stores.accounts.add(replace(ann, **changes))
-    assert await stores.accounts.may_sign_in("user:ann") is may
-    assert not await stores.accounts.may_sign_in("user:bob")

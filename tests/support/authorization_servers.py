@@ -21,9 +21,12 @@ from argon2 import PasswordHasher
 
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
+from perhop.authorization_server.federation.federation import Federation, LazyHttp
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
@@ -52,6 +55,7 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.assertion import sign_client_assertion
 from perhop.tokens.keys import Keyring, KeyState, SigningKey
 from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.beside import new_http
 from perhop.wiring.known_tools import KnownTools
 from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
@@ -380,6 +384,9 @@ async def _assemble(
         tasks=Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),
+        federation=Federation.over(LazyHttp(new_http), clock=clock),
+        throttle=SignInThrottle(clock),
+        devices=KnownDevices(Secret("a key of devices in tests")),
         clock=clock,
         randomness=os.urandom,
     )

@@ -31,8 +31,10 @@ from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
+from perhop.authorization_server.endpoints.sign_in_callback import sign_in_callback
 from perhop.authorization_server.endpoints.tasks import TASKS_PATH, tasks
 from perhop.authorization_server.endpoints.token import token
+from perhop.authorization_server.federation.round_trip import CALLBACK_PATH
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH, records_uri
 from perhop.authorization_server.trail import Trail
@@ -43,6 +45,7 @@ Endpoint = Callable[[Request, Issuer], Awaitable[Response]]
 
 ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/authorize", authorize, ("GET", "POST")),
+    (CALLBACK_PATH, sign_in_callback, ("GET",)),
     ("/token", token, ("POST",)),
     (INTROSPECT_PATH, introspect, ("POST",)),
     ("/revoke", revoke, ("POST",)),

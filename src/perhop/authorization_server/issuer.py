@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from perhop.authorization_server.federation.federation import Federation
 from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -78,6 +81,9 @@ class Issuer:
     tasks: Tasks
     passwords: Passwords
     form_seal: FormSeal
+    federation: Federation
+    throttle: SignInThrottle
+    devices: KnownDevices
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     pages: Pages = field(default_factory=Pages)

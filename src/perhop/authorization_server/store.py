@@ -147,15 +147,49 @@ class Accounts(Protocol):
 
     async def get(self, email: str) -> Account | None: ...
 
-    async def may_sign_in(self, subject: str) -> bool:
-        """True if there is an account of this subject, not disabled, that signs in to consent."""
-        ...
+    async def of_subject(self, subject: str) -> Account | None: ...
 
     async def list(self) -> Sequence[Account]: ...
 
     async def disable(self, email: str) -> bool: ...
 
     async def set_password(self, email: str, password_hash: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederatedAccount:
+    """A person whom an OpenID provider signs in: `subject` here, `subject_there` at `issuer`.
+
+    `email` is an address that the provider called verified; whether that counts is another question. `groups` are None
+    where they are not known. Both are as the provider said at `seen_at`, when the person last signed in.
+    """
+
+    issuer: str
+    subject_there: str
+    subject: str
+    email: str | None
+    groups: frozenset[str] | None
+    seen_at: int
+    disabled: bool = False
+
+
+class FederatedAccounts(Protocol):
+    async def find(self, issuer: str, subject_there: str) -> FederatedAccount | None: ...
+
+    async def keep(self, account: FederatedAccount) -> FederatedAccount:
+        """Add the account, or keep what is new of it if there is one of this issuer and subject; returns what stands.
+
+        Of one that was there, `subject` and `disabled` stay as they were.
+        """
+        ...
+
+    async def of_subject(self, subject: str) -> FederatedAccount | None: ...
+
+    async def list(self) -> Sequence[FederatedAccount]: ...
+
+    async def disable(self, subject: str) -> bool:
+        """Disable the account and end its sign-ins; False if there is none."""
+        ...
 
 
 class Place(StrEnum):
@@ -169,7 +203,8 @@ class Place(StrEnum):
 class SignIn:
     """A browser's session at one place, and good for nothing elsewhere; the cookie is kept as its SHA-256 only.
 
-    `email` is the account's, and not kept with it.
+    `email` is the account's, and not kept with it; `issuer` the provider's who has signed the person in, None for a
+    local account. `known_as` is what the person is shown, where that is not the address.
     """
 
     id_hash: str
@@ -178,6 +213,13 @@ class SignIn:
     signed_in_at: int
     expires_at: int
     place: Place
+    issuer: str | None = None
+    known_as: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Who the person is told to be signed in as."""
+        return self.known_as or self.email
 
 
 class SignIns(Protocol):

@@ -10,6 +10,7 @@ from perhop.authorization_server.store import (
     Assertions,
     AuthorizationCodes,
     Consents,
+    FederatedAccounts,
     Lineage,
     RevocationRows,
     SignIns,
@@ -27,6 +28,7 @@ class Stores:
     refresh_tokens: RefreshTokens
     assertions: Assertions
     accounts: Accounts
+    federated_accounts: FederatedAccounts
     sign_ins: SignIns
     consents: Consents
     revocation_rows: RevocationRows

@@ -16,6 +16,7 @@ from perhop.core.resource import Resource
 from perhop.core.token import VerifiedToken
 from perhop.errors import (
     CodeOfTaskOver,
+    IdTokenRefused,
     RefreshOfTaskOver,
     Refused,
     SubjectTokenRefused,
@@ -27,11 +28,11 @@ from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFact
 
 MAX_USER_AGENT = 256
 
-_CARRYING = SubjectTokenRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver
+_CARRYING = SubjectTokenRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver | IdTokenRefused
 
 
 def reason_of(fact: Refused | Unavailable) -> str:
-    """The dotted reason: of a subject token or a task that is not good, the reason of the fact that said so."""
+    """The dotted reason: of a token or a task that is not good, the reason of the fact that said so."""
     return fact.fact.reason if isinstance(fact, _CARRYING) else fact.reason
 
 

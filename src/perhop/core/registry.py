@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perhop.core.client import Client
 from perhop.core.owner import Owner
+from perhop.core.provider import SignInWays
 from perhop.core.resource import Hop, Resource, ResourceUri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Owners, resources, clients and hops of one configuration; `version` is the digest of all of them."""
+    """Owners, resources, clients, hops and ways to sign in of one configuration; `version` is the digest of all."""
 
     owners: Mapping[str, Owner]
     resources: Mapping[str, Resource]
     clients: Mapping[str, Client]
     hops: tuple[Hop, ...]
     version: str
+    sign_in: SignInWays = field(default_factory=SignInWays)
 
     def resource_at(self, uri: str) -> Resource | None:
         """The resource whose `uri` is exactly this one."""

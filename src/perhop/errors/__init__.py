@@ -3,6 +3,7 @@
 PerhopError
 ├── Refused                    the peer is told no, with fixed text
 │   ├── AuthorizeRefused       RFC 6749 §4.1.2.1
+│   ├── SignInRefused          nobody is signed in: a page for the person
 │   ├── TokenRefused           RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2
 │   ├── BearerRefused          RFC 6750 §3.1: 401, or 403 for a missing scope
 │   ├── RequestRefused         the HTTP or MCP message itself is wrong: 400, 404, 405, 413, 415
@@ -108,6 +109,16 @@ from perhop.errors.root import (
     PerhopError,
     Refused,
 )
+from perhop.errors.sign_in import (
+    AnswerOfAnother,
+    AttemptUnknown,
+    IdTokenRefused,
+    PersonNotAdmitted,
+    ProviderRefused,
+    ProviderUnavailable,
+    SignInRefused,
+    SignInThrottled,
+)
 from perhop.errors.token_endpoint import (
     AssertionReplayed,
     ChainCycle,
@@ -167,6 +178,7 @@ __all__ = [
     "AccessRequestMalformed",
     "AgentDisabled",
     "AgentExpired",
+    "AnswerOfAnother",
     "AnswerTooLong",
     "AnswerUnfit",
     "ApprovalClosed",
@@ -175,6 +187,7 @@ __all__ = [
     "ApprovalWanted",
     "ApproverRefused",
     "AssertionReplayed",
+    "AttemptUnknown",
     "AudienceMismatch",
     "AudienceMissing",
     "AudienceMultiple",
@@ -207,6 +220,7 @@ __all__ = [
     "HeadersTooLarge",
     "HopUnknown",
     "HttpMethodNotAllowed",
+    "IdTokenRefused",
     "IssuerUnavailable",
     "JournalDamaged",
     "JournalLocked",
@@ -227,11 +241,14 @@ __all__ = [
     "PageMissing",
     "ParamsMalformed",
     "PerhopError",
+    "PersonNotAdmitted",
     "PolicyDenied",
     "PolicyError",
     "PolicyRefused",
     "PolicyUndecidable",
     "PresenterMismatch",
+    "ProviderRefused",
+    "ProviderUnavailable",
     "QuestionUnclear",
     "RedirectRefused",
     "RefreshExpired",
@@ -255,7 +272,9 @@ __all__ = [
     "SessionMismatch",
     "SettingsError",
     "SignInFailed",
+    "SignInRefused",
     "SignInStale",
+    "SignInThrottled",
     "StorageUnavailable",
     "StreamSuperseded",
     "SubjectTokenRefused",

@@ -21,6 +21,7 @@ from perhop.settings.clients import build_clients
 from perhop.settings.environment import overlay
 from perhop.settings.model import INHERITED, File
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
+from perhop.settings.providers import build_sign_in
 from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
 from perhop.settings.upstreams import ONLY_WITH_COMMAND, ONLY_WITH_URL
@@ -64,6 +65,9 @@ def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     for owner in shown["owners"].values():
         if "webhook" in owner:
             _redact_webhook(owner["webhook"])
+    for provider in shown["sign_in"]["providers"].values():
+        if "client_secret" in provider:
+            provider["client_secret"] = REDACTED
     if "authz_secret" in shown["listen"]:
         shown["listen"]["authz_secret"] = REDACTED
     for resource in shown["resources"].values():
@@ -119,10 +123,11 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     resources = build_resources(file.resources, folder, findings)
     clients = build_clients(file.clients, folder, findings)
     hops = build_hops(file.hops)
+    sign_in = build_sign_in(file.sign_in, folder, findings)
     check_agreement(file, resources, findings)
     if findings.problems or listen is None or console_url is None or database_path is None:
         return None
-    definitions = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
+    definitions = {"owners": owners, "resources": resources, "clients": clients, "hops": hops, "sign_in": sign_in}
     return Settings(
         file=path.absolute(),
         folder=folder,
@@ -141,7 +146,14 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
             for name, each in file.exports.items()
         ),
         inherited={name: environ[name] for name in INHERITED if name in environ},
-        registry=Registry(owners=owners, resources=resources, clients=clients, hops=hops, version=_digest(definitions)),
+        registry=Registry(
+            owners=owners,
+            resources=resources,
+            clients=clients,
+            hops=hops,
+            sign_in=sign_in,
+            version=_digest(definitions),
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from perhop.storage.assertions import SqlAssertions
 from perhop.storage.authorization_codes import SqlAuthorizationCodes
 from perhop.storage.consents import SqlConsents
 from perhop.storage.engine import Database
+from perhop.storage.federated_accounts import SqlFederatedAccounts
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
 from perhop.storage.policy_versions import SqlPolicyVersions
@@ -48,6 +49,7 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         refresh_tokens=SqlRefreshTokens(database),
         assertions=SqlAssertions(database),
         accounts=SqlAccounts(database),
+        federated_accounts=SqlFederatedAccounts(database),
         sign_ins=SqlSignIns(database),
         consents=SqlConsents(database),
         revocation_rows=SqlRevocationRows(database),

@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
+from perhop.authorization_server.federation.federation import Federation, LazyHttp
 from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
@@ -47,12 +50,15 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.storage.tool_pins import SqlToolPins
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.beside import new_http
 from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
 
 Clock = Callable[[], float]
+
+DEVICE_PURPOSE = b"perhop known devices"
 
 
 class Follower(Protocol):
@@ -164,6 +170,7 @@ async def open_plane(settings: Settings, *, clock: Clock, record_start: bool) ->
         policy = PolicyEngine(started.files.policy_set, settings.registry)
         plane = await _assemble(settings, journal, journal_key, reader, database, policy, metrics, clock=clock)
         stack.push_async_callback(plane.tool_pins.close)
+        stack.push_async_callback(plane.issuer.federation.http.aclose)
         await _reconcile(plane, record_start=record_start)
         if record_start:
             await _note_policies(plane, started)
@@ -218,6 +225,9 @@ async def _assemble(
         tasks=tasks,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
+        federation=Federation.over(LazyHttp(new_http), clock=clock),
+        throttle=SignInThrottle(clock),
+        devices=KnownDevices(Secret(journal_key.derive(DEVICE_PURPOSE).hex())),
         pages=Pages(),
         clock=clock,
         randomness=os.urandom,
