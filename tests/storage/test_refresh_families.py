@@ -22,7 +22,7 @@ from perhop.rules.revocation import revocation_digest
 from perhop.storage.retention import FAMILY_KEPT_AFTER_EXPIRY, forget_expired
 from perhop.storage.stores import Stores
 from tests.storage.conftest import NOW, Opened
-from tests.storage.test_tokens import CODE, RACERS
+from tests.storage.test_tokens import CODE, CONSENT, RACERS
 from tests.support.token_records import a_token_record
 
 FAMILY = RefreshFamily(
@@ -47,6 +47,7 @@ def a_token(token_hash: str, family: str = "family-1", *, at: int = NOW) -> Refr
 
 async def begin(stores: Stores, family: RefreshFamily = FAMILY, *, first: str = "one", code: str = "c0de") -> None:
     """A family, as the redemption of a code begins it."""
+    await stores.consents.put(CONSENT)
     await stores.codes.add(replace(CODE, code_hash=code))
     await stores.codes.consume(code)
     record = a_token_record(f"first-of-{family.id}", family=family.id)

@@ -26,6 +26,8 @@ from perhop.authorization_server.endpoints.authorize import authorize
 from perhop.authorization_server.endpoints.introspect import INTROSPECT_PATH, introspect
 from perhop.authorization_server.endpoints.jwks import jwks
 from perhop.authorization_server.endpoints.metadata import metadata
+from perhop.authorization_server.endpoints.my_access import PATH as MY_ACCESS_PATH
+from perhop.authorization_server.endpoints.my_access import my_access
 from perhop.authorization_server.endpoints.records import records, records_metadata
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import render_internal_error
@@ -45,6 +47,7 @@ Endpoint = Callable[[Request, Issuer], Awaitable[Response]]
 
 ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/authorize", authorize, ("GET", "POST")),
+    (MY_ACCESS_PATH, my_access, ("GET", "POST")),
     (CALLBACK_PATH, sign_in_callback, ("GET",)),
     ("/token", token, ("POST",)),
     (INTROSPECT_PATH, introspect, ("POST",)),

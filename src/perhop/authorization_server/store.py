@@ -156,42 +156,6 @@ class Accounts(Protocol):
     async def set_password(self, email: str, password_hash: str) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FederatedAccount:
-    """A person whom an OpenID provider signs in: `subject` here, `subject_there` at `issuer`.
-
-    `email` is an address that the provider called verified; whether that counts is another question. `groups` are None
-    where they are not known. Both are as the provider said at `seen_at`, when the person last signed in.
-    """
-
-    issuer: str
-    subject_there: str
-    subject: str
-    email: str | None
-    groups: frozenset[str] | None
-    seen_at: int
-    disabled: bool = False
-
-
-class FederatedAccounts(Protocol):
-    async def find(self, issuer: str, subject_there: str) -> FederatedAccount | None: ...
-
-    async def keep(self, account: FederatedAccount) -> FederatedAccount:
-        """Add the account, or keep what is new of it if there is one of this issuer and subject; returns what stands.
-
-        Of one that was there, `subject` and `disabled` stay as they were.
-        """
-        ...
-
-    async def of_subject(self, subject: str) -> FederatedAccount | None: ...
-
-    async def list(self) -> Sequence[FederatedAccount]: ...
-
-    async def disable(self, subject: str) -> bool:
-        """Disable the account and end its sign-ins; False if there is none."""
-        ...
-
-
 class Place(StrEnum):
     """Where a person signs in: to consent, or to the console."""
 
@@ -230,26 +194,6 @@ class SignIns(Protocol):
         ...
 
     async def end(self, id_hash: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
-    """A person's stored consent (core calls it a grant). `terms` is the digest of what the person was shown."""
-
-    subject: str
-    client_id: str
-    resource: str
-    scopes: frozenset[str]
-    terms: str
-    granted_at: int
-
-
-class Consents(Protocol):
-    async def put(self, consent: Consent) -> None: ...
-
-    async def get(self, subject: str, client_id: str, resource: str) -> Consent | None: ...
-
-    async def remove(self, subject: str, client_id: str, resource: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perhop.authorization_server.people_store import Consents, FederatedAccounts
 from perhop.authorization_server.refresh_families import RefreshTokens
 from perhop.authorization_server.store import (
     Accounts,
     Assertions,
     AuthorizationCodes,
-    Consents,
-    FederatedAccounts,
     Lineage,
     RevocationRows,
     SignIns,

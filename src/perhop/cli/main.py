@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import perhop
-from perhop.cli import account, approval, client, config, journal, key, owner, policy, resource, task, token
+from perhop.cli import account, approval, client, config, grant, journal, key, owner, policy, resource, task, token
 from perhop.cli.apply import apply
 from perhop.cli.blast_radius import blast_radius
 from perhop.cli.client_config import client_config
@@ -47,6 +47,7 @@ GROUPS = {
     "resource": resource.app,
     "client": client.app,
     "owner": owner.app,
+    "grant": grant.app,
     "task": task.app,
     "key": key.app,
     "policy": policy.app,

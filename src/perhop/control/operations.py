@@ -19,6 +19,7 @@ from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
+from perhop.control.grants import revoke_grants, subjects_named
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
 from perhop.control.tasks import end_task
@@ -84,8 +85,10 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
         case RevokedObject.AGENT:
             return value in registry.clients
         case RevokedObject.SUBJECT:
-            accounts = await plane.issuer.stores.accounts.list()
-            return value in registry.clients or any(each.subject == value for each in accounts)
+            stores = plane.issuer.stores
+            if value in registry.clients or await stores.accounts.of_subject(value) is not None:
+                return True
+            return await stores.federated_accounts.of_subject(value) is not None
         case RevokedObject.RESOURCE:
             uris = {uri for each in registry.resources.values() for uri in (each.uri, each.server_uri)}
             return value in registry.resources or value in uris
@@ -169,15 +172,22 @@ def _account_result(account: Account, password: Secret, *, made: bool) -> Mappin
     return {"email": account.email, "subject": account.subject, **shown}
 
 
-async def account_disable(plane: Plane, *, email: str) -> Mapping[str, Any]:
-    """Disable an account, and revoke every token of the person."""
-    account = await _account(plane, email)
-    await plane.issuer.stores.accounts.disable(account.email)
-    await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="disabled"))
-    revoked = await plane.issuer.revoker.revoke(
-        RevokedObject.SUBJECT, account.subject, why="account disabled", by=_by()
-    )
-    return {"email": account.email, "subject": account.subject, "live": revoked.live}
+async def account_disable(plane: Plane, *, person: str) -> Mapping[str, Any]:
+    """Disable the accounts of a person, local or federated, and revoke every token of theirs."""
+    stores = plane.issuer.stores
+    subjects, live = await subjects_named(stores, person), 0
+    email = None
+    for subject in subjects:
+        local = await stores.accounts.of_subject(subject)
+        if local is not None:
+            email = local.email
+            await stores.accounts.disable(local.email)
+        elif not await stores.federated_accounts.disable(subject):
+            raise NotFound(f"there is no account `{subject}`", advice="run `perhop account list`")
+        await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=subject, change="disabled"))
+        revoked = await plane.issuer.revoker.revoke(RevokedObject.SUBJECT, subject, why="account disabled", by=_by())
+        live += revoked.live
+    return {"email": email, "subject": subjects[0], "subjects": list(subjects), "live": live}
 
 
 async def token_issue(plane: Plane, *, client: str, resource: str, scopes: list[str] | None) -> Mapping[str, Any]:
@@ -240,6 +250,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.add": account_add,
     "account.password": account_password,
     "account.disable": account_disable,
+    "grant.revoke": revoke_grants,
     "task.end": end_task,
     "token.issue": token_issue,
     "key.rotate": key_rotate,

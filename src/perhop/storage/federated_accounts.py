@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from perhop.authorization_server.store import FederatedAccount
+from perhop.authorization_server.people_store import FederatedAccount
 from perhop.storage.engine import Database
 from perhop.storage.schema import federated_account, sign_in
 

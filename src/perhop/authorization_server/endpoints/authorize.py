@@ -38,7 +38,8 @@ from perhop.authorization_server.interaction.sign_in_form import (
 )
 from perhop.authorization_server.issue import check_policy, question_of
 from perhop.authorization_server.issuer import Issuer
-from perhop.authorization_server.store import AuthorizationCode, Consent, SignIn
+from perhop.authorization_server.people_store import Consent
+from perhop.authorization_server.store import AuthorizationCode, SignIn
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
 from perhop.errors import (

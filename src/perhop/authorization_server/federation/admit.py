@@ -10,7 +10,7 @@ from __future__ import annotations
 from perhop.authorization_server.federation.round_trip import SignedIn
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.people import is_let_in
-from perhop.authorization_server.store import FederatedAccount
+from perhop.authorization_server.people_store import FederatedAccount
 from perhop.errors import PersonNotAdmitted
 from perhop.journal.record import Event, Record
 from perhop.rules.person_claims import groups_in, verified_email

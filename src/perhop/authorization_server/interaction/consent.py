@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 from urllib.parse import urlsplit
 
-from perhop.authorization_server.store import Consent
+from perhop.authorization_server.people_store import Consent
 from perhop.core.client import Client, ClientSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Hop, Resource, Scope

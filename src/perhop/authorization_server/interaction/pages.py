@@ -6,6 +6,7 @@ Spec: RFC 6749 §10.13
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +49,19 @@ class Pages:
         if isinstance(refused, SignInThrottled):
             page.headers["retry-after"] = str(refused.retry_after)
         return page
+
+    def my_access(
+        self,
+        *,
+        person: str,
+        action: str,
+        grants: Sequence[Mapping[str, Any]],
+        tasks: Sequence[Mapping[str, Any]],
+        sign_out: str,
+    ) -> Response:
+        """What acts for a person, with a button to stop each; every button has a seal of its own."""
+        values = {"person": person, "action": action, "grants": grants, "tasks": tasks, "sign_out": sign_out}
+        return self._page("my_access.html", values, status=200)
 
     def going(self, provider: Provider, url: str) -> Response:
         """The page from which a browser goes on to a provider.
