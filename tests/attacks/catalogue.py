@@ -22,6 +22,7 @@ from tests.attacks.rows import (
     credentials,
     definitions,
     exchanges,
+    federation,
     introspection,
     issuers,
     journals,
@@ -55,6 +56,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     token_endpoint,
     exchanges,
     authorizations,
+    federation,
     codes,
     refresh,
     introspection,
@@ -88,10 +90,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     # other grants and ways in
     "identity-assertion-for-another-server": "identity assertion grant",
     "identity-assertion-replayed": "identity assertion grant",
-    "state-fixed-by-an-attacker": "federation of sign-in",
-    "callback-of-another-server": "federation of sign-in",
-    "subject-asserted-by-another-issuer": "federation of sign-in",
-    "code-while-a-second-factor-is-pending": "federation of sign-in",
     "shared-upstream-client-and-old-consent": "broker",
     # state and approvals
     "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
@@ -99,7 +97,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "owner-approves-own-access": "governance",
     "overdue-review-still-issues": "governance",
     "token-replayed-in-bulk": "incident and blast radius",
-    "console-without-a-session": "console",
     # operation
     "unsigned-policies": "policy bundles",
     "backup-that-forgets-revocations": "epochs on restore",

@@ -10,7 +10,8 @@ import hashlib
 import html
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -25,6 +26,7 @@ from perhop.tokens.keys import SigningKey
 from tests.support.authorization_servers import RunningServer
 from tests.support.browsers import Browser, a_request
 from tests.support.forge import ABSENT, sign
+from tests.support.gateways import serving
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
 
@@ -181,3 +183,28 @@ class Person(Browser):
         self._http.cookies.clear()
         page = await self.open(query or a_request())
         return await self.back(login.sign_in(await self.go(page)))
+
+
+@asynccontextmanager
+async def served(provider: OpenIdProvider) -> AsyncIterator[OpenIdProvider]:
+    """The same on a port of this machine; its issuer is where it is."""
+
+    async def app(asgi_scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            event = await receive()
+            body += event.get("body", b"")
+            if not event.get("more_body"):
+                break
+        url = f"{provider.issuer}{asgi_scope['raw_path'].decode()}"
+        answer = provider.handle(httpx2.Request(asgi_scope["method"], url, headers=asgi_scope["headers"], content=body))
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.content})
+
+    def made(url: str) -> Any:
+        provider.issuer = url
+        return app
+
+    async with serving(made):
+        yield provider
