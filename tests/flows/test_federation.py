@@ -14,6 +14,7 @@ import pytest
 
 from perhop.authorization_server.federation.attempts import ATTEMPT_LIFETIME, Attempt, Attempts
 from perhop.authorization_server.federation.provider_documents import KEYS_ASKED_ANEW, KEYS_KEPT, METADATA_KEPT
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.store import Place
 from perhop.core.secret import Secret
 from perhop.tokens.keys import SigningKey
@@ -296,3 +297,48 @@ def test_a_flood_of_sign_ins_pushes_out_its_own() -> None:
     assert attempts.take("flood-0", now=2) is None
     assert attempts.take("ann", now=2) is not None
     assert attempts.take("ann", now=2) is None
+
+
+async def test_a_policy_permits_by_group(server: RunningServer, login: OpenIdProvider) -> None:
+    """Groups are those of the last sign-in, for as long as the provider's settings say; then they are not known."""
+    ways = one_way(a_provider(groups_claim="groups", groups_hold=3600))
+    server.change_registry(sign_in=ways)
+    server.forbid(
+        '@id("staff-only") forbid (principal, action == MCP::Action::"issue", resource)'
+        ' unless { context has subject && context.subject has groups && context.subject.groups.contains("staff") };'
+    )
+    login.person = {**ANN_THERE, "groups": ["staff", "travellers"]}
+    person = Person(server)
+    consent = await person.follow(await person.signed_in(login))
+    granted = await redeem(server, answer_in(await person.allow(consent))["code"])
+    assert granted.status_code == 200
+    (account,) = await server.stores.federated_accounts.list()
+    assert account.groups == {"staff", "travellers"}
+    server.clock.now += 3600
+    refused = await server.ask(
+        grant_type="refresh_token", refresh_token=granted.json()["refresh_token"], client_id="desk-app"
+    )
+    assert_refused(refused, "invalid_target")
+    assert server.last_refusal()["reason"] == "policy.denied"
+    assert (await person.follow(await person.signed_in(login))).status_code == 303
+    login.person = {**ANN_THERE, "groups": ["travellers"]}
+    assert answer_in(await person.follow(await person.signed_in(login)))["error"] == "invalid_target"
+    login.person = {**ANN_THERE, "groups": "staff"}
+    assert answer_in(await person.follow(await person.signed_in(login)))["error"] == "invalid_target"
+    login.person = {**ANN_THERE, "groups": ["staff"]}
+    assert answer_in(await person.follow(await person.signed_in(login)))["code"]
+    server.change_registry(sign_in=one_way(a_provider()))
+    assert answer_in(await person.open(a_request()))["error"] == "invalid_target"
+
+
+async def test_groups_are_known_after_a_restart(server: RunningServer, login: OpenIdProvider) -> None:
+    """They are in the database, and read from there before the first question."""
+    server.change_registry(sign_in=one_way(a_provider(groups_claim="groups")))
+    login.person = {**ANN_THERE, "groups": ["staff"]}
+    await Person(server).signed_in(login)
+    (account,) = await server.stores.federated_accounts.list()
+    groups = KnownGroups(lambda: server.issuer.registry.sign_in)
+    await groups.load(server.stores.federated_accounts)
+    assert groups.of(account.subject, now=server.issuer.now()) == {"staff"}
+    assert groups.of("user:bob", now=server.issuer.now()) is None
+    assert groups.of(None, now=server.issuer.now()) is None

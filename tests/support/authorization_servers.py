@@ -28,6 +28,7 @@ from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -37,6 +38,7 @@ from perhop.core.call import Call, CallKind
 from perhop.core.client import Authentication, Client, ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
 from perhop.core.decision import Allow, Permit
 from perhop.core.owner import Owner
+from perhop.core.provider import SignInWays
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Hop, Resource, Risk, Scope, Upstream
 from perhop.core.secret import Secret
@@ -57,6 +59,7 @@ from perhop.tokens.keys import Keyring, KeyState, SigningKey
 from perhop.tokens.verify import Leeway, verify
 from perhop.wiring.beside import new_http
 from perhop.wiring.known_tools import KnownTools
+from perhop.wiring.people_policy import PeoplePolicy
 from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import make_journal
@@ -205,7 +208,8 @@ class RunningServer:
 
     def forbid(self, policy: str) -> None:
         """Put this one policy in force."""
-        self.change(policy=PolicyEngine(parse_policies({"p.cedar": policy}), self.issuer.registry))
+        engine = PolicyEngine(parse_policies({"p.cedar": policy}), self.issuer.registry)
+        self.change(policy=PeoplePolicy(engine, self.issuer.groups))
 
     def assertion(self, client: str, key: SigningKey, *, jti: str | None = None, audience: str | None = None) -> str:
         return sign_client_assertion(
@@ -350,6 +354,7 @@ async def running_server(folder: Path, *, issuer_url: str = ISSUER) -> AsyncIter
             server = RunningServer(
                 issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
             )
+            server.change(groups=KnownGroups(lambda: server.issuer.registry.sign_in))
             yield server
         queries.close()
 
@@ -384,6 +389,7 @@ async def _assemble(
         tasks=Tasks(rows=stores.task_rows, journal=journal, revoker=revoker, clock=clock),
         passwords=passwords,
         form_seal=FormSeal(Secret("a key for tests")),
+        groups=KnownGroups(SignInWays),
         federation=Federation.over(LazyHttp(new_http), clock=clock),
         throttle=SignInThrottle(clock),
         devices=KnownDevices(Secret("a key of devices in tests")),

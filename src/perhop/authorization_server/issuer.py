@@ -14,6 +14,7 @@ from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.interaction.throttle import SignInThrottle
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
@@ -82,6 +83,7 @@ class Issuer:
     passwords: Passwords
     form_seal: FormSeal
     federation: Federation
+    groups: KnownGroups
     throttle: SignInThrottle
     devices: KnownDevices
     clock: Callable[[], float]

@@ -22,6 +22,7 @@ from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.revocation import RevokedObject, Revoker
 from perhop.authorization_server.standing import Standing
@@ -54,6 +55,7 @@ from perhop.wiring.beside import new_http
 from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
+from perhop.wiring.people_policy import PeoplePolicy
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
 
 Clock = Callable[[], float]
@@ -122,8 +124,15 @@ class Plane:
         registry = settings.registry
         self.settings, self.policy = settings, policy
         self.issuer = dataclasses.replace(
-            self.issuer, registry=registry, client_keys=load_client_keys(registry), policy=policy
+            self.issuer,
+            registry=registry,
+            client_keys=load_client_keys(registry),
+            policy=self.policy_told_of_people(policy),
         )
+
+    def policy_told_of_people(self, policy: PolicyEngine) -> PeoplePolicy:
+        """The same policies, told with each question in which groups its person is."""
+        return PeoplePolicy(policy, self.issuer.groups)
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
@@ -209,12 +218,14 @@ async def _assemble(
     tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
     await tool_pins.load()
     known_tools = KnownTools(tool_pins)
+    groups = KnownGroups(lambda: plane.registry.sign_in)
+    await groups.load(stores.federated_accounts)
     issuer = Issuer(
         url=settings.issuer,
         registry=settings.registry,
         client_keys=load_client_keys(settings.registry),
         keyring=await signing_keys.load(),
-        policy=policy,
+        policy=PeoplePolicy(policy, groups),
         stores=stores,
         journal=journal,
         revocations=revocations,
@@ -225,6 +236,7 @@ async def _assemble(
         tasks=tasks,
         passwords=Passwords(),
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
+        groups=groups,
         federation=Federation.over(LazyHttp(new_http), clock=clock),
         throttle=SignInThrottle(clock),
         devices=KnownDevices(Secret(journal_key.derive(DEVICE_PURPOSE).hex())),

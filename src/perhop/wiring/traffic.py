@@ -194,7 +194,7 @@ class Traffic:
             standing=StandingNow(plane),
             tasks=plane.issuer.tasks,
             approvals=plane.approvals,
-            policy=TimedPolicy(policy, plane.metrics),
+            policy=TimedPolicy(plane.policy_told_of_people(policy), plane.metrics),
             exchanger=TimedExchanger(self._exchanger, plane.metrics),
             journal=plane.journal,
             upstream=way,

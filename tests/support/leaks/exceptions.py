@@ -40,7 +40,9 @@ FILES = (
         "*/installation*/received", "the hop token that a server of the drill got, which it tries elsewhere", Kind.TOKEN
     ),
     KeptFile("*/installation*/trace", "what a process wrote to files and sockets, as the kernel saw it"),
-    KeptFile("*/profile/*", "the profile of a real browser: the addresses that it was at, codes among them, and cookies"),
+    KeptFile(
+        "*/profile/*", "the profile of a real browser: the addresses that it was at, codes among them, and cookies"
+    ),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )
 

@@ -44,4 +44,5 @@ async def admit(person: SignedIn, issuer: Issuer) -> FederatedAccount:
     kept = await accounts.keep(account)
     if kept.disabled:
         raise PersonNotAdmitted(f"account of `{kept.subject}` is disabled")
+    issuer.groups.take(kept)
     return kept
