@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tests.requirements_authzen import AUTHZEN
 from tests.requirements_mcp import MCP
+from tests.requirements_people import PEOPLE
 from tests.support.requirement import Requirement, shown
 
 _EXCHANGE = "spec/rfc8693/test_token_exchange.py"
@@ -387,4 +388,4 @@ OAUTH: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **AUTHZEN, **MCP}
+REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **AUTHZEN, **PEOPLE, **MCP}

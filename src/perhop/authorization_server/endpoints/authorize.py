@@ -27,7 +27,14 @@ from perhop.authorization_server.interaction.authorization_request import (
     parse_authorization_request,
     parse_destination,
 )
-from perhop.authorization_server.interaction.consent import Terms, is_covered, is_task_known, terms_digest, terms_of
+from perhop.authorization_server.interaction.consent import (
+    Terms,
+    is_covered,
+    is_task_known,
+    new_scopes,
+    terms_digest,
+    terms_of,
+)
 from perhop.authorization_server.interaction.login import current_sign_in, site_of
 from perhop.authorization_server.interaction.pages import see_other
 from perhop.authorization_server.interaction.sign_in_form import (
@@ -144,6 +151,7 @@ async def _answer(
         seal=seal,
         action=_action(issuer),
         now=issuer.now(),
+        new=new_scopes(stored, terms),
     )
 
 

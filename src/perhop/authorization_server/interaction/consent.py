@@ -114,6 +114,15 @@ def is_task_known(terms: Terms, subject: str) -> bool:
     return terms.task is None or (terms.task.is_approved and terms.task.subject == subject)
 
 
+def new_scopes(consent: Consent | None, terms: Terms) -> frozenset[str]:
+    """The scopes that are asked for beyond a stored consent; none where nothing of it was allowed before.
+
+    What a scope means may have changed since: that is `is_covered`, and is asked about anew as a whole.
+    """
+    asked = frozenset(scope.name for scope in terms.scopes)
+    return asked - consent.scopes if consent is not None and asked & consent.scopes else frozenset()
+
+
 def is_covered(consent: Consent | None, terms: Terms, client: Client) -> bool:
     """True if a stored consent answers this request, so that the person need not be asked again.
 

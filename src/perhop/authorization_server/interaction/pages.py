@@ -80,10 +80,23 @@ class Pages:
             page.headers["retry-after"] = str(fact.retry_after)
         return page
 
-    def consent(self, *, terms: Terms, redirect_uri: str, query: str, seal: str, action: str, now: int) -> Response:
-        """The consent form; of a task it says what for, with which tools, and how long and how often."""
+    def consent(
+        self,
+        *,
+        terms: Terms,
+        redirect_uri: str,
+        query: str,
+        seal: str,
+        action: str,
+        now: int,
+        new: frozenset[str] = frozenset(),
+    ) -> Response:
+        """The consent form; of a task it says what for, with which tools, and how long and how often.
+
+        `new` are the scopes that are beyond what the person has allowed before, if they have allowed some of it.
+        """
         task = task_in_words(terms.task, now=now) if terms.task is not None else None
-        values = {"terms": terms, "query": query, "seal": seal, "action": action, "task": task}
+        values = {"terms": terms, "query": query, "seal": seal, "action": action, "task": task, "new": new}
         return self._page("consent.html", values, status=200, redirect_uri=redirect_uri)
 
     def refused(self, fact: Refused | Unavailable) -> Response:
