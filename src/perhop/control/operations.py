@@ -5,26 +5,22 @@ The arguments and the result of each are JSON, since they cross the control sock
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_never
 
-from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import RevokedObject
-from perhop.authorization_server.store import Account
+from perhop.control.accounts import account_add, account_disable, account_password
 from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
-from perhop.control.grants import revoke_grants, subjects_named
+from perhop.control.grants import revoke_grants
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
 from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
-from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
 from perhop.settings import load
@@ -34,8 +30,6 @@ from perhop.wiring.plane import Plane
 from perhop.wiring.reload import preview, put_in_force
 
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
-
-MIN_PASSWORD = 12
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
@@ -139,57 +133,6 @@ async def enable(plane: Plane, *, kind: str, name: str) -> Mapping[str, Any]:
     return {"kind": kind, "name": name, "was_disabled": lifted}
 
 
-async def account_add(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
-    """Add a local account."""
-    chosen = _password(password)
-    address = _address(email)
-    account = Account(
-        email=address,
-        subject=f"user:{secrets.token_urlsafe(16)}",
-        password_hash=await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal()),
-    )
-    accounts = plane.issuer.stores.accounts
-    if await accounts.get(address) is None:
-        await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="added"))
-        if await accounts.add(account):
-            return _account_result(account, chosen, made=password is None)
-    advice = f"run `perhop account password {address}`"
-    raise OperatorError(f"there is an account `{address}` already", advice=advice)
-
-
-async def account_password(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
-    """Set a new password."""
-    account = await _account(plane, email)
-    chosen = _password(password)
-    password_hash = await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal())
-    await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="password"))
-    await plane.issuer.stores.accounts.set_password(account.email, password_hash)
-    return _account_result(account, chosen, made=password is None)
-
-
-def _account_result(account: Account, password: Secret, *, made: bool) -> Mapping[str, Any]:
-    shown = {"password": password.reveal()} if made else {}
-    return {"email": account.email, "subject": account.subject, **shown}
-
-
-async def account_disable(plane: Plane, *, person: str) -> Mapping[str, Any]:
-    """Disable the accounts of a person, local or federated, and revoke every token of theirs."""
-    stores = plane.issuer.stores
-    subjects, live = await subjects_named(stores, person), 0
-    email = None
-    for subject in subjects:
-        local = await stores.accounts.of_subject(subject)
-        if local is not None:
-            email = local.email
-            await stores.accounts.disable(local.email)
-        elif not await stores.federated_accounts.disable(subject):
-            raise NotFound(f"there is no account `{subject}`", advice="run `perhop account list`")
-        await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=subject, change="disabled"))
-        revoked = await plane.issuer.revoker.revoke(RevokedObject.SUBJECT, subject, why="account disabled", by=_by())
-        live += revoked.live
-    return {"email": email, "subject": subjects[0], "subjects": list(subjects), "live": live}
-
-
 async def token_issue(plane: Plane, *, client: str, resource: str, scopes: list[str] | None) -> Mapping[str, Any]:
     """Issue a token for a client, by the rules of client credentials."""
     if resource not in plane.registry.resources and "://" not in resource:
@@ -290,29 +233,6 @@ def _defined(plane: Plane, kind: str, name: str) -> None:
 
 def _undefined(kind: str, name: str) -> NotFound:
     return NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
-
-
-def _address(email: str) -> str:
-    address = parse_email(email)
-    local, at, host = address.rpartition("@")
-    if not (local and at and host) or any(each.isspace() or not each.isprintable() for each in address):
-        raise SettingsError(f"`{email}` is not an e-mail address", advice="write it as ann@example.com")
-    return address
-
-
-async def _account(plane: Plane, email: str) -> Account:
-    account = await plane.issuer.stores.accounts.get(parse_email(email))
-    if account is None:
-        raise NotFound(f"there is no account `{email}`", advice="run `perhop account list`")
-    return account
-
-
-def _password(given: str | None) -> Secret:
-    if given is None:
-        return Secret(secrets.token_urlsafe(18))
-    if len(given) < MIN_PASSWORD:
-        raise SettingsError(f"the password has fewer than {MIN_PASSWORD} characters", advice="choose a longer one")
-    return Secret(given)
 
 
 def _changed(event: Event, **about: str) -> Record:
