@@ -16,7 +16,7 @@ from perhop.authorization_server.federation.provider_documents import METADATA_K
 from perhop.authorization_server.people_store import Consent
 from perhop.control.lookup import look_up
 from perhop.control.operations import run_operation
-from perhop.errors import NotFound, SettingsError
+from perhop.errors import NotFound, OperatorError, SettingsError
 from perhop.rules.approval import FRESH_SECONDS
 from perhop.rules.lifetime import MAX_SKEW
 from tests.support.browsers import form_in
@@ -203,6 +203,8 @@ async def test_disabling_takes_every_account_of_an_address(world: ConsoleWorld, 
     assert states == {"disabled"}
     with pytest.raises(NotFound):
         await run_operation(world.plane, "account.disable", {"person": "user:nobody"})
+    with pytest.raises(OperatorError, match="sign in with the provider `corp`"):
+        await run_operation(world.plane, "account.add", {"email": "new@Example.org", "password": None})
 
 
 async def test_a_person_who_is_slowed_at_the_console(world: ConsoleWorld) -> None:

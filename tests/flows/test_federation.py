@@ -13,7 +13,12 @@ import httpx2
 import pytest
 
 from perhop.authorization_server.federation.attempts import ATTEMPT_LIFETIME, Attempt, Attempts
-from perhop.authorization_server.federation.provider_documents import KEYS_ASKED_ANEW, KEYS_KEPT, METADATA_KEPT
+from perhop.authorization_server.federation.provider_documents import (
+    KEYS_ASKED_ANEW,
+    KEYS_KEPT,
+    METADATA_KEPT,
+    RETRY_SECONDS,
+)
 from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.store import Place
 from perhop.core.secret import Secret
@@ -186,12 +191,17 @@ async def test_a_provider_that_is_down_signs_nobody_in(server: RunningServer, lo
     assert "Corp" in page.text
     assert "does not answer" in page.text
     assert "Begin again" in page.text
+    again = await person.send(await person.open(a_request()), {"provider": "corp"})
+    assert again.status_code == 503
+    assert login.seen.count("openid-configuration") == 1, "it is left alone for a while"
     for part in ("token", "keys"):
+        server.clock.now += RETRY_SECONDS
         login.statuses = {part: 500}
         down = await person.signed_in(login)
         assert down.status_code == 503, part
         assert "perhop-session" not in down.headers.get("set-cookie", "")
         assert server.last_refusal()["reason"] == "upstream.unavailable"
+    server.clock.now += RETRY_SECONDS
     login.statuses = {}
     assert (await person.signed_in(login)).status_code == 303
 

@@ -7,10 +7,13 @@ provider that is taken out, closes on everybody who came by it, at once.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.store import SignIn
 from perhop.core.provider import Admits, Provider, SignInWays
+
+if TYPE_CHECKING:  # who only asks whose address counts loads no pages
+    from perhop.authorization_server.issuer import Issuer
 
 
 def is_local_way_open(email: str, ways: SignInWays) -> bool:

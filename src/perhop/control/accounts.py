@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perhop.authorization_server.interaction.passwords import parse_email
+from perhop.authorization_server.people import is_local_way_open
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.control.grants import subjects_named
@@ -24,6 +25,7 @@ async def account_add(plane: Plane, *, email: str, password: str | None) -> Mapp
     """Add a local account."""
     chosen = _password(password)
     address = _address(email)
+    _check_way_open(plane, address)
     account = Account(
         email=address,
         subject=f"user:{secrets.token_urlsafe(16)}",
@@ -36,6 +38,22 @@ async def account_add(plane: Plane, *, email: str, password: str | None) -> Mapp
             return _account_result(account, chosen, made=password is None)
     advice = f"run `perhop account password {address}`"
     raise OperatorError(f"there is an account `{address}` already", advice=advice)
+
+
+def _check_way_open(plane: Plane, address: str) -> None:
+    """Refuse an account that could not sign in.
+
+    Raises: OperatorError
+    """
+    ways = plane.registry.sign_in
+    provider = ways.provider_for(address)
+    if provider is not None:
+        raise OperatorError(
+            f"people of `{address.rpartition('@')[2]}` sign in with the provider `{provider.name}`",
+            advice="their account is made at the first sign-in",
+        )
+    if not is_local_way_open(address, ways):
+        raise OperatorError("local accounts do not sign in here", advice="see `sign_in.local_accounts`")
 
 
 async def account_password(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:

@@ -25,6 +25,8 @@ METADATA_KEPT = 3600
 """Seconds."""
 KEYS_KEPT = 600
 """Seconds until a key that the provider has taken back is no longer believed."""
+RETRY_SECONDS = 5
+"""Seconds after a failure for which a document is not asked for again: a crowd asks no provider that is down."""
 KEYS_ASKED_ANEW = 30
 """Seconds between two looks for a key that is not known: whoever makes names up must not have us ask each time."""
 
@@ -114,6 +116,7 @@ class ProviderDocuments:
         self._clock = clock
         self._metadata: dict[str, _Kept[ProviderMetadata]] = {}
         self._keys: dict[str, _Kept[Mapping[str, VerifyKey]]] = {}
+        self._failed: dict[str, _Kept[ProviderUnavailable]] = {}
 
     async def metadata(self, provider: Provider) -> ProviderMetadata:
         """Where the provider's endpoints are.
@@ -144,6 +147,19 @@ class ProviderDocuments:
         return kept.value
 
     async def _fetch(self, url: str, max_bytes: int) -> bytes:
+        """Raises: ProviderUnavailable, also for one that did not answer just now."""
+        failed = self._failed.get(url)
+        if failed is not None and self._age(failed) < RETRY_SECONDS:
+            raise ProviderUnavailable(failed.value.detail)
+        try:
+            body = await self._ask(url, max_bytes)
+        except ProviderUnavailable as fact:
+            self._failed[url] = _Kept(fact, self._now())
+            raise
+        self._failed.pop(url, None)
+        return body
+
+    async def _ask(self, url: str, max_bytes: int) -> bytes:
         http = await self._open_http()
         request = http.build_request("GET", url, headers={"accept": "application/json"})
         try:
