@@ -16,7 +16,7 @@ from perhop.authorization_server.federation.provider_documents import METADATA_K
 from perhop.authorization_server.people_store import Consent
 from perhop.control.lookup import look_up
 from perhop.control.operations import run_operation
-from perhop.errors import NotFound, OperatorError, SettingsError
+from perhop.errors import ApproverRefused, NotFound, OperatorError, SettingsError
 from perhop.rules.approval import FRESH_SECONDS
 from perhop.rules.lifetime import MAX_SKEW
 from tests.support.browsers import form_in
@@ -136,6 +136,15 @@ async def test_one_address_does_not_approve_its_own(world: ConsoleWorld, login: 
     page = await browser.open(f"/approvals/{approval}")
     assert "The agent acts for you" in page.text
     assert form_in(page).buttons == []
+    # The other way round, and at a terminal: the local account decides, and the agent acts for the provider's.
+    login.person = {"sub": "dora-there", "email": "dora@example.com", "email_verified": True}
+    await _back(await world.browser(), login)
+    accounts = await world.plane.stores.federated_accounts.list()
+    (there,) = [each for each in accounts if each.subject_there == "dora-there"]
+    asked = await world.asked({"title": "Biscuits"}, person=there.subject)
+    named = {"email": "dora@example.com", "password": PASSWORD, "why": "", "allow": True}
+    with pytest.raises(ApproverRefused):
+        await run_operation(world.plane, "approval.decide", {"approval": asked, **named})
 
 
 async def test_a_sign_in_of_one_place_is_none_at_the_other(world: ConsoleWorld, login: OpenIdProvider) -> None:
