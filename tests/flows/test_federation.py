@@ -33,6 +33,7 @@ from tests.support.authorization_servers import (
     running_server,
 )
 from tests.support.browsers import a_request, answer_in, form_in, redeem
+from tests.support.forge import ABSENT
 from tests.support.openid_providers import ANN_THERE, ANYONE, OpenIdProvider, Person, a_provider, know, one_way
 
 
@@ -224,25 +225,23 @@ async def test_what_a_provider_publishes_is_kept_for_a_while(server: RunningServ
     assert (await Person(server).send(page, {"provider": "corp"})).status_code == 503
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
+async def test_metadata_that_is_not_good_is_none(server: RunningServer, login: OpenIdProvider) -> None:
+    """Of another issuer, with an endpoint that anybody could read along with, or without a way to authenticate."""
+    wrong: list[dict[str, Any]] = [
         {"issuer": "https://login.example.com/"},
         {"token_endpoint": "http://login.example.com/token"},
         {"token_endpoint": "http://127.0.0.1/token"},
         {"jwks_uri": "https://login.example.com/../keys"},
         {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": ABSENT},
         {"token_endpoint_auth_methods_supported": ["private_key_jwt"]},
-    ],
-)
-async def test_metadata_that_is_not_good_is_none(
-    server: RunningServer, login: OpenIdProvider, document: dict[str, Any]
-) -> None:
-    """Of another issuer, with an endpoint that anybody could read along with, or without a way to authenticate."""
-    login.document = document
+    ]
     person = Person(server)
-    page = await person.open(a_request())
-    assert (await person.send(page, {"provider": "corp"})).status_code == 503
+    for document in wrong:
+        login.document = document
+        server.clock.now += RETRY_SECONDS
+        page = await person.open(a_request())
+        assert (await person.send(page, {"provider": "corp"})).status_code == 503, document
 
 
 async def test_what_a_provider_is_asked(server: RunningServer, login: OpenIdProvider) -> None:
