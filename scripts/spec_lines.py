@@ -5,7 +5,7 @@ closing a one-line docstring):
 
     RFC 8707 §2          MCP 2026-07-28 transports          C2SP tlog-checkpoint §Note text
     JSON-RPC 2.0 §5      NIST SP 800-38D                    RFC 6749 Appendix B
-    AuthZEN 1.0 §7.1.1   COAZ-MCP draft-1 §7.2   Standard Webhooks 1.0
+    AuthZEN 1.0 §7.1.1   COAZ-MCP draft-1 §7.2   Standard Webhooks 1.0   OpenID Connect Core 1.0 §3.1.3.7
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ SOURCE = ROOT / "src"
 _SECTION = r"( §[0-9A-Za-z][^,]*| Appendix [A-Z])?"
 _REFERENCE = re.compile(
     r"(?P<document>RFC [0-9]+|C2SP [a-z-]+|JSON-RPC 2\.0|Standard Webhooks 1\.0|AuthZEN 1\.0|COAZ-MCP draft-1"
+    r"|OpenID Connect (?:Core|Discovery) 1\.0"
     rf"|NIST SP [0-9A-Za-z-]+|draft-[a-z0-9-]+){_SECTION}"
     r"|(?P<revision>MCP [0-9]{4}-[0-9]{2}-[0-9]{2}) [a-z][a-z /-]*"
 )
 _LINE = re.compile(r"Spec: (?P<references>[^\"]*?)\.?(\"\"\")?$")
 _OTHERS = {
+    "OpenID Connect Core 1.0": "https://openid.net/specs/openid-connect-core-1_0.html",
+    "OpenID Connect Discovery 1.0": "https://openid.net/specs/openid-connect-discovery-1_0.html",
     "JSON-RPC 2.0": "https://www.jsonrpc.org/specification",
     "Standard Webhooks 1.0": "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
     "COAZ-MCP draft-1": "https://github.com/openid/authzen/blob/main/profiles/authzen-coaz-mcp-binding-1_0.md",

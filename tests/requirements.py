@@ -13,6 +13,7 @@ from tests.requirements_client import CLIENT
 from tests.requirements_dpop import DPOP
 from tests.requirements_mcp import MCP
 from tests.requirements_newcomers import NEWCOMERS
+from tests.requirements_people import PEOPLE
 from tests.support.requirement import Requirement, shown
 
 _EXCHANGE = "spec/rfc8693/test_token_exchange.py"
@@ -391,4 +392,13 @@ OAUTH: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS: dict[str, Requirement] = {**OAUTH, **ASSERTIONS, **CLIENT, **DPOP, **NEWCOMERS, **AUTHZEN, **MCP}
+REQUIREMENTS: dict[str, Requirement] = {
+    **OAUTH,
+    **ASSERTIONS,
+    **CLIENT,
+    **DPOP,
+    **NEWCOMERS,
+    **PEOPLE,
+    **AUTHZEN,
+    **MCP,
+}

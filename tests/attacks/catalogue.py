@@ -24,6 +24,7 @@ from tests.attacks.rows import (
     definitions,
     discoveries,
     exchanges,
+    federation,
     introspection,
     issuers,
     journals,
@@ -61,6 +62,7 @@ _ROOMS: tuple[ModuleType, ...] = (
     assertions,
     exchanges,
     authorizations,
+    federation,
     codes,
     refresh,
     proofs,
@@ -78,10 +80,6 @@ ROWS: Sequence[Row] = tuple(row for room in _ROOMS for row in room.ROWS)
 
 NOT_APPLICABLE: Mapping[str, str] = {
     # other grants and ways in
-    "state-fixed-by-an-attacker": "federation of sign-in",
-    "callback-of-another-server": "federation of sign-in",
-    "subject-asserted-by-another-issuer": "federation of sign-in",
-    "code-while-a-second-factor-is-pending": "federation of sign-in",
     "shared-upstream-client-and-old-consent": "broker",
     # state and approvals
     "tampered-request-state": "state of our own in `requestState`; an upstream's is its own to protect",
@@ -89,7 +87,6 @@ NOT_APPLICABLE: Mapping[str, str] = {
     "owner-approves-own-access": "governance",
     "overdue-review-still-issues": "governance",
     "token-replayed-in-bulk": "incident and blast radius",
-    "console-without-a-session": "console",
     # operation
     "unsigned-policies": "policy bundles",
     "killed-between-decision-and-answer": "drills",

@@ -17,7 +17,7 @@ import httpx2
 
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.revocation_canary import BY
-from perhop.control.operations import account_add
+from perhop.control.accounts import account_add
 from perhop.core.call import Headers
 from perhop.founding import found
 from perhop.gateway.readiness import Verdict

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from perhop.control.operations import account_add
+from perhop.control.accounts import account_add
 from perhop.founding import found
 from perhop.gateway.readiness import Verdict
 from perhop.resource_server import Guard

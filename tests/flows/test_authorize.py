@@ -350,3 +350,20 @@ async def test_of_two_redemptions_at_once_none_leaves_a_live_token(server: Runni
         revoked = {record["about"]["value"] for record in server.records("revocation")}
         assert claims_of(next(each for each in answers if each.status_code == 200))["jti"] in revoked
         assert token
+
+
+async def test_what_is_asked_in_addition_is_marked(server: RunningServer, browser: Browser) -> None:
+    """A client that comes back for more is asked about all of it, with what is new marked, and gets all of it."""
+    server.change_client("desk-app", reaches={"calendar": ("calendar:read", "calendar:write")})
+    first = await browser.sign_in(a_request())
+    assert 'class="new"' not in first.text
+    await browser.allow(first)
+    more = await browser.open(a_request(scope="calendar:read calendar:write"))
+    marked = [line for line in more.text.splitlines() if 'class="new"' in line]
+    assert len(marked) == 1
+    assert "Create and change events" in marked[0]
+    assert "you have allowed it this before" in more.text
+    code = answer_in(await browser.allow(more))["code"]
+    assert claims_of(await redeem(server, code))["scope"] == "calendar:read calendar:write"
+    other = await browser.open(a_request(scope="calendar:write"))
+    assert 'class="new"' not in other.text

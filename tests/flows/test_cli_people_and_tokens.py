@@ -45,6 +45,16 @@ def test_an_account_is_added_listed_changed_and_disabled(folder: Path) -> None:
     assert _events(folder)[-4:] == ["account.changed", "account.changed", "account.changed", "revocation"]
 
 
+def test_grants_are_listed_and_taken_back(folder: Path) -> None:
+    """Where nobody has allowed anything there is nothing to list or to take back; a revocation names what it is of."""
+    listed = perhop("grant", "list", "--json", folder=folder)
+    assert (listed.code, listed.json) == (0, [])
+    revoked = perhop("grant", "revoke", "--client", "planner", "--yes", folder=folder)
+    assert revoked.out == "revoked: 0 grants, with 0 refresh families and 0 live tokens\n"
+    assert perhop("grant", "revoke", folder=folder).code == 2
+    assert perhop("grant", "revoke", "--person", "nobody@example.com", "--yes", folder=folder).code == 6
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "code"),
     [

@@ -156,6 +156,22 @@ def test_explain_takes_the_whole_situation(folder: Path) -> None:
         assert needed in ran.out
 
 
+def test_explain_takes_the_groups_of_a_person(folder: Path) -> None:
+    """A policy by group permits the person of that group; without a person there is nobody to be in one."""
+    (folder / "policies/start.cedar").write_text(
+        '@id("staff") permit (principal, action, resource)'
+        ' when { context has subject && context.subject has groups && context.subject.groups.contains("staff") };',
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "list_events")
+    right = ("--subject", "user:ann", "--group", "staff")
+    assert perhop(*asked, *right, folder=folder).out.startswith("permitted by `staff`\n")
+    ran = perhop(*asked, "--subject", "user:ann", folder=folder)
+    assert ran.code == 3
+    assert "context.subject has groups" in ran.out
+    assert perhop(*asked, "--group", "staff", folder=folder).code == 2
+
+
 def test_explain_takes_the_limits_of_a_task(folder: Path) -> None:
     """A permit that rests on a small budget is satisfied by it; a limit without a task is refused."""
     (folder / "policies/start.cedar").write_text(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from perhop.authorization_server.store import Account, Consent, Place, SignIn
+from perhop.authorization_server.people_store import Consent
+from perhop.authorization_server.store import Account, Place, SignIn
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores
 from tests.storage.conftest import NOW, Opened
@@ -137,11 +138,11 @@ async def test_a_later_consent_takes_the_place_of_the_earlier(stores: Stores) ->
     assert await stores.consents.get("user:ann", "desk-app", "calendar") == narrower
 
 
-async def test_a_consent_is_removed_once(stores: Stores) -> None:
-    """Removing tells whether there was something to remove."""
+async def test_a_consent_is_taken_back_once(stores: Stores) -> None:
+    """Taking back tells whether there was something to take back."""
     await stores.consents.put(CONSENT)
-    assert await stores.consents.remove("user:ann", "desk-app", "calendar")
-    assert not await stores.consents.remove("user:ann", "desk-app", "calendar")
+    assert (await stores.consents.take_back("user:ann", "desk-app", "calendar", now=NOW)).had_consent
+    assert not (await stores.consents.take_back("user:ann", "desk-app", "calendar", now=NOW)).had_consent
     assert await stores.consents.get("user:ann", "desk-app", "calendar") is None
 
 

@@ -16,13 +16,13 @@ from perhop.authorization_server.refresh_families import (
     RefreshToken,
     StoredRefreshToken,
 )
-from perhop.authorization_server.store import Account, Replayed
+from perhop.authorization_server.store import Replayed
 from perhop.errors import CodeInvalid, StorageUnavailable
 from perhop.rules.revocation import revocation_digest
 from perhop.storage.retention import FAMILY_KEPT_AFTER_EXPIRY, forget_expired
 from perhop.storage.stores import Stores
 from tests.storage.conftest import NOW, Opened
-from tests.storage.test_tokens import CODE, RACERS
+from tests.storage.test_tokens import CODE, CONSENT, RACERS
 from tests.support.token_records import a_token_record
 
 FAMILY = RefreshFamily(
@@ -47,6 +47,7 @@ def a_token(token_hash: str, family: str = "family-1", *, at: int = NOW) -> Refr
 
 async def begin(stores: Stores, family: RefreshFamily = FAMILY, *, first: str = "one", code: str = "c0de") -> None:
     """A family, as the redemption of a code begins it."""
+    await stores.consents.put(CONSENT)
     await stores.codes.add(replace(CODE, code_hash=code))
     await stores.codes.consume(code)
     record = a_token_record(f"first-of-{family.id}", family=family.id)
@@ -189,12 +190,3 @@ async def test_families_that_are_over_are_forgotten(opened: Opened, stores: Stor
     assert await stores.refresh_tokens.family("family-1") is None
     assert await stores.codes.consume("c0de") is None
     assert await stores.refresh_tokens.find("later-1") is not None
-
-
-@pytest.mark.parametrize(("changes", "may"), [({}, True), ({"disabled": True}, False), ({"console_only": True}, False)])
-async def test_who_may_sign_in(stores: Stores, changes: dict[str, bool], may: bool) -> None:
-    """An account of this subject that is not disabled, and not the console's."""
-    ann = Account(email="ann@example.com", subject="user:ann", password_hash="$argon2id$1")
-    await stores.accounts.add(replace(ann, **changes))
-    assert await stores.accounts.may_sign_in("user:ann") is may
-    assert not await stores.accounts.may_sign_in("user:bob")

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from perhop.authorization_server.people_store import Consent
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
-from perhop.errors import CodeReplayed, StorageUnavailable
+from perhop.errors import CodeInvalid, CodeReplayed, StorageUnavailable
 from perhop.storage.retention import KEPT_AFTER_EXPIRY, TOKEN_LIFETIME_CAP, forget_expired
 from perhop.storage.stores import Stores
 from tests.storage.conftest import Opened
@@ -26,6 +27,14 @@ CODE = AuthorizationCode(
     resource="http://127.0.0.1:8420/mcp/calendar",
     scopes=frozenset({"calendar:read", "calendar:write"}),
     expires_at=NOW + 60,
+)
+CONSENT = Consent(
+    subject=CODE.subject,
+    client_id=CODE.client_id,
+    resource=CODE.resource,
+    scopes=CODE.scopes,
+    terms="terms",
+    granted_at=NOW,
 )
 
 
@@ -51,6 +60,7 @@ async def test_one_of_fifty_redeemers_wins(opened: Opened, stores: Stores) -> No
 
 async def test_a_replay_names_every_token_of_the_code(stores: Stores) -> None:
     """A replayed code tells which tokens came of it, so that they can be revoked."""
+    await stores.consents.put(CONSENT)
     await stores.codes.add(CODE)
     await stores.codes.consume("c0de")
     await stores.token_records.add_for_code(a_token_record("of-code"), "c0de")
@@ -66,6 +76,36 @@ async def test_no_token_is_made_of_a_code_that_was_replayed_meanwhile(stores: St
     with pytest.raises(CodeReplayed):
         await stores.token_records.add_for_code(a_token_record("late"), "c0de")
     assert await stores.lineage.live("jti", "late", now=NOW) == []
+
+
+@pytest.mark.parametrize("taken_back", ["before it is given", "while it is redeemed"])
+async def test_no_token_is_made_of_a_consent_that_was_taken_back(stores: Stores, taken_back: str) -> None:
+    """A code rests on its consent to the end: taken back at any moment before the token is recorded, there is none."""
+    key = (CODE.subject, CODE.client_id, CODE.resource)
+    await stores.consents.put(CONSENT)
+    if taken_back == "before it is given":
+        await stores.consents.take_back(*key, now=NOW)
+    await stores.codes.add(CODE)
+    await stores.codes.consume("c0de")
+    if taken_back == "while it is redeemed":
+        await stores.consents.take_back(*key, now=NOW)
+    with pytest.raises(CodeInvalid):
+        await stores.token_records.add_for_code(a_token_record("late"), "c0de")
+    assert await stores.lineage.live("jti", "late", now=NOW) == []
+
+
+async def test_a_consent_says_when_it_was_last_used(stores: Stores) -> None:
+    """The time of the last token, for this person, client and resource alone."""
+    other = replace(CONSENT, client_id="desk-two")
+    await stores.consents.put(CONSENT)
+    await stores.consents.put(other)
+    await stores.codes.add(CODE)
+    await stores.codes.consume("c0de")
+    record = a_token_record("of-code", subject=CODE.subject, client_id=CODE.client_id, audience=CODE.resource)
+    await stores.token_records.add_for_code(record, "c0de")
+    found = {each.client_id: each.used_at for each in await stores.consents.all("user:ann")}
+    assert found == {"desk-app": record.issued_at, "desk-two": None}
+    assert await stores.consents.all("user:bob") == []
 
 
 async def test_a_token_of_a_code_that_nobody_redeemed_is_refused(stores: Stores) -> None:

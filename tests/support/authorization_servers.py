@@ -24,10 +24,14 @@ from perhop.authorization_server.app import build_app
 from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.authorization_server.epoch import Epoch
+from perhop.authorization_server.federation.federation import Federation, LazyHttp
 from perhop.authorization_server.hop import HopExchanger
 from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch
 from perhop.authorization_server.reports import Reports
@@ -42,6 +46,7 @@ from perhop.core.client import Authentication, Client, ClientSecret, GrantType, 
 from perhop.core.decision import Allow, Permit
 from perhop.core.newcomer import Admission
 from perhop.core.owner import Owner
+from perhop.core.provider import SignInWays
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Hop, Resource, Risk, Scope, Upstream
@@ -61,7 +66,9 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.tokens.assertion import sign_client_assertion
 from perhop.tokens.keys import Keyring, KeyState, SigningKey
 from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.beside import new_http
 from perhop.wiring.known_tools import KnownTools
+from perhop.wiring.people_policy import PeoplePolicy
 from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import make_journal
@@ -210,7 +217,8 @@ class RunningServer:
 
     def forbid(self, policy: str) -> None:
         """Put this one policy in force."""
-        self.change(policy=PolicyEngine(parse_policies({"p.cedar": policy}), self.issuer.registry))
+        engine = PolicyEngine(parse_policies({"p.cedar": policy}), self.issuer.registry)
+        self.change(policy=PeoplePolicy(engine, self.issuer.groups))
 
     def assertion(self, client: str, key: SigningKey, *, jti: str | None = None, audience: str | None = None) -> str:
         return sign_client_assertion(
@@ -357,6 +365,7 @@ async def running_server(
             server = RunningServer(
                 issuer=issuer, keys=keys, clock=clock, database=database, stores=stores, queries=queries, http=http
             )
+            server.change(groups=KnownGroups(lambda: server.issuer.registry.sign_in))
             yield server
         await issuer.assertion_keys.aclose()
         queries.close()
@@ -406,6 +415,10 @@ async def _assemble(
         form_seal=FormSeal(Secret("a key for tests")),
         rates=RequestRates(clock),
         rate_limits=RateLimits(),
+        groups=KnownGroups(SignInWays),
+        federation=Federation.over(LazyHttp(new_http), clock=clock),
+        throttle=SignInThrottle(clock),
+        devices=KnownDevices(Secret("a key of devices in tests")),
         clock=clock,
         randomness=os.urandom,
         nonce_key=b"n" * 32,

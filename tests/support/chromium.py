@@ -57,6 +57,14 @@ class Tab:
         await self.ask("Page.navigate", url=url)
         await self._until_loaded(loads)
 
+    async def arrive(self, prefix: str) -> None:
+        """Wait until a page whose address begins so is shown, wherever the browser goes by itself before."""
+        async with asyncio.timeout(SECONDS):
+            loads = self._loads
+            while not (await self.url()).startswith(prefix):
+                await self._until_loaded(loads)
+                loads = self._loads
+
     async def type_into(self, selector: str, text: str) -> None:
         await self.ask("DOM.focus", nodeId=await self._node(selector))
         await self.ask("Input.insertText", text=text)

@@ -10,7 +10,8 @@ import httpx2
 
 from perhop.authorization_server.codes import CODE_LIFETIME, hash_code
 from perhop.authorization_server.interaction.consent import terms_digest, terms_of
-from perhop.authorization_server.store import AuthorizationCode, Consent
+from perhop.authorization_server.people_store import Consent
+from perhop.authorization_server.store import AuthorizationCode
 from perhop.core.client import ClientSecret, GrantType
 from perhop.core.secret import Secret
 from tests.support.authorization_servers import CALENDAR, PERSON, SECRET, RunningServer, a_client

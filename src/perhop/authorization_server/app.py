@@ -26,14 +26,18 @@ from perhop.authorization_server.endpoints.authorize import authorize
 from perhop.authorization_server.endpoints.introspect import INTROSPECT_PATH, introspect
 from perhop.authorization_server.endpoints.jwks import jwks
 from perhop.authorization_server.endpoints.metadata import metadata
+from perhop.authorization_server.endpoints.my_access import PATH as MY_ACCESS_PATH
+from perhop.authorization_server.endpoints.my_access import my_access
 from perhop.authorization_server.endpoints.records import records, records_metadata
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.register import REGISTER_PATH, register
 from perhop.authorization_server.endpoints.render import render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
+from perhop.authorization_server.endpoints.sign_in_callback import sign_in_callback
 from perhop.authorization_server.endpoints.tasks import TASKS_PATH, tasks
 from perhop.authorization_server.endpoints.token import token
+from perhop.authorization_server.federation.round_trip import CALLBACK_PATH
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH, records_uri
 from perhop.authorization_server.trail import Trail
@@ -44,6 +48,8 @@ Endpoint = Callable[[Request, Issuer], Awaitable[Response]]
 
 ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/authorize", authorize, ("GET", "POST")),
+    (MY_ACCESS_PATH, my_access, ("GET", "POST")),
+    (CALLBACK_PATH, sign_in_callback, ("GET",)),
     ("/token", token, ("POST",)),
     (INTROSPECT_PATH, introspect, ("POST",)),
     ("/revoke", revoke, ("POST",)),

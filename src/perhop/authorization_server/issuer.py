@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.epoch import Epoch
+from perhop.authorization_server.federation.federation import Federation
 from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.interaction.throttle import SignInThrottle
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.request_rates import RequestRates
@@ -92,6 +96,10 @@ class Issuer:
     form_seal: FormSeal
     rates: RequestRates
     rate_limits: RateLimits
+    federation: Federation
+    groups: KnownGroups
+    throttle: SignInThrottle
+    devices: KnownDevices
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     nonce_key: bytes = field(repr=False)

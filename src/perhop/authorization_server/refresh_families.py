@@ -10,6 +10,7 @@ Spec: RFC 9700 §4.14.2
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +88,10 @@ class RefreshTokens(Protocol):
 
     async def family(self, family: str) -> RefreshFamily | None:
         """A family that is known here, ended or not."""
+        ...
+
+    async def in_force(self, *, now: int, subject: str | None = None) -> Sequence[RefreshFamily]:
+        """Every family that is not over, or those of one person; the newest first."""
         ...
 
 

@@ -152,9 +152,7 @@ class Accounts(Protocol):
 
     async def get(self, email: str) -> Account | None: ...
 
-    async def may_sign_in(self, subject: str) -> bool:
-        """True if there is an account of this subject, not disabled, that signs in to consent."""
-        ...
+    async def of_subject(self, subject: str) -> Account | None: ...
 
     async def is_disabled(self, subject: str) -> bool:
         """True if there is an account of this subject, and it is disabled."""
@@ -178,7 +176,8 @@ class Place(StrEnum):
 class SignIn:
     """A browser's session at one place, and good for nothing elsewhere; the cookie is kept as its SHA-256 only.
 
-    `email` is the account's, and not kept with it.
+    `email` is the account's, and not kept with it; `issuer` the provider's who has signed the person in, None for a
+    local account. `known_as` is what the person is shown, where that is not the address.
     """
 
     id_hash: str
@@ -187,6 +186,13 @@ class SignIn:
     signed_in_at: int
     expires_at: int
     place: Place
+    issuer: str | None = None
+    known_as: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Who the person is told to be signed in as."""
+        return self.known_as or self.email
 
 
 class SignIns(Protocol):
@@ -197,26 +203,6 @@ class SignIns(Protocol):
         ...
 
     async def end(self, id_hash: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
-    """A person's stored consent (core calls it a grant). `terms` is the digest of what the person was shown."""
-
-    subject: str
-    client_id: str
-    resource: str
-    scopes: frozenset[str]
-    terms: str
-    granted_at: int
-
-
-class Consents(Protocol):
-    async def put(self, consent: Consent) -> None: ...
-
-    async def get(self, subject: str, client_id: str, resource: str) -> Consent | None: ...
-
-    async def remove(self, subject: str, client_id: str, resource: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.authorization_server.federated_subjects import FederatedSubjects
+from perhop.authorization_server.people_store import Consents, FederatedAccounts
 from perhop.authorization_server.refresh_families import RefreshTokens
 from perhop.authorization_server.store import (
     Accounts,
     Assertions,
     AuthorizationCodes,
-    Consents,
     Lineage,
     RevocationRows,
     SignIns,
@@ -31,6 +31,7 @@ class Stores:
     proofs: ProofMemory
     accounts: Accounts
     federated_subjects: FederatedSubjects
+    federated_accounts: FederatedAccounts
     sign_ins: SignIns
     consents: Consents
     revocation_rows: RevocationRows

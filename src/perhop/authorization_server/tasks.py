@@ -9,7 +9,7 @@ Spec: RFC 9396 §2
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from perhop.errors import LimitExceeded, TaskExpired, TaskOutside, TaskSupersede
 from perhop.journal.record import Event, Record, RequestFacts, TaskFacts
 from perhop.journal.writer import Journal
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
-from perhop.rules.task import check_client, check_in_force, check_limits, check_subject
+from perhop.rules.task import check_client, check_in_force, check_limits, check_subject, is_in_force
 
 REMEMBERED_SECONDS = MAX_LIFETIME + 2 * MAX_SKEW
 """After a task has expired no token of it can be left after this; until then it is known why it is refused."""
@@ -85,6 +85,12 @@ class Tasks:
     def find(self, task: str | None) -> Task | None:
         """A task that is known here, in force or not."""
         return self._tasks.get(task) if task is not None else None
+
+    def approved_by(self, subject: str) -> Sequence[Task]:
+        """The tasks that this person has approved and that are in force; the newest first."""
+        now = self._now()
+        theirs = [each for each in self._tasks.values() if each.is_approved and each.subject == subject]
+        return sorted((each for each in theirs if is_in_force(each, now=now)), key=lambda each: -each.created_at)
 
     def facts(self, task: str | None) -> TaskFacts | None:
         """What a record says of the task with this id, which may not be known here."""

@@ -18,6 +18,7 @@ from perhop.core.token import VerifiedToken
 from perhop.errors import (
     AssertionRefused,
     CodeOfTaskOver,
+    IdTokenRefused,
     RefreshOfTaskOver,
     Refused,
     SubjectTokenRefused,
@@ -31,7 +32,13 @@ from perhop.journal.record import Event, Inbound, Record, RequestFacts, TaskFact
 MAX_USER_AGENT = 256
 
 _CARRYING = (
-    SubjectTokenRefused | TokenProofRefused | TaskRefused | CodeOfTaskOver | RefreshOfTaskOver | AssertionRefused
+    SubjectTokenRefused
+    | TokenProofRefused
+    | TaskRefused
+    | CodeOfTaskOver
+    | RefreshOfTaskOver
+    | AssertionRefused
+    | IdTokenRefused
 )
 
 

@@ -38,21 +38,30 @@ def password(
 
 
 @app.command()
-def disable(email: Email, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Disable an account, and revoke every token of the person."""
-    result = carry_out(config, "account.disable", {"email": email})
-    text = f"disabled: account {result['email']}; {counted(result['live'], 'live token')} revoked"
+def disable(
+    person: Annotated[
+        str, typer.Argument(metavar="EMAIL|SUB", help="The e-mail address, or the `user:...` of an account.")
+    ],
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Disable every account of an e-mail address, or the one of a subject, and revoke every token of the person."""
+    result = carry_out(config, "account.disable", {"person": person})
+    text = f"disabled: account {result['email'] or result['subject']}; {counted(result['live'], 'live token')} revoked"
     emit(result, as_json=as_json, text=text)
 
 
 @app.command("list")
 def list_(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """List accounts."""
+    """List accounts: local ones, and those of people whom an OpenID provider has signed in."""
     accounts = look_up(config, "accounts")
     if as_json:
         emit_json(accounts)
         return
-    emit_table(("E-MAIL", "SUBJECT", "STATE"), ((each["email"], each["subject"], each["state"]) for each in accounts))
+    emit_table(
+        ("E-MAIL", "SUBJECT", "STATE", "PROVIDER"),
+        ((each["email"] or "", each["subject"], each["state"], each["provider"] or "") for each in accounts),
+    )
 
 
 def _password(source: str | None) -> str | None:

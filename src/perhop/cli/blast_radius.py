@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perhop.cli.carry_out import load_settings
+from perhop.cli.carry_out import groups_of_people, load_settings
 from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text
@@ -39,7 +39,9 @@ def blast_radius(
 
     kind, value = _named(token=token, agent=agent, subject=subject, resource=resource)
     window = {"since": parse_moment(since, "--since"), "until": parse_moment(until, "--until")}
-    with investigating(load_settings(config), now=int(time.time()), journal=journal) as investigation:
+    settings = load_settings(config)
+    people = groups_of_people(settings)
+    with investigating(settings, now=int(time.time()), journal=journal, groups=people) as investigation:
         tell_archived(investigation.reader, since=window["since"])
         found = investigation.blast_radius(kind, value, **window)
     if as_json:

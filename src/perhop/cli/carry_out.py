@@ -35,6 +35,21 @@ def carry_out(config: Path | None, operation: str, arguments: Mapping[str, Any])
     return dict(asyncio.run(carry_out_anywhere(load_settings(config), operation, arguments)))
 
 
+def groups_of_people(settings: Settings) -> dict[str, frozenset[str]]:
+    """The groups that providers last said people are in, by subject; none where there is no database beside it all.
+
+    Raises: OperatorError, StorageUnavailable
+    """
+    import asyncio
+
+    from perhop.control.lookup import look_up as look_up_files
+
+    if not settings.registry.sign_in.providers or not settings.database_path.exists():
+        return {}
+    accounts = asyncio.run(look_up_files(settings, "accounts"))
+    return {each["subject"]: frozenset(each["groups"]) for each in accounts if each.get("groups") is not None}
+
+
 def look_up(config: Path | None, what: str) -> list[dict[str, Any]]:
     """Rows for a list command, from the files.
 

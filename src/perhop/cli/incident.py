@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perhop.cli.blast_radius import rests_line
-from perhop.cli.carry_out import load_settings
+from perhop.cli.carry_out import groups_of_people, load_settings
 from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text, say
@@ -45,7 +45,8 @@ def incident(
     from_time = parse_moment(since, "--since")
     now = int(time.time())
     settings = load_settings(config)
-    with investigating(settings, now=now, journal=journal, kind_of_reader=JournalStill) as investigation:
+    people = groups_of_people(settings)
+    with investigating(settings, now=now, journal=journal, kind_of_reader=JournalStill, groups=people) as investigation:
         tell_archived(investigation.reader)
         found = investigation.incident(token, since=from_time)
         if html is not None or bundle is not None:

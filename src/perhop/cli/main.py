@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 import perhop
-from perhop.cli import account, approval, client, config, issuer, journal, key, owner, policy, resource, task, token
+from perhop.cli import (
+    account,
+    approval,
+    client,
+    config,
+    grant,
+    issuer,
+    journal,
+    key,
+    owner,
+    policy,
+    resource,
+    task,
+    token,
+)
 from perhop.cli.apply import apply
 from perhop.cli.blast_radius import blast_radius
 from perhop.cli.client_config import client_config
@@ -48,6 +62,7 @@ GROUPS = {
     "client": client.app,
     "owner": owner.app,
     "issuer": issuer.app,
+    "grant": grant.app,
     "task": task.app,
     "key": key.app,
     "policy": policy.app,

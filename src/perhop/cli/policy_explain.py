@@ -36,6 +36,10 @@ def explain(
     subject: Annotated[
         str | None, typer.Option("--subject", metavar="SUB", help="The person, as user:... (default: none).")
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="G", help="A group of that person (default: groups are not known)."),
+    ] = None,
     scope: Annotated[
         list[str] | None, typer.Option("--scope", metavar="S", help="A scope of the token (default: all).")
     ] = None,
@@ -83,6 +87,8 @@ def explain(
     ):
         if name not in defined:
             raise NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
+    if group is not None and subject is None:
+        raise typer.BadParameter("nobody is there who could be in groups: name the person", param_hint="--subject")
     described = settings.registry.resources[resource]
     actors = tuple(actor or ())
     question = Question(
@@ -98,6 +104,7 @@ def explain(
         arguments=type_arguments(None, _arguments(arguments)),
         tenant=described.tenant,
         ip=ip,
+        groups=frozenset(group) if group is not None else None,
         task=_task(
             agent, purpose, subject=subject, approved=approved, limits=TaskLimits(calls=max_calls, writes=max_writes)
         ),

@@ -12,11 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perhop.authorization_server.endpoints.render import render_internal_error
+from perhop.authorization_server.federation.round_trip import CALLBACK_PATH
 from perhop.console.console import Console, CurrentConsole
 from perhop.console.pages.approval import approval
 from perhop.console.pages.approvals import approvals, home
 from perhop.console.pages.refused import refused
 from perhop.console.pages.sign_in import sign_in
+from perhop.console.pages.sign_in_callback import sign_in_callback
 from perhop.console.pages.sign_out import sign_out
 from perhop.errors import HttpMethodNotAllowed, PageMissing, Refused, Unavailable
 
@@ -25,6 +27,7 @@ Page = Callable[[Request, Console], Awaitable[Response]]
 PAGES: Sequence[tuple[str, Page, Sequence[str]]] = (
     ("/", home, ("GET",)),
     ("/sign-in", sign_in, ("GET", "POST")),
+    (CALLBACK_PATH, sign_in_callback, ("GET",)),
     ("/sign-out", sign_out, ("GET", "POST")),
     ("/approvals", approvals, ("GET",)),
     ("/approvals/{approval}", approval, ("GET", "POST")),

@@ -41,8 +41,12 @@ class Policies(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
-    """One configuration of the console over its running parts; a request keeps the one that it began with."""
+    """One configuration of the console over its running parts; a request keeps the one that it began with.
 
+    `url` is the origin at which people reach it.
+    """
+
+    url: str
     door: Door
     issuer: Issuer
     approvals: Approvals
@@ -69,7 +73,7 @@ class Console:
         self, name: str, values: Mapping[str, Any], *, person: SignIn | None = None, status: int = 200
     ) -> Response:
         """One page; `person` is who is told at its top to be signed in."""
-        shown = {**values, "email": person.email if person is not None else None}
+        shown = {**values, "email": person.shown if person is not None else None}
         return self.renderer.page(f"{name}.html", shown, status=status)
 
 

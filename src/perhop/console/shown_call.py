@@ -96,11 +96,13 @@ async def shown_call(stored: StoredApproval, owner: Owner, console: Console) -> 
 
 
 async def emails_by_subject(console: Console) -> Mapping[str, str]:
-    """Every account's e-mail address by its subject.
+    """Every account's e-mail address by its subject; of a federated one the address that its provider has verified.
 
     Raises: StorageUnavailable
     """
-    return {account.subject: account.email for account in await console.issuer.stores.accounts.list()}
+    stores = console.issuer.stores
+    federated = {each.subject: each.email for each in await stores.federated_accounts.list() if each.email is not None}
+    return federated | {account.subject: account.email for account in await stores.accounts.list()}
 
 
 def render_params(params: Mapping[str, Any]) -> Markup:

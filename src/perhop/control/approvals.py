@@ -7,6 +7,7 @@ from typing import Any
 
 from perhop.authorization_server.interaction.login import check_password
 from perhop.authorization_server.store import Place
+from perhop.control.grants import subjects_named
 from perhop.control.operator import by_operator
 from perhop.core.approval import Approver
 from perhop.wiring.plane import Plane
@@ -20,7 +21,8 @@ async def decide_approval(
     Raises: NotFound, SignInFailed, ApprovalClosed, ApproverRefused, StorageUnavailable, JournalUnavailable
     """
     account = await check_password(email, password, Place.CONSOLE, plane.issuer)
-    approver = Approver(subject=account.subject, email=account.email, signed_in_at=plane.issuer.now())
+    others = frozenset(await subjects_named(plane.issuer.stores, account.email)) - {account.subject}
+    approver = Approver(subject=account.subject, email=account.email, signed_in_at=plane.issuer.now(), others=others)
     decided = await plane.approvals.decide(approval, allow=allow, approver=approver, why=why, by=by_operator())
     return {
         "approval": decided.id,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from perhop.core.call import Action, Target
 from perhop.core.client import Client
@@ -28,12 +29,16 @@ PERSON_PREFIX = "user:"
 
 @dataclass(frozen=True, slots=True)
 class Investigation:
-    """Answers about one journal. `now` is for policies that ask for the time."""
+    """Answers about one journal. `now` is for policies that ask for the time, `groups` are people's by subject.
+
+    The groups are those that were last said of a person, however long ago: what could be reached is not understated.
+    """
 
     settings: Settings
     reader: JournalTallies
     engine: PolicyEngine
     now: int
+    groups: Mapping[str, frozenset[str]]
 
     def blast_radius(self, kind: Asked, value: str, *, since: str | None, until: str | None) -> BlastRadius:
         """Could reach, did reach, was refused. Times are as the journal writes them.
@@ -149,6 +154,7 @@ class Investigation:
                 now=self.now,
                 arguments={},
                 tenant=where.resource.tenant,
+                groups=self.groups.get(subject or ""),
             )
 
 
@@ -159,6 +165,7 @@ def investigating(
     now: int,
     journal: Path | None = None,
     kind_of_reader: type[JournalTallies] = JournalTallies,
+    groups: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> Iterator[Investigation]:
     """An investigation of the journal of this configuration, or of another file of it; reads files only.
 
@@ -167,4 +174,4 @@ def investigating(
     settings = with_newcomers(settings)
     engine = PolicyEngine(load_policies(settings.policies_dir), settings.registry)
     with kind_of_reader(journal if journal is not None else settings.journal_path) as reader:
-        yield Investigation(settings, reader, engine, now)
+        yield Investigation(settings, reader, engine, now, groups)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perhop.authorization_server.newcomers.known import known_clients, metadata_of
+from perhop.authorization_server.people_store import FederatedAccount
+from perhop.authorization_server.refresh_families import RefreshFamily
 from perhop.core.approval import Approval, ApprovalState
 from perhop.core.client import Origin
 from perhop.core.newcomer import RegistrationState
@@ -152,9 +154,60 @@ async def _accounts(files: _Files) -> Rows:
             "email": account.email,
             "subject": account.subject,
             "state": "disabled" if account.disabled else "console only" if account.console_only else "enabled",
+            "provider": None,
         }
         for account in await files.stores.accounts.list()
-    ]
+    ] + [_federated(each, files.settings.registry) for each in await files.stores.federated_accounts.list()]
+
+
+def _federated(account: FederatedAccount, registry: Registry) -> dict[str, Any]:
+    """Of a provider that is no longer configured the issuer is told; nobody signs in by it."""
+    provider = registry.sign_in.provider_with(account.issuer)
+    return {
+        "email": account.email,
+        "subject": account.subject,
+        "state": "disabled" if account.disabled else "enabled" if provider is not None else "provider removed",
+        "provider": provider.name if provider is not None else account.issuer,
+        "subject_there": account.subject_there,
+        "groups": None if account.groups is None else sorted(account.groups),
+        "last_sign_in": _utc(account.seen_at),
+    }
+
+
+async def _grants(files: _Files) -> Rows:
+    stores, registry = files.stores, files.settings.registry
+    emails = await _emails(stores)
+    families = await stores.refresh_tokens.in_force(now=int(time.time()))
+    held: dict[tuple[str, str, str], list[RefreshFamily]] = {}
+    for family in families:
+        held.setdefault((family.subject, family.client_id, family.resource), []).append(family)
+    found = {(each.subject, each.client_id, each.resource): each for each in await stores.consents.all()}
+    rows = []
+    for key in dict.fromkeys((*found, *held)):
+        consent, (subject, client, uri) = found.get(key), key
+        resource = registry.resource_at(uri)
+        since = consent.granted_at if consent is not None else held[key][0].began_at
+        rows.append(
+            {
+                "subject": subject,
+                "email": emails.get(subject),
+                "client": client,
+                "resource": resource.name if resource is not None else None,
+                "uri": uri,
+                "scopes": sorted(consent.scopes if consent is not None else held[key][0].scopes),
+                "consent": consent is not None,
+                "since": _utc(since),
+                "last_used": _utc(consent.used_at) if consent is not None else None,
+                "families": [family.id for family in held.get(key, [])],
+            }
+        )
+    return rows
+
+
+async def _emails(stores: Stores) -> Mapping[str, str | None]:
+    """Addresses by subject; of a federated account the one that its provider has verified."""
+    federated: dict[str, str | None] = {each.subject: each.email for each in await stores.federated_accounts.list()}
+    return federated | {account.subject: account.email for account in await stores.accounts.list()}
 
 
 async def _tasks(files: _Files) -> Rows:
@@ -197,7 +250,7 @@ def _utc(seconds: int | None) -> str | None:
 
 async def _approvals(files: _Files) -> Rows:
     registry, now = files.settings.registry, int(time.time())
-    emails = {account.subject: account.email for account in await files.stores.accounts.list()}
+    emails = await _emails(files.stores)
     return [
         {
             "id": approval.id,
@@ -260,6 +313,7 @@ LOOKUPS: Mapping[str, Callable[[_Files], Awaitable[Rows]]] = {
     "owners": _owners,
     "issuers": _issuers,
     "accounts": _accounts,
+    "grants": _grants,
     "tasks": _tasks,
     "approvals": _approvals,
     "keys": _keys,

@@ -8,23 +8,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_never
 
-from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import EVERYTHING, RevokedObject
-from perhop.authorization_server.store import Account
+from perhop.control.accounts import account_add, account_disable, account_password
 from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
+from perhop.control.grants import revoke_grants
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
 from perhop.control.registrations import adopt_client, reject_client
 from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
-from perhop.core.secret import Secret
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
 from perhop.settings import load
@@ -32,11 +30,9 @@ from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
 from perhop.wiring.plane import Plane, clients_by_issuer
 from perhop.wiring.reload import preview, put_in_force
-from perhop.wiring.restored import begin_epoch, fingerprint
+from perhop.wiring.restored import begin_epoch
 
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
-
-MIN_PASSWORD = 12
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
@@ -91,8 +87,10 @@ async def _is_known(plane: Plane, kind: RevokedObject, value: str) -> bool:
         case RevokedObject.AGENT:
             return value in registry.clients
         case RevokedObject.SUBJECT:
-            accounts = await plane.issuer.stores.accounts.list()
-            return value in registry.clients or any(each.subject == value for each in accounts)
+            stores = plane.issuer.stores
+            if value in registry.clients or await stores.accounts.of_subject(value) is not None:
+                return True
+            return await stores.federated_accounts.of_subject(value) is not None
         case RevokedObject.RESOURCE:
             uris = {uri for each in registry.resources.values() for uri in (each.uri, each.server_uri)}
             return value in registry.resources or value in uris
@@ -150,50 +148,6 @@ async def enable(plane: Plane, *, kind: str, name: str) -> Mapping[str, Any]:
     await plane.journal.append(_changed(Event.CONFIG_LOADED, kind=kind, name=name, change="enabled"))
     lifted = await plane.issuer.standing.enable(kind, name, now=plane.issuer.now())
     return {"kind": kind, "name": name, "was_disabled": lifted}
-
-
-async def account_add(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
-    """Add a local account."""
-    chosen = _password(password)
-    address = _address(email)
-    account = Account(
-        email=address,
-        subject=f"user:{secrets.token_urlsafe(16)}",
-        password_hash=await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal()),
-    )
-    accounts = plane.issuer.stores.accounts
-    if await accounts.get(address) is None:
-        await plane.journal.append(_account_changed(account, account.password_hash, change="added"))
-        if await accounts.add(account):
-            return _account_result(account, chosen, made=password is None)
-    advice = f"run `perhop account password {address}`"
-    raise OperatorError(f"there is an account `{address}` already", advice=advice)
-
-
-async def account_password(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
-    """Set a new password."""
-    account = await _account(plane, email)
-    chosen = _password(password)
-    password_hash = await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal())
-    await plane.journal.append(_account_changed(account, password_hash, change="password"))
-    await plane.issuer.stores.accounts.set_password(account.email, password_hash)
-    return _account_result(account, chosen, made=password is None)
-
-
-def _account_result(account: Account, password: Secret, *, made: bool) -> Mapping[str, Any]:
-    shown = {"password": password.reveal()} if made else {}
-    return {"email": account.email, "subject": account.subject, **shown}
-
-
-async def account_disable(plane: Plane, *, email: str) -> Mapping[str, Any]:
-    """Disable an account, and revoke every token of the person."""
-    account = await _account(plane, email)
-    await plane.issuer.stores.accounts.disable(account.email)
-    await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=account.subject, change="disabled"))
-    revoked = await plane.issuer.revoker.revoke(
-        RevokedObject.SUBJECT, account.subject, why="account disabled", by=_by()
-    )
-    return {"email": account.email, "subject": account.subject, "live": revoked.live}
 
 
 async def token_issue(plane: Plane, *, client: str, resource: str, scopes: list[str] | None) -> Mapping[str, Any]:
@@ -262,6 +216,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.add": account_add,
     "account.password": account_password,
     "account.disable": account_disable,
+    "grant.revoke": revoke_grants,
     "task.end": end_task,
     "token.issue": token_issue,
     "key.rotate": key_rotate,
@@ -305,36 +260,8 @@ def _undefined(kind: str, name: str) -> NotFound:
     return NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
 
 
-def _address(email: str) -> str:
-    address = parse_email(email)
-    local, at, host = address.rpartition("@")
-    if not (local and at and host) or any(each.isspace() or not each.isprintable() for each in address):
-        raise SettingsError(f"`{email}` is not an e-mail address", advice="write it as ann@example.com")
-    return address
-
-
-async def _account(plane: Plane, email: str) -> Account:
-    account = await plane.issuer.stores.accounts.get(parse_email(email))
-    if account is None:
-        raise NotFound(f"there is no account `{email}`", advice="run `perhop account list`")
-    return account
-
-
-def _password(given: str | None) -> Secret:
-    if given is None:
-        return Secret(secrets.token_urlsafe(18))
-    if len(given) < MIN_PASSWORD:
-        raise SettingsError(f"the password has fewer than {MIN_PASSWORD} characters", advice="choose a longer one")
-    return Secret(given)
-
-
 def _changed(event: Event, **about: str) -> Record:
     return Record(event=event, about={**about, "by": _by()})
-
-
-def _account_changed(account: Account, password_hash: str, *, change: str) -> Record:
-    """So that a password of before, back from a backup, is seen to be another one."""
-    return _changed(Event.ACCOUNT_CHANGED, account=account.subject, change=change, password=fingerprint(password_hash))
 
 
 def _utc(seconds: int) -> str:

@@ -65,8 +65,12 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """A person who was seen to be who they are: by password, at `signed_in_at`. Never made from a token."""
+    """A person who was seen to be who they are, at `signed_in_at`: by password, or at a provider. Never from a token.
+
+    `others` are further accounts that bear the same address, and so may be the same person's.
+    """
 
     subject: str
     email: str
     signed_in_at: int
+    others: frozenset[str] = frozenset()

@@ -19,7 +19,7 @@ class Question:
     `arguments` holds top-level strings, 64-bit integers and booleans; None stands for any other value that is there,
     and a policy that reads it cannot be evaluated. `actors` is the `act` chain, outermost first. `scopes` and
     `tenant` are the token's; `now` is seconds since the epoch; `ip` is the caller's address or empty. `task` is the one
-    that the token names.
+    that the token names. `groups` are those of the subject, None where they are not known.
     """
 
     target: Target
@@ -37,6 +37,7 @@ class Question:
     revision: str = ""
     session: str = ""
     task: Task | None = None
+    groups: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

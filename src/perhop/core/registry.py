@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from perhop.core.assertion import AssertionIssuer, AssertionKind
 from perhop.core.client import Client
 from perhop.core.owner import Owner
+from perhop.core.provider import SignInWays
 from perhop.core.resource import Hop, Resource, ResourceUri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Owners, resources, clients, hops and trusted issuers of one configuration; `version` is the digest of all.
+    """Owners, resources, clients, hops, trusted issuers and ways to sign in of one configuration; `version` is the
+    digest of all.
 
     In a running server `clients` goes on behind those of the configuration with the newcomers of the moment, which the
     version does not count.
@@ -25,6 +27,7 @@ class Registry:
     hops: tuple[Hop, ...]
     version: str
     trusted_issuers: Mapping[str, AssertionIssuer] = field(default_factory=dict)
+    sign_in: SignInWays = field(default_factory=SignInWays)
 
     def trusted_issuer(self, issuer: str) -> AssertionIssuer | None:
         """The trusted issuer of exactly this identifier."""

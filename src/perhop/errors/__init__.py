@@ -3,6 +3,7 @@
 PerhopError
 ├── Refused                    the peer is told no, with fixed text
 │   ├── AuthorizeRefused       RFC 6749 §4.1.2.1
+│   ├── SignInRefused          nobody is signed in: a page for the person
 │   ├── TokenRefused           RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2
 │   ├── BearerRefused          RFC 6750 §3.1: 401, or 403 for a missing scope
 │   ├── RequestRefused         the HTTP or MCP message itself is wrong: 400, 404, 405, 413, 415
@@ -138,6 +139,16 @@ from perhop.errors.root import (
     PerhopError,
     Refused,
 )
+from perhop.errors.sign_in import (
+    AnswerOfAnother,
+    AttemptUnknown,
+    IdTokenRefused,
+    PersonNotAdmitted,
+    ProviderRefused,
+    ProviderUnavailable,
+    SignInRefused,
+    SignInThrottled,
+)
 from perhop.errors.token_endpoint import (
     AssertionInvalid,
     AssertionOfAnother,
@@ -204,6 +215,7 @@ __all__ = [
     "AccessRequestMalformed",
     "AgentDisabled",
     "AgentExpired",
+    "AnswerOfAnother",
     "AnswerTooLong",
     "AnswerUnfit",
     "ApprovalClosed",
@@ -218,6 +230,7 @@ __all__ = [
     "AssertionReplayed",
     "AssertionRevoked",
     "AssertionSpent",
+    "AttemptUnknown",
     "AudienceMismatch",
     "AudienceMissing",
     "AudienceMultiple",
@@ -258,6 +271,7 @@ __all__ = [
     "HeadersTooLarge",
     "HopUnknown",
     "HttpMethodNotAllowed",
+    "IdTokenRefused",
     "IssuerMismatch",
     "IssuerUnavailable",
     "JournalDamaged",
@@ -279,6 +293,7 @@ __all__ = [
     "PageMissing",
     "ParamsMalformed",
     "PerhopError",
+    "PersonNotAdmitted",
     "PkceUnsupported",
     "PolicyDenied",
     "PolicyError",
@@ -288,6 +303,8 @@ __all__ = [
     "ProofNonceNeeded",
     "ProofRefused",
     "ProofReplayed",
+    "ProviderRefused",
+    "ProviderUnavailable",
     "QuestionUnclear",
     "RateExceeded",
     "RedirectRefused",
@@ -318,7 +335,9 @@ __all__ = [
     "SessionMismatch",
     "SettingsError",
     "SignInFailed",
+    "SignInRefused",
     "SignInStale",
+    "SignInThrottled",
     "StateMismatch",
     "StorageUnavailable",
     "StreamSuperseded",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from perhop.core.registry import Registry
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, make_slice
-from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, scene, uid_value
+from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, person_entity, scene, uid_value
 
 _FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
 # A caller chooses the names of tools and URIs: neither their number nor their length may fill our memory.
@@ -127,9 +127,13 @@ class PolicyEngine:
         client = self.registry.clients.get(question.agent)
         # A client can become known, or another owner's, while the policies stay: then it is another case.
         key = (question.agent, client.owner if client is not None else None, question.server, question.target)
-        if len(question.agent) + len(question.server) + len(question.target.name) > _LONGEST_NAME:
-            return self._make_case(*key)
-        return self._case_of(*key)
+        is_long = len(question.agent) + len(question.server) + len(question.target.name) > _LONGEST_NAME
+        case = self._make_case(*key) if is_long else self._case_of(*key)
+        if question.subject is None or question.groups is None:
+            return case
+        # A person whose groups are not known is an entity without them, which is what Cedar takes an unknown one for.
+        known = person_entity(question.subject, question.groups)
+        return replace(case, entities=case.entities.with_added_json_str(json.dumps([known])))
 
     def _make_case(self, agent: str, _owner: str | None, server: str, target: Target) -> Case:
         asked = scene(agent, server, target, self.registry)

@@ -9,9 +9,11 @@ from typing import Any
 from cedarpy import pst
 
 from perhop.core.decision import Question
-from perhop.policy.reads import CONTEXT, children
+from perhop.policy.reads import ARGUMENTS, CONTEXT, children
 
 _RECORDS = ("token", "request", "arguments")
+
+GROUPS = "subject.groups"
 
 FACTS: Mapping[str, Callable[[Question], Any]] = {
     "subject": lambda asked: asked.subject,
@@ -30,7 +32,8 @@ FACTS: Mapping[str, Callable[[Question], Any]] = {
 }
 """What the journal's records tell, by the path under `context`; arguments are told apart.
 
-Nothing of a task: a record has its id and purpose, and neither its limits nor whether a person had approved it.
+Nothing of a task: a record has its id and purpose, and neither its limits nor whether a person had approved it. Nothing
+of groups either: a record does not say in which a person was.
 """
 
 
@@ -46,6 +49,8 @@ def _paths(policy: pst.Template) -> Iterator[str]:
     stack: list[Any] = [policy]
     while stack:
         node = stack.pop()
+        if _asks_for_groups(node):
+            yield GROUPS
         match node:
             case pst.GetAttr(base=pst.GetAttr(base=base, attr=record), attr=name) if base == CONTEXT:
                 yield f"{record}.{name}" if record in _RECORDS else record
@@ -57,6 +62,19 @@ def _paths(policy: pst.Template) -> Iterator[str]:
                 yield record
             case _:
                 stack.extend(children(node))
+
+
+def _asks_for_groups(node: Any) -> bool:
+    """True for what reads the groups of a person, however it comes to the person."""
+    match node:
+        case pst.GetAttr(base=base, attr="groups"):
+            return bool(base != ARGUMENTS)
+        case pst.HasAttr(base=base, attrs=("arguments", *_)) if base == CONTEXT:
+            return False
+        case pst.HasAttr(base=base, attrs=names):
+            return base != ARGUMENTS and "groups" in names
+        case _:
+            return False
 
 
 def all_under(path: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ agent, a tool or a URI can be taken for syntax.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -67,6 +67,11 @@ def scene(agent: str, server: str, target: Target, registry: Registry) -> Scene:
         resource_line=server_line | {resource},
         entities=(*agent_entities, *server_entities, *item_entities),
     )
+
+
+def person_entity(subject: str, groups: Iterable[str]) -> dict[str, Any]:
+    """The person for whom an agent acts, with the groups that are known of them."""
+    return {"uid": uid_value(mcp("User", subject)), "attrs": {"groups": sorted(groups)}, "parents": []}
 
 
 def context(question: Question, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def check_approver(approver: Approver, approval: Approval, owner: Owner | None, 
             f"`{approver.email}` is not of {team}",
             advice="a member or a deputy of the team that owns the resource decides: see `perhop owner list`",
         )
-    if approver.subject == approval.call.subject:
+    if approval.call.subject == approver.subject or approval.call.subject in approver.others:
         raise ApproverRefused(
             "the agent acts for you: nobody approves a call that is made for themselves",
             advice="another person of the team decides",

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 IPV4_PREFIX = 24
 IPV6_PREFIX = 48
+IPV6_HOST_PREFIX = 64
 
 
 @lru_cache(maxsize=4096)
@@ -25,3 +26,20 @@ def network_of(address: str) -> str | None:
         found = found.ipv4_mapped
     prefix = IPV4_PREFIX if isinstance(found, ipaddress.IPv4Address) else IPV6_PREFIX
     return str(ipaddress.ip_network((found, prefix), strict=False))
+
+
+@lru_cache(maxsize=4096)
+def host_of(address: str) -> str:
+    """One IPv4 address, or the /64 of an IPv6 address, which one machine may have for itself; else the text as it is.
+
+    Spec: RFC 4291 §2.5.1
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, IPV6_HOST_PREFIX), strict=False))
+    return str(found)

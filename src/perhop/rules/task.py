@@ -60,6 +60,11 @@ def check_in_force(task: Task, *, now: int) -> None:
         raise TaskExpired(f"task `{task.id}` expired {now - task.expires_at} s ago")
 
 
+def is_in_force(task: Task, *, now: int) -> bool:
+    """True where `check_in_force` refuses nothing."""
+    return task.superseded_by is None and task.ended_at is None and now < task.expires_at
+
+
 def check_client(task: Task, agent: str) -> None:
     """Refuse another client than the one that began the task.
 

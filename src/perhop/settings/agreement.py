@@ -13,7 +13,7 @@ from perhop.settings.sources import Key
 OWN_PATHS = frozenset(
     {
         *("authorize", "token", "introspect", "revoke", "revocations", "jwks", "register", "par", "tasks", "status"),
-        *("sign-in", "sign-out", "consent", "records", "canary", "access", "authz", ".well-known"),
+        *("sign-in", "sign-out", "my-access", "consent", "records", "canary", "access", "authz", ".well-known"),
     }
 )
 """First segments, below the issuer, that the authorization server answers itself."""

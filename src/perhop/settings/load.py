@@ -22,6 +22,7 @@ from perhop.settings.environment import overlay
 from perhop.settings.model import INHERITED, File
 from perhop.settings.newcomers import build_admission
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
+from perhop.settings.providers import build_sign_in
 from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
 from perhop.settings.trusted_issuers import build_trusted_issuers, clients_named
@@ -66,6 +67,9 @@ def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     for owner in shown["owners"].values():
         if "webhook" in owner:
             _redact_webhook(owner["webhook"])
+    for provider in shown["sign_in"]["providers"].values():
+        if "client_secret" in provider:
+            provider["client_secret"] = REDACTED
     if "authz_secret" in shown["listen"]:
         shown["listen"]["authz_secret"] = REDACTED
     for resource in shown["resources"].values():
@@ -124,10 +128,17 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     trusted_issuers = build_trusted_issuers(file, folder, findings)
     admission = build_admission(file, folder, findings)
     hops = build_hops(file.hops)
+    sign_in = build_sign_in(file.sign_in, folder, findings)
     check_agreement(file, resources, findings)
     if findings.problems or listen is None or console_url is None or database_path is None:
         return None
-    definitions: dict[str, Any] = {"owners": owners, "resources": resources, "clients": clients, "hops": hops}
+    definitions: dict[str, Any] = {
+        "owners": owners,
+        "resources": resources,
+        "clients": clients,
+        "hops": hops,
+        "sign_in": sign_in,
+    }
     if admission.rules:
         definitions["client_documents"] = admission.rules
     if trusted_issuers:
@@ -157,6 +168,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
             clients=clients,
             hops=hops,
             trusted_issuers=trusted_issuers,
+            sign_in=sign_in,
             version=_digest(definitions),
         ),
         admission=admission,

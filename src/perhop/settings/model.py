@@ -17,6 +17,7 @@ from perhop.settings.section import NAME as NAME
 from perhop.settings.section import Day, Name, Seconds
 from perhop.settings.section import Section as Section
 from perhop.settings.section import Text as Text
+from perhop.settings.sign_in import SignInSection
 from perhop.settings.trusted_issuer_sections import TrustedIssuerSection
 
 INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
@@ -343,3 +344,4 @@ class File(Section):
         description="issuers whose assertions are taken for tokens, by name: identity providers that speak for people, "
         "platforms that speak for workloads",
     )
+    sign_in: SignInSection = Field(default=SignInSection(), description="how people sign in")

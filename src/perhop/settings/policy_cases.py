@@ -75,6 +75,9 @@ class CaseSection(Section):
         "hold numbers with a fraction",
     )
     subject: Text | None = Field(default=None, description="the person for whom the agent acts, as `user:ann`")
+    groups: list[Text] | None = Field(
+        default=None, description="the groups of that person; default: they are not known"
+    )
     client: Text | None = Field(
         default=None, description="who presents the token; default: the first of `actors`, else the agent"
     )
@@ -165,6 +168,8 @@ def _question(path: tuple[Key, ...], section: CaseSection, registry: Registry, f
     _check_ip((*path, "ip"), section.ip, findings)
     if section.subject is not None and not section.subject.startswith("user:"):
         findings.add((*path, "subject"), f"`{section.subject}` is not a person", "write it as `user:ann`")
+    if section.groups is not None and section.subject is None:
+        findings.add((*path, "groups"), "nobody is there who could be in groups", "name the person as `subject`")
     if section.revision not in SUPPORTED_REVISIONS:
         findings.add_unknown((*path, "revision"), "revision", section.revision, SUPPORTED_REVISIONS)
     if section.task is not None and section.task.approved and section.subject is None:
@@ -193,6 +198,7 @@ def _question(path: tuple[Key, ...], section: CaseSection, registry: Registry, f
         revision=section.revision,
         session=section.session or "",
         task=_task(section, now),
+        groups=frozenset(section.groups) if section.groups is not None else None,
     )
 
 

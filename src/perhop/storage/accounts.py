@@ -43,13 +43,13 @@ class SqlAccounts:
         rows = await self._database.rows(select(account).where(account.c.email == email.lower()))
         return _account(rows[0]) if rows else None
 
-    async def may_sign_in(self, subject: str) -> bool:
-        """True if there is an account of this subject, not disabled, that signs in to consent.
+    async def of_subject(self, subject: str) -> Account | None:
+        """The account, disabled or not.
 
         Raises: StorageUnavailable
         """
-        wanted = (account.c.subject == subject, account.c.disabled.is_(False), account.c.console_only.is_(False))
-        return bool(await self._database.rows(select(literal(1)).select_from(account).where(*wanted)))
+        rows = await self._database.rows(select(account).where(account.c.subject == subject))
+        return _account(rows[0]) if rows else None
 
     async def is_disabled(self, subject: str) -> bool:
         """True if there is an account of this subject, and it is disabled.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, literal, select
-from sqlalchemy.dialects.sqlite import insert
+from collections.abc import Sequence
+from typing import Any
 
-from perhop.authorization_server.store import Consent
+from sqlalchemy import ColumnElement, Exists, Row, delete, exists, literal, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perhop.authorization_server.people_store import Consent, TakenBack
+from perhop.authorization_server.store import TokenRecord
 from perhop.storage.engine import Database
-from perhop.storage.schema import consent
+from perhop.storage.schema import authorization_code, consent, refresh_family
 from perhop.storage.scope_text import join_scopes, split_scopes
 
 
@@ -33,26 +38,71 @@ class SqlConsents:
         Raises: StorageUnavailable
         """
         rows = await self._database.rows(select(consent).where(*_key(subject, client_id, resource)))
-        if not rows:
-            return None
-        row = rows[0]
-        return Consent(
-            subject=row.subject,
-            client_id=row.client_id,
-            resource=row.resource,
-            scopes=split_scopes(row.scope),
-            terms=row.terms,
-            granted_at=row.granted_at,
-        )
+        return _consent(rows[0]) if rows else None
 
-    async def remove(self, subject: str, client_id: str, resource: str) -> bool:
-        """True if there was one.
+    async def all(self, subject: str | None = None) -> Sequence[Consent]:
+        """Every consent, or those of one person; the newest first.
 
         Raises: StorageUnavailable
         """
-        statement = delete(consent).where(*_key(subject, client_id, resource)).returning(literal(1))
-        return bool(await self._database.apply(statement))
+        whose = () if subject is None else (consent.c.subject == subject,)
+        order = (consent.c.granted_at.desc(), consent.c.subject, consent.c.client_id, consent.c.resource)
+        return [_consent(row) for row in await self._database.rows(select(consent).where(*whose).order_by(*order))]
+
+    async def take_back(self, subject: str, client_id: str, resource: str, *, now: int) -> TakenBack:
+        """Remove the consent and every code of the same, in one transaction, and say what stood.
+
+        Raises: StorageUnavailable
+        """
+        codes, families = authorization_code.c, refresh_family.c
+        removed = delete(consent).where(*_key(subject, client_id, resource)).returning(literal(1))
+        forgotten = delete(authorization_code).where(
+            codes.subject == subject, codes.client_id == client_id, codes.resource == resource
+        )
+        standing = select(families.id).where(
+            families.subject == subject,
+            families.client_id == client_id,
+            families.resource == resource,
+            families.ended_at.is_(None),
+            families.expires_at > now,
+        )
+
+        async def work(connection: AsyncConnection) -> TakenBack:
+            had_consent = (await connection.execute(removed)).one_or_none() is not None
+            await connection.execute(forgotten)
+            found = (await connection.execute(standing.order_by(families.id))).scalars()
+            return TakenBack(had_consent=had_consent, families=tuple(found))
+
+        return await self._database.write(work)
+
+
+async def note_use(connection: AsyncConnection, record: TokenRecord) -> None:
+    """Keep when a consent was last used, in the transaction in which its token is recorded.
+
+    Raises: SQLAlchemyError
+    """
+    used = _key(record.subject, record.client_id, record.audience)
+    await connection.execute(update(consent).where(*used).values(used_at=record.issued_at))
+
+
+def is_given(subject: ColumnElement[str], client_id: ColumnElement[str], resource: ColumnElement[str]) -> Exists:
+    """True in a statement if the person of this row has such a consent."""
+    return exists().where(
+        consent.c.subject == subject, consent.c.client_id == client_id, consent.c.resource == resource
+    )
 
 
 def _key(subject: str, client_id: str, resource: str) -> tuple[ColumnElement[bool], ...]:
     return (consent.c.subject == subject, consent.c.client_id == client_id, consent.c.resource == resource)
+
+
+def _consent(row: Row[Any]) -> Consent:
+    return Consent(
+        subject=row.subject,
+        client_id=row.client_id,
+        resource=row.resource,
+        scopes=split_scopes(row.scope),
+        terms=row.terms,
+        granted_at=row.granted_at,
+        used_at=row.used_at,
+    )

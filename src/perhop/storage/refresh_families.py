@@ -60,6 +60,19 @@ class SqlRefreshTokens:
         rows = await self._database.rows(select(refresh_family).where(_FAMILY.id == family))
         return _family(rows[0]) if rows else None
 
+    async def in_force(self, *, now: int, subject: str | None = None) -> Sequence[RefreshFamily]:
+        """Every family that is not over, or those of one person; the newest first.
+
+        Raises: StorageUnavailable
+        """
+        whose = () if subject is None else (_FAMILY.subject == subject,)
+        standing = (_FAMILY.ended_at.is_(None), _FAMILY.expires_at > now)
+        order = (_FAMILY.began_at.desc(), _FAMILY.id)
+        return [
+            _family(row)
+            for row in await self._database.rows(select(refresh_family).where(*whose, *standing).order_by(*order))
+        ]
+
 
 async def begin_family(connection: AsyncConnection, first: FirstOfFamily, *, code_hash: str) -> bool:
     """Begin a family in the transaction that is open; False if a revocation covers it already.

@@ -155,6 +155,20 @@ account = Table(
     Column("console_only", Boolean, nullable=False, server_default=false()),
 )
 
+# A person whom an OpenID provider signs in. `groups` is a JSON array, null where they are not known.
+federated_account = Table(
+    "federated_account",
+    metadata,
+    Column("issuer", Text, nullable=False),
+    Column("subject_there", Text, nullable=False),
+    Column("subject", Text, nullable=False, unique=True),
+    Column("email", Text),
+    Column("groups", Text),
+    Column("seen_at", Integer, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    PrimaryKeyConstraint("issuer", "subject_there"),
+)
+
 sign_in = Table(
     "sign_in",
     metadata,
@@ -176,6 +190,7 @@ consent = Table(
     Column("scope", Text, nullable=False),
     Column("terms", Text, nullable=False),
     Column("granted_at", Integer, nullable=False),
+    Column("used_at", Integer),
     PrimaryKeyConstraint("subject", "client_id", "resource"),
 )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, false, insert, select
+from sqlalchemy import delete, false, func, insert, or_, select
 
 from perhop.authorization_server.store import Place, SignIn
 from perhop.storage.engine import Database
-from perhop.storage.schema import account, sign_in
+from perhop.storage.schema import account, federated_account, sign_in
 
 
 class SqlSignIns:
@@ -36,13 +36,18 @@ class SqlSignIns:
         Raises: StorageUnavailable
         """
         statement = (
-            select(sign_in, account.c.email)
-            .join(account, account.c.subject == sign_in.c.subject)
+            select(
+                sign_in,
+                func.coalesce(account.c.email, federated_account.c.email, "").label("email"),
+                federated_account.c.issuer,
+            )
+            .outerjoin(account, account.c.subject == sign_in.c.subject)
+            .outerjoin(federated_account, federated_account.c.subject == sign_in.c.subject)
             .where(
                 sign_in.c.id_hash == id_hash,
                 sign_in.c.place == place.value,
                 sign_in.c.expires_at > now,
-                account.c.disabled == false(),
+                or_(account.c.disabled == false(), federated_account.c.disabled == false()),
             )
         )
         rows = await self._database.rows(statement)

@@ -18,6 +18,7 @@ from perhop.storage.authorization_codes import SqlAuthorizationCodes
 from perhop.storage.consents import SqlConsents
 from perhop.storage.engine import Database
 from perhop.storage.epochs import SqlEpochs
+from perhop.storage.federated_accounts import SqlFederatedAccounts
 from perhop.storage.federated_subjects import SqlFederatedSubjects
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
@@ -58,6 +59,7 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         proofs=SqlProofs(database),
         accounts=SqlAccounts(database),
         federated_subjects=SqlFederatedSubjects(database),
+        federated_accounts=SqlFederatedAccounts(database),
         sign_ins=SqlSignIns(database),
         consents=SqlConsents(database),
         revocation_rows=SqlRevocationRows(database),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, bindparam, exists, insert, literal, select
+from sqlalchemy import Row, bindparam, exists, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.refresh_families import FirstOfFamily, RefreshToken
 from perhop.authorization_server.store import TokenRecord
 from perhop.errors import CodeInvalid, CodeReplayed
+from perhop.storage.consents import is_given, note_use
 from perhop.storage.engine import Database
 from perhop.storage.refresh_families import begin_family, spend
 from perhop.storage.schema import authorization_code, token_record
@@ -40,20 +41,30 @@ class SqlTokenRecords:
     async def add_for_code(self, record: TokenRecord, code_hash: str, *, begins: FirstOfFamily | None = None) -> None:
         """Add, tie the token to its code, and begin its family, unless that code was used a second time in between.
 
-        The second use found no token to revoke, so the first must not make one any more.
+        The second use found no token to revoke, so the first must not make one any more. Neither must a code whose
+        person has taken the consent back; under a task it rests on the task's approval.
 
         Raises: CodeReplayed, CodeInvalid, StorageUnavailable
         """
         values = {**asdict(record), "code_hash": code_hash}
-        used_once = exists().where(authorization_code.c.code_hash == code_hash, authorization_code.c.uses == 1)
+        code = authorization_code.c
+        used_once = exists().where(code.code_hash == code_hash, code.uses == 1)
+        rests_on_consent = or_(code.task.is_not(None), is_given(code.subject, code.client_id, code.resource))
+        rests = select(rests_on_consent).where(code.code_hash == code_hash)
         columns = [bindparam(None, value, type_=token_record.c[name].type) for name, value in values.items()]
         statement = insert(token_record).from_select(list(values), select(*columns).where(used_once))
 
         async def work(connection: AsyncConnection) -> None:
+            stands = (await connection.execute(rests)).scalar_one_or_none()
+            if stands is None:
+                raise CodeInvalid("the code is forgotten, with the consent that it rests on")
             if (await connection.execute(statement.returning(literal(1)))).one_or_none() is None:
                 raise CodeReplayed("the code was used again before its first token was recorded")
+            if not stands:
+                raise CodeInvalid("the consent that the code rests on was taken back")
             if begins is not None and not await begin_family(connection, begins, code_hash=code_hash):
                 raise CodeInvalid("what the code stands for was revoked while it was redeemed")
+            await note_use(connection, record)
 
         await self._database.write(work)
 
@@ -69,6 +80,7 @@ class SqlTokenRecords:
             if not await spend(connection, spent_hash, following):
                 return False
             await connection.execute(insert(token_record).values(**asdict(record)))
+            await note_use(connection, record)
             return True
 
         return await self._database.write(work)

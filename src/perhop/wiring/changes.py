@@ -27,13 +27,15 @@ class Change:
 
 
 def changes_between(old: Registry, new: Registry) -> tuple[Change, ...]:
-    """Every owner, resource, client, hop and trusted issuer that is not as it was."""
+    """Every owner, resource, client, hop, trusted issuer and way to sign in that is not as it was."""
     return (
         *_changes("owner", old.owners, new.owners),
         *_changes("resource", old.resources, new.resources),
         *_changes("client", old.clients, new.clients),
         *_changes("hop", _hops(old), _hops(new)),
         *_changes("issuer", old.trusted_issuers, new.trusted_issuers),
+        *_changes("provider", old.sign_in.providers, new.sign_in.providers),
+        *_changes("sign-in", _local_accounts(old), _local_accounts(new)),
     )
 
 
@@ -89,6 +91,11 @@ def _members(old: Any, new: Any) -> Iterator[str]:
             yield from (f"{name}.{each}" for each in _members(before, now))
         else:
             yield name
+
+
+def _local_accounts(registry: Registry) -> Mapping[str, Any]:
+    """There or not; it has no members that could differ."""
+    return {"local accounts": True} if registry.sign_in.local_accounts else {}
 
 
 def _hops(registry: Registry) -> Mapping[str, Any]:

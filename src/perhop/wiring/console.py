@@ -16,6 +16,7 @@ from perhop.wiring.plane import Plane
 def console_app(plane: Plane) -> Starlette:
     """The application of the console's listener; it goes along when the plane goes by another configuration."""
     first = Console(
+        url=plane.settings.console_url,
         door=Door.of(plane.settings.console_url),
         issuer=plane.issuer,
         approvals=plane.approvals,
@@ -25,6 +26,7 @@ def console_app(plane: Plane) -> Starlette:
 
     def current() -> Console:
         door = Door.of(plane.settings.console_url)
-        return replace(first, door=door, issuer=plane.issuer, policies=plane.policy)
+        url = plane.settings.console_url
+        return replace(first, url=url, door=door, issuer=plane.issuer, policies=plane.policy)
 
     return build_app(current)

@@ -16,10 +16,14 @@ from typing import Protocol
 
 from perhop.authorization_server.assertion_keys import AssertionKeys
 from perhop.authorization_server.epoch import Epoch
+from perhop.authorization_server.federation.federation import Federation, LazyHttp
 from perhop.authorization_server.interaction.form_seal import FormSeal
+from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
+from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.newcomers.guarded_fetch import GuardedFetch, Resolve, resolve_by_system
 from perhop.authorization_server.records_resource import records_uri
@@ -53,10 +57,12 @@ from perhop.storage.stores import Stores, open_stores
 from perhop.storage.tool_pins import SqlToolPins
 from perhop.tokens.keys import Algorithm
 from perhop.tokens.verify import Leeway, verify
+from perhop.wiring.beside import new_http
 from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.known_clients import keys_with_newcomers, registry_with_newcomers
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
+from perhop.wiring.people_policy import PeoplePolicy
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
 from perhop.wiring.restored import count_start, find_lost, recover
 
@@ -64,6 +70,7 @@ Clock = Callable[[], float]
 
 NONCE_PURPOSE = b"perhop dpop nonce"
 """What the key of the nonces is derived for: it is the same after a restart, and wherever the journal's key is."""
+DEVICE_PURPOSE = b"perhop known devices"
 
 
 class Follower(Protocol):
@@ -135,9 +142,13 @@ class Plane:
             self.issuer,
             registry=registry,
             client_keys=keys,
-            policy=policy,
+            policy=self.policy_told_of_people(policy),
             rate_limits=settings.rate_limits,
         )
+
+    def policy_told_of_people(self, policy: PolicyEngine) -> PeoplePolicy:
+        """The same policies, told with each question in which groups its person is."""
+        return PeoplePolicy(policy, self.issuer.groups)
 
     async def rotate_key(self, algorithm: Algorithm | None, *, at_once: bool, revoke_others: bool) -> Rotated:
         """Make the next signing key and put the new keyring in force."""
@@ -219,6 +230,7 @@ async def open_plane(
         )
         stack.push_async_callback(plane.tool_pins.close)
         stack.push_async_callback(plane.issuer.assertion_keys.aclose)
+        stack.push_async_callback(plane.issuer.federation.http.aclose)
         await _reconcile(plane, record_start=record_start)
         if record_start:
             await _note_policies(plane, started)
@@ -261,13 +273,15 @@ async def _assemble(
     tool_pins = ToolPins(rows=stores.tool_pins, journal=journal, clock=clock)
     await tool_pins.load()
     known_tools = KnownTools(tool_pins)
+    groups = KnownGroups(lambda: plane.registry.sign_in)
+    await groups.load(stores.federated_accounts)
     issuer = Issuer(
         url=settings.issuer,
         registry=policy.registry,
         client_keys=keys_with_newcomers(settings, newcomers),
         assertion_keys=AssertionKeys(connections=Connections(), clock=clock),
         keyring=await signing_keys.load(),
-        policy=policy,
+        policy=PeoplePolicy(policy, groups),
         stores=stores,
         journal=journal,
         revocations=revocations,
@@ -282,6 +296,10 @@ async def _assemble(
         form_seal=FormSeal(Secret(secrets.token_hex(32))),
         rates=RequestRates(clock),
         rate_limits=settings.rate_limits,
+        groups=groups,
+        federation=Federation.over(LazyHttp(new_http), clock=clock),
+        throttle=SignInThrottle(clock),
+        devices=KnownDevices(Secret(journal_key.derive(DEVICE_PURPOSE).hex())),
         pages=Pages(),
         clock=clock,
         randomness=os.urandom,

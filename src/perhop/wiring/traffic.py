@@ -200,7 +200,7 @@ class Traffic:
             rates=self._rates,
             tasks=plane.issuer.tasks,
             approvals=plane.approvals,
-            policy=TimedPolicy(policy, plane.metrics),
+            policy=TimedPolicy(plane.policy_told_of_people(policy), plane.metrics),
             exchanger=TimedExchanger(self._exchanger, plane.metrics),
             journal=plane.journal,
             upstream=way,

@@ -46,7 +46,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
 
 
 async def _consent_withdrawn(server: RunningServer) -> None:
-    assert await server.stores.consents.remove(PERSON, "desk-app", CALENDAR)
+    assert (await server.stores.consents.take_back(PERSON, "desk-app", CALENDAR, now=0)).had_consent
 
 
 async def _account_disabled(server: RunningServer) -> None:

@@ -44,8 +44,7 @@ FILES = (
         "*/sign-ins.json", "the tokens of a person, which a program keeps in a file of mode 0600 for its next start"
     ),
     KeptFile(
-        "test_the_two_clients_*/profile/*",
-        "where a person's browser has been: an address with a code, which is good once and with its verifier",
+        "*/profile/*", "the profile of a real browser: the addresses that it was at, codes among them, and cookies"
     ),
     KeptFile("*/presented", "the tokens that the shim of the conformance run has presented, for its own check"),
 )

@@ -28,29 +28,32 @@ from perhop.authorization_server.interaction.authorization_request import (
     parse_authorization_request,
     parse_destination,
 )
-from perhop.authorization_server.interaction.consent import Terms, is_covered, is_task_known, terms_digest, terms_of
-from perhop.authorization_server.interaction.form_seal import FORM_LIFETIME
-from perhop.authorization_server.interaction.login import (
-    FORM_COOKIE,
-    SESSION_COOKIE,
-    SESSION_SECONDS,
-    current_sign_in,
-    read_cookie,
-    set_cookie,
-    sign_in,
-    site_of,
+from perhop.authorization_server.interaction.consent import (
+    Terms,
+    is_covered,
+    is_task_known,
+    new_scopes,
+    terms_digest,
+    terms_of,
 )
+from perhop.authorization_server.interaction.login import current_sign_in, site_of
 from perhop.authorization_server.interaction.pages import see_other
+from perhop.authorization_server.interaction.sign_in_form import (
+    Purpose,
+    is_sign_in_sent,
+    show_sign_in,
+    take_sign_in,
+)
 from perhop.authorization_server.issue import check_policy, question_of
 from perhop.authorization_server.issuer import Issuer
-from perhop.authorization_server.store import AuthorizationCode, Consent, SignIn
+from perhop.authorization_server.people_store import Consent
+from perhop.authorization_server.store import AuthorizationCode, SignIn
 from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
 from perhop.errors import (
     ConsentDenied,
     RedirectRefused,
     Refused,
-    SignInFailed,
     TaskExpired,
     TaskOutside,
     TaskRefused,
@@ -58,7 +61,7 @@ from perhop.errors import (
     Unavailable,
 )
 
-SIGN_IN, CONSENT = "sign_in", "consent"
+CONSENT = "consent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +127,12 @@ async def _answer(
     visit: Visit, asked: AuthorizationRequest, request: Request, trail: Trail, issuer: Issuer
 ) -> Response:
     """The step that was sent, else the form of the moment: sign in, then consent, then the code."""
-    if visit.step == SIGN_IN and _is_sealed(visit, request, issuer):
-        return await _take_sign_in(visit, asked, request, trail, issuer)
+    purpose = _purpose(asked, issuer)
+    if visit.sent is not None and is_sign_in_sent(visit.sent, purpose, request, issuer):
+        return await take_sign_in(visit.sent, purpose, request, trail, issuer)
     signed_in = await current_sign_in(request, site_of(issuer), issuer)
     if signed_in is None:
-        return _show_sign_in(asked, request, issuer, failed=False)
+        return show_sign_in(purpose, request, issuer)
     check_task_subject(asked.task, signed_in.subject)
     _check_not_forbidden(asked, signed_in, trail, issuer)
     terms = terms_of(
@@ -149,6 +153,7 @@ async def _answer(
         seal=seal,
         action=_action(issuer),
         now=issuer.now(),
+        new=new_scopes(stored, terms),
     )
 
 
@@ -171,45 +176,14 @@ def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: 
     check_policy(issuer.policy, question)
 
 
-def _is_sealed(visit: Visit, request: Request, issuer: Issuer) -> bool:
-    cookie = read_cookie(request, FORM_COOKIE, site_of(issuer))
-    seal = visit.sent.one("seal") if visit.sent is not None else None
-    if cookie is None or seal is None:
-        return False
-    return issuer.form_seal.is_good(seal, SIGN_IN, cookie, visit.query, now=issuer.now())
-
-
-def _show_sign_in(asked: AuthorizationRequest, request: Request, issuer: Issuer, *, failed: bool) -> Response:
-    known = read_cookie(request, FORM_COOKIE, site_of(issuer))
-    cookie = known or issuer.new_secret()
-    page = issuer.pages.sign_in(
+def _purpose(asked: AuthorizationRequest, issuer: Issuer) -> Purpose:
+    return Purpose(
+        action=_action(issuer),
+        query=asked.query,
         client=asked.client,
         resource=asked.resource,
         redirect_uri=asked.destination.redirect_uri,
-        query=asked.query,
-        seal=issuer.form_seal.seal(SIGN_IN, cookie, asked.query, now=issuer.now()),
-        action=_action(issuer),
-        failed=failed,
     )
-    set_cookie(page, FORM_COOKIE, cookie, site_of(issuer), max_age=FORM_LIFETIME)
-    return page
-
-
-async def _take_sign_in(
-    visit: Visit, asked: AuthorizationRequest, request: Request, trail: Trail, issuer: Issuer
-) -> Response:
-    """A good password leads back to the request, by GET, so that going back in the browser sends no password again."""
-    assert visit.sent is not None, "a step is sent by a form"
-    try:
-        session = await sign_in(visit.sent, request, site_of(issuer), issuer)
-    except SignInFailed as fact:
-        answered = await record_refusal(fact, trail, issuer)
-        if isinstance(answered, Unavailable):
-            return issuer.pages.refused(answered)
-        return _show_sign_in(asked, request, issuer, failed=True)
-    response = see_other(f"{_action(issuer)}?{asked.query}")
-    set_cookie(response, SESSION_COOKIE, session, site_of(issuer), max_age=SESSION_SECONDS)
-    return response
 
 
 def _consent_binding(asked: AuthorizationRequest, terms: Terms, signed_in: SignIn) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from perhop.authorization_server.grants.named_task import check_same_task, conse
 from perhop.authorization_server.interaction.consent import terms_digest, terms_of
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.people import may_consent
 from perhop.authorization_server.refresh_families import (
     RefreshFamily,
     StoredRefreshToken,
@@ -148,7 +149,7 @@ async def _check_consent(family: RefreshFamily, client: Client, resource: Resour
 
     Raises: RefreshInvalid, StorageUnavailable
     """
-    if not await issuer.stores.accounts.may_sign_in(family.subject):
+    if not await may_consent(family.subject, issuer):
         raise RefreshInvalid(f"`{family.subject}` has no account that may sign in")
     # Terms do not hold the redirect URI of one request, but all of the client's.
     if terms_digest(terms_of(client, resource, family.scopes, "", issuer.registry)) != family.terms:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 from urllib.parse import urlsplit
 
-from perhop.authorization_server.store import Consent
+from perhop.authorization_server.people_store import Consent
 from perhop.core.client import Client, ClientSecret, HashedSecret, NoAuthentication, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.core.resource import Hop, Resource, Scope
@@ -132,6 +132,15 @@ def _keys(client: Client) -> Any:
 def is_task_known(terms: Terms, subject: str) -> bool:
     """True if there is no task, or this person has approved exactly this one."""
     return terms.task is None or (terms.task.is_approved and terms.task.subject == subject)
+
+
+def new_scopes(consent: Consent | None, terms: Terms) -> frozenset[str]:
+    """The scopes that are asked for beyond a stored consent; none where nothing of it was allowed before.
+
+    What a scope means may have changed since: that is `is_covered`, and is asked about anew as a whole.
+    """
+    asked = frozenset(scope.name for scope in terms.scopes)
+    return asked - consent.scopes if consent is not None and asked & consent.scopes else frozenset()
 
 
 def is_covered(consent: Consent | None, terms: Terms) -> bool:

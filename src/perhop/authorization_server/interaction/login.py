@@ -12,13 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perhop.authorization_server.form import Form
+from perhop.authorization_server.interaction.known_devices import DEVICE_SECONDS
 from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.people import as_admitted, is_local_way_open
 from perhop.authorization_server.store import Account, Place, SignIn
 from perhop.errors import SignInFailed
 
 SESSION_SECONDS = 8 * 60 * 60
 SESSION_COOKIE = "session"
+DEVICE_COOKIE = "device"
 FORM_COOKIE = "form"
 """Ties a sign-in form to the browser that it was shown to, before there is a session."""
 
@@ -65,18 +68,54 @@ def hash_cookie(value: str) -> str:
 
 
 async def current_sign_in(request: Request, site: Site, issuer: Issuer) -> SignIn | None:
-    """Who is signed in at this browser; None if nobody is, or no longer.
+    """Who is signed in at this browser; None if nobody is, or no longer, or their way in is closed.
 
     Raises: StorageUnavailable
     """
     value = read_cookie(request, SESSION_COOKIE, site)
     if value is None:
         return None
-    return await issuer.stores.sign_ins.get(hash_cookie(value), place=site.place, now=issuer.now())
+    stored = await issuer.stores.sign_ins.get(hash_cookie(value), place=site.place, now=issuer.now())
+    return as_admitted(stored, issuer.registry.sign_in) if stored is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that has just begun: the values of its cookie and of the one by which the browser is known from now."""
+
+    session: str
+    device: str | None = None
+
+    def set_on(self, response: Response, site: Site) -> None:
+        """Give the browser its cookies."""
+        set_cookie(response, SESSION_COOKIE, self.session, site, max_age=SESSION_SECONDS)
+        if self.device is not None:
+            set_cookie(response, DEVICE_COOKIE, self.device, site, max_age=DEVICE_SECONDS)
+
+
+async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer) -> Begun:
+    """Check e-mail address and password, and begin a new session.
+
+    Raises: SignInFailed, SignInThrottled, StorageUnavailable
+    """
+    email = parse_email(form.one("email") or "")
+    account = await issuer.stores.accounts.get(email)
+    known = read_cookie(request, DEVICE_COOKIE, site)
+    subject = account.subject if account is not None else ""
+    device = issuer.devices.device(known, subject, site.place, now=issuer.now())
+    address = request.client.host if request.client else ""
+    tried = issuer.throttle.begin(email, address=address, device=device)
+    account = await check_password(email, form.one("password") or "", site.place, issuer)
+    issuer.throttle.was_right(tried)
+    session = await begin_session(account.subject, account.email, request, site, issuer, signed_in_at=issuer.now())
+    cookie = issuer.devices.cookie(account.subject, site.place, device or issuer.new_id(), now=issuer.now())
+    return Begun(session, cookie)
 
 
 async def check_password(email: str, password: str, place: Place, issuer: Issuer) -> Account:
-    """The account of whoever knows its password, if it may sign in at this place.
+    """The account of whoever knows its password, if it may sign in at this place. As much work if there is none.
+
+    Does not slow down whoever tries many: see `sign_in`.
 
     Raises: SignInFailed, StorageUnavailable
     """
@@ -85,25 +124,28 @@ async def check_password(email: str, password: str, place: Place, issuer: Issuer
     is_elsewhere = account is not None and account.console_only and place is not Place.CONSOLE
     if account is None or not is_right or account.disabled or is_elsewhere:
         raise SignInFailed(f"account of `{account.subject}`" if account is not None else "no such account")
+    if not is_local_way_open(account.email, issuer.registry.sign_in):
+        raise SignInFailed(f"account of `{account.subject}`: local accounts like it do not sign in")
     return account
 
 
-async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer) -> str:
-    """Check e-mail address and password, and begin a new session; returns the cookie's value.
+async def begin_session(
+    subject: str, email: str, request: Request, site: Site, issuer: Issuer, *, signed_in_at: int
+) -> str:
+    """Begin a new session; returns the cookie's value. Does not look who it is.
 
     An older session of this browser ends: an id that was known before signing in is worth nothing after.
 
-    Raises: SignInFailed, StorageUnavailable
+    Raises: StorageUnavailable
     """
-    account = await check_password(form.one("email") or "", form.one("password") or "", site.place, issuer)
     await sign_out(request, site, issuer)
-    value, now = issuer.new_secret(), issuer.now()
+    value = issuer.new_secret()
     begun = SignIn(
         id_hash=hash_cookie(value),
-        subject=account.subject,
-        email=account.email,
-        signed_in_at=now,
-        expires_at=now + SESSION_SECONDS,
+        subject=subject,
+        email=email,
+        signed_in_at=signed_in_at,
+        expires_at=issuer.now() + SESSION_SECONDS,
         place=site.place,
     )
     await issuer.stores.sign_ins.add(begun)

@@ -20,7 +20,7 @@ from perhop.console.pages.decided import show_decided
 from perhop.console.pages.sign_in import show_sign_in
 from perhop.console.paths import own_path, path_of
 from perhop.console.reasons_kept import clean_reason
-from perhop.console.shown_call import ShownCall, render_params, shown_call
+from perhop.console.shown_call import ShownCall, emails_by_subject, render_params, shown_call
 from perhop.console.words import ago, left, sentence, until
 from perhop.core.approval import Approval, ApprovalState, Approver
 from perhop.core.owner import Owner
@@ -38,6 +38,7 @@ class Seen:
     person: SignIn
     stored: StoredApproval
     owner: Owner
+    others: frozenset[str]
 
     @property
     def approval(self) -> Approval:
@@ -50,7 +51,9 @@ class Seen:
     @property
     def approver(self) -> Approver:
         person = self.person
-        return Approver(subject=person.subject, email=person.email, signed_in_at=person.signed_in_at)
+        return Approver(
+            subject=person.subject, email=person.email, signed_in_at=person.signed_in_at, others=self.others
+        )
 
 
 async def approval(request: Request, console: Console) -> Response:
@@ -87,7 +90,9 @@ async def _find(name: str, person: SignIn, console: Console) -> Seen:
     owner = console.approvals.owner_of(stored.approval)
     if owner is None or not is_of_team(person.email, owner):
         raise PageMissing(f"`{person.subject}` is not of the team that decides on `{name[:64]}`")
-    return Seen(person, stored, owner)
+    emails = await emails_by_subject(console)
+    same = {subject for subject, email in emails.items() if email == emails.get(person.subject)}
+    return Seen(person, stored, owner, frozenset(same - {person.subject}))
 
 
 def _is_over(approval: Approval, console: Console) -> bool:
@@ -123,7 +128,7 @@ async def _decide(allow: bool, why: str, seen: Seen, request: Request, console: 
     except SignInStale:
         notice = "You signed in a while ago. Show once more that it is you, then decide."
         return show_sign_in(
-            request, console, path=seen.path, why=why, known_as=seen.person.email, notice=notice, status=403
+            request, console, path=seen.path, why=why, known_as=seen.person.shown, notice=notice, status=403
         )
     except ApproverRefused as fact:
         return await _show(seen, console, why=why, notice=sentence(fact), status=403)

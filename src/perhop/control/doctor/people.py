@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import httpx2
 
+from perhop.authorization_server.people import is_local_way_open
 from perhop.authorization_server.store import Account
 from perhop.control.doctor.finding import Seen, failed, ok, skipped, some, warning
 from perhop.control.doctor.patient import Patient
-from perhop.core.owner import Owner
+from perhop.core.registry import Registry
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import load_policies
 from perhop.rules.approval import is_of_team
@@ -51,7 +52,7 @@ async def _deciders(patient: Patient) -> list[Seen]:
         accounts = await SqlAccounts(database).list()
     finally:
         await database.close()
-    return list(_teams(wanting, settings.registry.owners, accounts))
+    return list(_teams(wanting, settings.registry, accounts))
 
 
 def _wanting_approval(settings: Settings) -> dict[str, list[str]]:
@@ -67,12 +68,14 @@ def _wanting_approval(settings: Settings) -> dict[str, list[str]]:
     return wanting
 
 
-def _teams(
-    wanting: Mapping[str, list[str]], owners: Mapping[str, Owner], accounts: Iterable[Account]
-) -> Iterator[Seen]:
-    emails = [account.email for account in accounts if not account.disabled]
+def _teams(wanting: Mapping[str, list[str]], registry: Registry, accounts: Iterable[Account]) -> Iterator[Seen]:
+    """Who has an address of a provider's domain gets an account at the first sign-in there."""
+    owners, ways = registry.owners, registry.sign_in
+    local = [each.email for each in accounts if not each.disabled and is_local_way_open(each.email, ways)]
     for name, resources in wanting.items():
-        able = [email for email in emails if is_of_team(email, owners[name])]
+        team = (*owners[name].members, *owners[name].deputies)
+        able = {email for email in local if is_of_team(email, owners[name])}
+        able.update(email for email in team if ways.provider_for(email) is not None)
         if not able:
             yield warning(
                 f"nobody can approve calls of {some(resources)}: no member or deputy has an account",
