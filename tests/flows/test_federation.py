@@ -88,6 +88,13 @@ async def test_a_subject_is_its_issuers(server: RunningServer, login: OpenIdProv
     assert len({ann, someone, PERSON}) == 3
 
 
+async def test_a_person_has_one_name_whoever_brings_them(server: RunningServer, login: OpenIdProvider) -> None:
+    """Whom an assertion of the same issuer named before signs in under that name."""
+    there = login.person["sub"]
+    await server.stores.federated_subjects.add(login.issuer, there, user="user:of-an-assertion")
+    assert await _subject(server, Person(server), login) == "user:of-an-assertion"
+
+
 async def test_who_is_let_in(server: RunningServer, login: OpenIdProvider) -> None:
     """Only a verified address of the provider's own domains lets somebody in, unless anyone is."""
     strangers: list[dict[str, Any]] = [

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from perhop.authorization_server.people_store import Consent, FederatedAccount
 from perhop.authorization_server.revocation import RevokedObject
-from perhop.authorization_server.store import Consent, Place, SignIn
-from perhop.control.operations import account_add, account_disable, account_password, disable, key_rotate, token_issue
+from perhop.authorization_server.store import Place, SignIn
+from perhop.control.accounts import account_add, account_disable, account_password
+from perhop.control.operations import disable, key_rotate, token_issue
 from perhop.errors import TokenRevoked
 from perhop.founding import found
 from perhop.journal.query import Filter
@@ -28,6 +30,9 @@ from tests.support.offline_issuer import Clock
 
 PASSWORD = THE_SCAN.note("a-first-password-of-a-person", Kind.PASSWORD)
 OTHER = THE_SCAN.note("another-password-of-a-person", Kind.PASSWORD)
+EVE = FederatedAccount(
+    issuer="https://login.example.com", subject_there="eve", subject="user:eve", email=None, groups=None, seen_at=0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +140,14 @@ async def test_what_the_journal_says_was_taken_is_taken_again(site: Site) -> Non
     async with site.opened() as plane:
         await account_add(plane, email="ann@example.com", password=PASSWORD)
         await account_add(plane, email="bob@example.com", password=PASSWORD)
+        await plane.issuer.stores.federated_accounts.keep(EVE)
         leaked = plane.issuer.keyring.active.kid
     put_back = site.keep()
     async with site.opened() as plane:
         await disable(plane, kind="client", name="planner", why="stolen")
         await key_rotate(plane, alg=None, now=False, revoke_others=True)
-        await account_disable(plane, email="ann@example.com")
+        await account_disable(plane, person="ann@example.com")
+        await account_disable(plane, person=EVE.subject)
         await account_password(plane, email="bob@example.com", password=OTHER)
     put_back()
     async with site.opened() as plane:
@@ -151,6 +158,7 @@ async def test_what_the_journal_says_was_taken_is_taken_again(site: Site) -> Non
         ann, bob = [await issuer.stores.accounts.get(f"{name}@example.com") for name in ("ann", "bob")]
         assert ann is not None
         assert ann.disabled
+        assert await issuer.stores.accounts.is_disabled(EVE.subject)
         assert bob is not None
         assert not bob.disabled
         for password in (PASSWORD, OTHER):

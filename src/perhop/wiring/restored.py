@@ -189,6 +189,11 @@ async def _lock_accounts_again(plane: Plane, taken: _Taken) -> list[str]:
         ):
             await accounts.set_password(account.email, NO_PASSWORD)
             again.append(f"account {account.subject} wants a new password")
+    federated = plane.issuer.stores.federated_accounts
+    for known in await federated.list():
+        if known.subject in taken.accounts and not known.disabled:
+            await federated.disable(known.subject)
+            again.append(f"account {known.subject} disabled")
     return again
 
 

@@ -199,7 +199,9 @@ async def test_a_code_is_redeemed_with_the_key_that_it_was_asked_for(server: Run
     assert (await ask(server, await for_code(server, dpop_jkt=KEY.thumbprint), proof(server))).status_code == 200
 
 
-@pytest.mark.parametrize("thumbprint", ["x", KEY.thumbprint[:-1], KEY.thumbprint + "=", "x" * 43])
+@pytest.mark.parametrize(
+    "thumbprint", ["x", KEY.thumbprint[:-1], KEY.thumbprint + "=", "x" * 43], ids=["short", "cut", "padded", "loose"]
+)
 async def test_a_key_that_is_none_binds_no_code(server: RunningServer, thumbprint: str) -> None:
     """A `dpop_jkt` that is no thumbprint is refused before a person is asked."""
     answer = await Browser(server).open(a_request(dpop_jkt=thumbprint))

@@ -129,6 +129,7 @@ async def test_a_proof_is_used_up(site: Site) -> None:
         ("https://evil.example/mcp", "/mcp", "GET", False),
         (RESOURCE, "/mcp", "DELETE", False),
     ],
+    ids=["itself", "query", "space", "letter", "other-path", "other-uri", "slash", "other-host", "other-method"],
 )
 async def test_a_proof_is_for_the_path_that_was_asked_for(
     site: Site, uri: str, path: str, method: str, admitted: bool

@@ -22,6 +22,7 @@ from tests.support.verifier import KEY
         ({"cnf": "text"}, None, "token.malformed"),
         ({"cnf": {}}, None, "token.malformed"),
     ],
+    ids=["none", "key", "certificate", "short", "both", "text", "empty"],
 )
 def test_inspecting_tells_the_key(changes: dict[str, Any], bound_to: str | None, problem: str | None) -> None:
     """A token that is bound to one key is good with a proof of it; bound to anything else it is good nowhere."""
