@@ -6,66 +6,39 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx2
 
 from conformance.installation import BROWSER_CLIENT, EMAIL, PASSWORD, Installation
-from conformance.suite import Outcome, SuiteRun, outcomes_in, suite_started
+from conformance.suite import SuiteRun, outcomes_in, suite_started
 from tests.support.browsers import form_in
 
 LEG = "authorization"
 SCENARIOS = ("authorization-code-grant", "authorization-server-metadata-endpoint")
-DOCUMENTS_WARNING = "authorization-server-metadata-cimd"
-"""What the suite warns of where an authorization server takes no client id metadata documents."""
 
 _SECONDS = 60.0
 _PAUSE_S = 0.05
 _ASKED = re.compile(r"^(http://\S+/authorize\?\S+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizationRun:
-    """Both scenarios. `takes_documents`: the server says that a client may be named by the address of its document."""
-
-    run: SuiteRun
-    takes_documents: bool
-
-
-def run_authorization_leg(installation: Installation) -> AuthorizationRun:
+def run_authorization_leg(installation: Installation) -> SuiteRun:
     """Both scenarios; the suite prints an address, and Ann goes there."""
     words = ["authorization", "--url", installation.issuer, "--client-id", BROWSER_CLIENT]
     words += ["-p", str(installation.callback_port), "--resource", installation.resource]
     with suite_started(words, LEG) as (process, results):
         _sign_in(_address(process, results / "output.log"))
         code = process.wait(_SECONDS)
-    takes = _takes_documents(installation)
-    outcomes = {
-        scenario: outcome if takes else _without_expected_warning(outcome)
-        for scenario, outcome in outcomes_in(results).items()
-    }
-    return AuthorizationRun(SuiteRun(code, outcomes, results), takes)
+    return SuiteRun(code, outcomes_in(results), results)
 
 
-def authorization_problems(done: AuthorizationRun) -> Iterator[str]:
-    """Scenarios that did not pass without a warning, but for the one warning that is the truth about this server."""
+def authorization_problems(run: SuiteRun) -> Iterator[str]:
+    """Scenarios that did not pass without a warning."""
     for scenario in SCENARIOS:
-        outcome = done.run.outcomes.get(scenario)
+        outcome = run.outcomes.get(scenario)
         if outcome is None or not outcome.is_passed:
             yield f"{LEG} {scenario}: {outcome.told if outcome else 'did not run'}"
-
-
-def _takes_documents(installation: Installation) -> bool:
-    url = f"{installation.issuer}/.well-known/oauth-authorization-server"
-    return httpx2.get(url).json().get("client_id_metadata_document_supported") is True
-
-
-def _without_expected_warning(outcome: Outcome) -> Outcome:
-    expected = tuple(each for each in outcome.complaints if each.startswith(f"{DOCUMENTS_WARNING}:"))
-    left = tuple(each for each in outcome.complaints if each not in expected)
-    return replace(outcome, failed=outcome.failed - len(expected), complaints=left)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from conformance.authorization_leg import AuthorizationRun
+from conformance.authorization_leg import LEG as AUTHORIZATION
 from conformance.client_legs import LEGS
 from conformance.suite import PACKAGE, REVISIONS, SuiteRun, scored_scenarios
 from scripts.fetch_real import ROOT, version_of
@@ -20,7 +20,7 @@ class Figures:
 
     clients: Mapping[str, SuiteRun] = field(default_factory=dict)
     servers: Mapping[str, Mapping[str, SuiteRun]] = field(default_factory=dict)
-    authorization: AuthorizationRun | None = None
+    authorization: SuiteRun | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -36,8 +36,7 @@ class Figures:
                 _row(f"server {revision}, {leg}", words, run, "server") for leg, run in self.servers[revision].items()
             )
         if self.authorization is not None:
-            name = "authorization" if self.authorization.takes_documents else "authorization, with the warning below"
-            rows.append(_row(name, ("", ""), self.authorization.run, "client"))
+            rows.append(_row(AUTHORIZATION, ("", ""), self.authorization, "client"))
         return "\n".join((f"`{PACKAGE}` {version_of(PACKAGE)}", "", *_HEAD, *rows))
 
 

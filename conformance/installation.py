@@ -235,14 +235,15 @@ clients:
     authentication: {{method: none}}
     redirect_uris: ["http://{LOOPBACK}:{callback}/callback"]
     reaches: {{{_RESOURCES[EXCHANGE]}: ["{_RESOURCES[EXCHANGE]}:use"]}}
-{_MORE_SETTINGS}\
+client_documents:
+  - host: apps.example.com
+    owner: protocol-team
+    expires: {expires}
+    reaches: {{{_RESOURCES[EXCHANGE]}: ["{_RESOURCES[EXCHANGE]}:use"]}}
 """,
         encoding="utf-8",
     )
 
-
-_MORE_SETTINGS = ""
-"""Sections of perhop.yaml that let in clients which are not in the file: then the suite has nothing to warn of."""
 
 _POLICY = f"""\
 @id("conformance.everything")

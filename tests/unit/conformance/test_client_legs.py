@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from conformance import client_legs, figures
-from conformance.authorization_leg import AuthorizationRun, _without_expected_warning, authorization_problems
+from conformance.authorization_leg import authorization_problems
 from conformance.client_legs import LEGS, client_problems
 from conformance.figures import BEGIN, END, Figures, check_figures, write_figures
 from conformance.suite import REVISIONS, Outcome, SuiteRun, outcomes_in
 
 PASSED, WARNED = Outcome(3, 0), Outcome(3, 1, ("x: WARNING",))
-DOCUMENTS = Outcome(1, 1, ("authorization-server-metadata-cimd: it does not include it",))
 
 
 def _suite_run(**outcomes: Outcome) -> SuiteRun:
@@ -36,17 +35,16 @@ def test_a_leg_of_the_client_is_whole() -> None:
     assert "nothing ran" in nothing
 
 
-def _authorized(outcome: Outcome) -> AuthorizationRun:
+def _authorized(outcome: Outcome) -> SuiteRun:
     outcomes = {"authorization-code-grant": PASSED, "authorization-server-metadata-endpoint": outcome}
-    return AuthorizationRun(SuiteRun(0, outcomes, Path()), takes_documents=False)
+    return SuiteRun(0, outcomes, Path())
 
 
-def test_one_warning_is_the_truth_and_no_other() -> None:
-    """A server that takes no client id metadata documents is warned of that; any other complaint stays."""
-    assert list(authorization_problems(_authorized(_without_expected_warning(DOCUMENTS)))) == []
-    assert list(authorization_problems(_authorized(DOCUMENTS))) != []
-    assert list(authorization_problems(_authorized(_without_expected_warning(WARNED)))) != []
-    assert list(authorization_problems(AuthorizationRun(_suite_run(), takes_documents=True))) != []
+def test_the_authorization_server_passes_without_a_warning() -> None:
+    """Both scenarios run and pass; a warning is a problem, and so is a scenario that did not run."""
+    assert list(authorization_problems(_authorized(PASSED))) == []
+    assert list(authorization_problems(_authorized(WARNED))) != []
+    assert len(list(authorization_problems(_suite_run()))) == 2
 
 
 def test_the_page_says_what_came_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
