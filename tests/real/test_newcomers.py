@@ -7,28 +7,27 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 import pytest
 import pytest_asyncio
 from mcp import Client
-from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 
-from tests.support.browsers import form_in
 from tests.support.client_documents import Site, a_site
 from tests.support.installations import Installation, await_verdict, installed
+from tests.support.person_in_chromium import NotLetIn, PersonInChromium, person_in_chromium
 from tests.support.processes import free_port, started
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOT = Path(__file__).resolve().parents[2]
-CALLBACK = "http://127.0.0.1:3955/callback"
+CALLBACK = f"http://127.0.0.1:{free_port()}/callback"
 EMAIL, PASSWORD = "ann@example.com", "a long passphrase of ann"
 RULES = """\
 client_registration: adopted
@@ -89,40 +88,14 @@ class Kept:
         self.client = client_info
 
 
-class NotLetIn(Exception):
-    """The page that a person came to asks nothing."""
+@pytest_asyncio.fixture(loop_scope="module")
+async def person(tmp_path: Path) -> AsyncIterator[PersonInChromium]:
+    """Ann at her browser."""
+    async with person_in_chromium(tmp_path, callback=CALLBACK, email=EMAIL, password=PASSWORD) as ann:
+        yield ann
 
 
-@dataclass
-class Person:
-    """Ann at her browser: signs in, consents, and comes back with what the redirect carries."""
-
-    answer: dict[str, list[str]] = field(default_factory=dict)
-    seen: list[str] = field(default_factory=list)
-
-    async def go(self, url: str) -> None:
-        async with httpx2.AsyncClient() as http:
-            page = await http.get(url)
-            if page.status_code != 200:
-                self.seen.append(page.text)
-                raise NotLetIn
-            signed_in = await self._send(http, page, {"email": EMAIL, "password": PASSWORD})
-            consent = await http.get(urljoin(str(signed_in.url), signed_in.headers["location"]))
-            self.seen.append(consent.text)
-            back = await self._send(http, consent, {"decision": "allow"})
-        self.answer = parse_qs(urlsplit(back.headers["location"]).query)
-
-    async def come_back(self) -> AuthorizationCodeResult:
-        return AuthorizationCodeResult(
-            code=self.answer["code"][0], state=self.answer["state"][0], iss=self.answer["iss"][0]
-        )
-
-    async def _send(self, http: httpx2.AsyncClient, page: httpx2.Response, filled: dict[str, str]) -> httpx2.Response:
-        form = form_in(page)
-        return await http.post(urljoin(str(page.url), form.action), data=form.hidden | filled)
-
-
-async def call(installation: Installation, person: Person, kept: Kept, document: str | None = None) -> str:
+async def call(installation: Installation, person: PersonInChromium, kept: Kept, document: str | None = None) -> str:
     """The official client calls a tool, and does what it must to be let in."""
     metadata = OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], client_name="Journey")
     provider = OAuthClientProvider(
@@ -147,10 +120,11 @@ async def has_called(installation: Installation, agent: str) -> bool:
     return [each["agent"] for each in called] == [agent] and called[0]["sub"].startswith("user:")
 
 
-async def test_the_official_client_is_what_its_document_says(installation: Installation, site: Site) -> None:
+async def test_the_official_client_is_what_its_document_says(
+    installation: Installation, site: Site, person: PersonInChromium
+) -> None:
     """The SDK sees that documents are read, names its own, and a person's call goes through under that URL."""
     document = site.publish(redirect_uris=[CALLBACK])
-    person = Person()
     assert "simple text" in await call(installation, person, Kept(), document)
     assert await has_called(installation, document)
     assert f"{site.host}; the name is" in person.seen[-1]
@@ -159,9 +133,11 @@ async def test_the_official_client_is_what_its_document_says(installation: Insta
     assert [each["origin"] for each in listed if each["id"] == document] == ["document"]
 
 
-async def test_the_official_client_registers_and_waits_for_an_owner(installation: Installation) -> None:
+async def test_the_official_client_registers_and_waits_for_an_owner(
+    installation: Installation, person: PersonInChromium
+) -> None:
     """The SDK registers itself, is let in by nobody until an owner adopts it, and then a person's call goes through."""
-    person, kept = Person(), Kept()
+    kept = Kept()
     with pytest.RaisesGroup(NotLetIn, flatten_subgroups=True, allow_unwrapped=True):
         await call(installation, person, kept)
     assert "no team answers for it yet" in person.seen[-1]

@@ -10,24 +10,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 import pytest
 from mcp import Client
-from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 
 from perhop.client import PersonsBrowser, RegisteredClient, SignIn
-from tests.support.browsers import form_in
 from tests.support.chromium import Tab, chromium
 from tests.support.installations import Installation, await_verdict, installed
+from tests.support.person_in_chromium import person_in_chromium
 from tests.support.processes import free_port, started
 
 ROOT = Path(__file__).resolve().parents[2]
-CALLBACK = "http://127.0.0.1:3955/callback"
+CALLBACK = f"http://127.0.0.1:{free_port()}/callback"
 EMAIL, PASSWORD = "ann@example.com", "a long passphrase of ann"
 APPLICATIONS = "".join(
     f"""\
@@ -82,52 +81,28 @@ class _Kept:
         raise AssertionError(f"nothing is registered here, least of all {client_info.client_id}")
 
 
-class _Person:
-    """Ann at her browser: signs in, consents, and comes back with what the redirect carries."""
-
-    def __init__(self) -> None:
-        self.answer: dict[str, list[str]] = {}
-
-    async def go(self, url: str) -> None:
-        async with httpx2.AsyncClient() as http:
-            page = await http.get(url)
-            signed_in = await self._send(http, page, {"email": EMAIL, "password": PASSWORD})
-            consent = await http.get(urljoin(str(signed_in.url), signed_in.headers["location"]))
-            back = await self._send(http, consent, {"decision": "allow"})
-        self.answer = parse_qs(urlsplit(back.headers["location"]).query)
-
-    async def come_back(self) -> AuthorizationCodeResult:
-        return AuthorizationCodeResult(
-            code=self.answer["code"][0], state=self.answer["state"][0], iss=self.answer["iss"][0]
-        )
-
-    async def _send(self, http: httpx2.AsyncClient, page: httpx2.Response, filled: dict[str, str]) -> httpx2.Response:
-        form = form_in(page)
-        return await http.post(urljoin(str(page.url), form.action), data=form.hidden | filled)
-
-
 def _tool_calls(installation: Installation, agent: str) -> list[dict[str, Any]]:
     permitted = installation.records("--event", "call.permitted")
     return [each for each in permitted if each["call"]["method"] == "tools/call" and each["in"]["agent"] == agent]
 
 
 async def test_the_official_client_gets_a_persons_token_by_discovery_and_calls_a_tool(
-    installation: Installation,
+    installation: Installation, tmp_path: Path
 ) -> None:
     """From the 401 to metadata, PKCE, sign-in, consent and a token for this one resource; then a call for a person."""
-    person, kept = _Person(), _Kept()
-    provider = OAuthClientProvider(
-        server_url=installation.url,
-        client_metadata=OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], client_name="desk-app"),
-        storage=kept,
-        redirect_handler=person.go,
-        callback_handler=person.come_back,
-    )
-    async with (
-        httpx2.AsyncClient(auth=provider, timeout=30) as http,
-        Client(streamable_http_client(installation.url, http_client=http)) as client,
-    ):
-        answer = await client.call_tool("test_simple_text", {})
+    async with person_in_chromium(tmp_path, callback=CALLBACK, email=EMAIL, password=PASSWORD) as person:
+        provider = OAuthClientProvider(
+            server_url=installation.url,
+            client_metadata=OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], client_name="desk-app"),
+            storage=_Kept(),
+            redirect_handler=person.go,
+            callback_handler=person.come_back,
+        )
+        async with (
+            httpx2.AsyncClient(auth=provider, timeout=30) as http,
+            Client(streamable_http_client(installation.url, http_client=http)) as client,
+        ):
+            answer = await client.call_tool("test_simple_text", {})
     assert "simple text" in str(answer)
     called = _tool_calls(installation, "desk-app")
     (call,) = called
