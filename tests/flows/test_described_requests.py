@@ -193,5 +193,5 @@ async def test_a_described_request_is_answered(world: World) -> None:
     for path in ("/introspect", "/revoke"):
         assert (await world.server.http.post(path, data={"token": token, **client})).status_code == 200
     for path, operations in PATHS.items():
-        if "get" in operations and path != "/authorize":
+        if "get" in operations and path != "/authorize" and "{" not in path:
             assert (await world.server.http.get(path, params={"wait": "0"})).status_code == 200, path

@@ -63,9 +63,12 @@ def test_every_endpoint_is_described() -> None:
     """The OpenAPI description has every route of the authorization server with its methods, and no other."""
     paths = json.loads((ROOT / "docs/reference/openapi.json").read_text(encoding="utf-8"))["paths"]
     described = {(path, method.upper()) for path, operations in paths.items() for method in operations}
+    gets = [(path, operations["get"]) for path, operations in paths.items() if "get" in operations]
     metadata = {(path, "GET") for path in (*WELL_KNOWN, ACCESS_WELL_KNOWN)}
     assert described - metadata == {(path, method) for path, _, methods in ENDPOINTS for method in methods}
     assert metadata <= described
+    named = {path: {each["name"] for each in get.get("parameters", ()) if each["in"] == "path"} for path, get in gets}
+    assert all(names == set(re.findall(r"{(\w+)}", path)) for path, names in named.items())
 
 
 def test_spec_lines_follow_the_grammar() -> None:
