@@ -26,7 +26,7 @@ test: .venv/.ready-dev
 test-real: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_real
 	@$(VENV)/python -m scripts.fetch_debian
-	@$(VENV)/python -m pytest tests/real
+	@$(VENV)/python -m pytest tests/real -n 2 --dist loadfile --no-loadscope-reorder
 
 conformance: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_real
