@@ -52,7 +52,6 @@ class ConsentRequired(AuthorizeRefused):
 class AuthenticationUnmet(AuthorizeRefused):
     """The person signed in, and not in one of the ways that are wanted.
 
-    Spec: OpenID Connect Core Unmet Authentication Requirements 1.0 §2
     Spec: RFC 9470 §5
     """
 

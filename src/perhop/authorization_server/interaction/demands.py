@@ -48,8 +48,11 @@ class Demands:
 
     @property
     def signs_in_anew(self) -> bool:
-        """True if the session of this browser does not count: the form is also where another account is chosen."""
-        return bool(self.prompts & {Prompt.LOGIN, Prompt.SELECT_ACCOUNT})
+        """True if the session of this browser does not count: the form is also where another account is chosen.
+
+        Spec: OpenID Connect Core 1.0 §3.1.2.1
+        """
+        return bool(self.prompts & {Prompt.LOGIN, Prompt.SELECT_ACCOUNT}) or self.wanted.max_age == 0
 
     @property
     def asks_anew(self) -> bool:
