@@ -54,8 +54,8 @@ class SignInWorld:
     """`documents` are what a GET of this URL answers, `answer` what the authorization endpoint sends people back with.
 
     A token is good for the scopes that were asked for, those of `ceiling` if there is one; `grant` is what else its
-    answer says. `calls` are the Authorization fields that came to the server. While `stale` is there, tokens are not good
-    enough for it, until the person has been asked more than `content_after` times.
+    answer says. `calls` are the Authorization fields that came to the server. While `stale` is there, tokens are not
+    good enough for it, until the person has been asked more than `content_after` times.
     """
 
     clock: Clock = field(default_factory=Clock)
