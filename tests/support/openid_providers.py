@@ -70,6 +70,7 @@ class OpenIdProvider:
     raw_id_token: str | None = None
     access_token: str | None = None
     seen: list[str] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def sign_in(self, url: str) -> str:
@@ -78,6 +79,7 @@ class OpenIdProvider:
         assert url.startswith(f"{self.issuer}/authorize?")
         assert (asked["response_type"], asked["client_id"]) == ("code", CLIENT)
         assert asked["code_challenge_method"] == "S256"
+        self.asked.append(asked)
         code = THE_SCAN.note(secrets.token_urlsafe(24), Kind.CODE)
         self._codes[code] = asked
         iss = {"iss": self.issuer} if self.names_issuer else {}

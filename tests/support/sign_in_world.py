@@ -54,13 +54,16 @@ class SignInWorld:
     """`documents` are what a GET of this URL answers, `answer` what the authorization endpoint sends people back with.
 
     A token is good for the scopes that were asked for, those of `ceiling` if there is one; `grant` is what else its
-    answer says. `calls` are the Authorization fields that came to the server.
+    answer says. `calls` are the Authorization fields that came to the server. While `stale` is there, tokens are not
+    good enough for it, until the person has been asked more than `content_after` times.
     """
 
     clock: Clock = field(default_factory=Clock)
     documents: dict[str, Any] = field(default_factory=dict)
     challenge: str = f'Bearer resource_metadata="https://mcp.example.com{BESIDE}", scope="mcp:read"'
     needed: frozenset[str] = frozenset()
+    stale: str | None = None
+    content_after: int | None = None
     redirect: str | None = None
     redirect_uri: str = REDIRECT_URI
     answer: Answer = lambda usual: usual
@@ -118,6 +121,8 @@ class SignInWorld:
             lacking = " ".join(sorted(self.needed))
             challenge = f'Bearer error="insufficient_scope", scope="{lacking}"'
             return httpx2.Response(403, headers={"www-authenticate": challenge})
+        if self.stale is not None and (self.content_after is None or len(self.visits) <= self.content_after):
+            return httpx2.Response(401, headers={"www-authenticate": f"Bearer {self.stale}"})
         return httpx2.Response(200)
 
     def visit(self, url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perhop.authorization_server.issuer import Issuer
+from perhop.core.authentication import UNKNOWN, Authentication
 from perhop.core.resource import Resource, ResourceUri
 from perhop.core.task import Task
 from perhop.core.token import TokenDraft, VerifiedToken
@@ -19,6 +20,7 @@ def draft_first(
     scopes: frozenset[str],
     now: int,
     task: Task | None = None,
+    authentication: Authentication = UNKNOWN,
 ) -> TokenDraft:
     """The first token of a chain, for the `uri` of a resource; a transaction begins with it.
 
@@ -36,6 +38,7 @@ def draft_first(
         txn=issuer.new_id(),
         tenant=resource.tenant,
         task=task.id if task is not None else None,
+        authentication=authentication,
     )
 
 
@@ -50,7 +53,7 @@ def draft_child(
     lifetime: int,
     now: int,
 ) -> TokenDraft:
-    """The token that an exchange makes of its parent: same subject, agent, transaction and task, one hop further.
+    """The token that an exchange makes of its parent: same subject, agent, transaction, task, sign-in; one hop further.
 
     Does not look at who may present, hops, cycles, scopes or what the task covers.
 
@@ -75,5 +78,7 @@ def draft_child(
         actor=actor,
         tenant=resource.tenant,
         task=parent.task,
+        # INVARIANT: what a child says of the person's sign-in is what its parent said; nobody signs in by an exchange.
+        authentication=parent.authentication,
         parent_jti=parent.jti,
     )

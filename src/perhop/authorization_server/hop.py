@@ -16,11 +16,12 @@ from perhop.authorization_server.drafts import draft_child, draft_first
 from perhop.authorization_server.issue import Authorized, issue, question_of
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.kept_hop_tokens import HopKey, KeptHopTokens
+from perhop.core.authentication import AuthenticationWanted
 from perhop.core.call import Action, CallBinding
 from perhop.core.decision import Allow, Deny, NeedsApproval, Permit
 from perhop.core.resource import CredentialKind, Resource, ResourceUri
 from perhop.core.token import HopToken, TokenDraft
-from perhop.errors import PolicyDenied, PolicyUndecidable, ScopeInsufficient
+from perhop.errors import AuthenticationInsufficient, PolicyDenied, PolicyUndecidable, ScopeInsufficient
 from perhop.rules.delegation import GATEWAY_PREFIX, check_may_act
 from perhop.rules.lifetime import CALL_LIFETIME, HOP_LIFETIME
 from perhop.tokens.mint import mint
@@ -46,7 +47,8 @@ class HopExchanger:
         close here. An `upstream.resource` is reached from its own `uri` only, and a `uri` only once in a chain.
 
         Spec: RFC 8693 §2.2
-        Raises: PresenterMismatch, ChainTooDeep, TokenExpired, ScopeInsufficient, PolicyDenied, PolicyUndecidable
+        Raises: PresenterMismatch, ChainTooDeep, TokenExpired, ScopeInsufficient, PolicyDenied,
+            AuthenticationInsufficient, PolicyUndecidable
         """
         issuer, resource, parent = self._issuer(), permit.resource, permit.bound.token
         is_call = _takes_call_tokens(resource)
@@ -65,7 +67,7 @@ class HopExchanger:
             lifetime=CALL_LIFETIME if is_call else HOP_LIFETIME,
             now=issuer.now(),
         )
-        _check_exchange(issuer, draft, resource)
+        _check_exchange(issuer, draft, resource, parent.scopes)
         signing_key = issuer.keyring.active
         if is_call:
             return HopToken(mint(_bound_to(permit.call.binding, draft), signing_key))
@@ -124,7 +126,11 @@ def _upstream(resource: Resource) -> ResourceUri:
     return resource.upstream.resource
 
 
-def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource) -> None:
+def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource, scopes: frozenset[str]) -> None:
+    """`scopes` are those of the caller's own token.
+
+    Raises: AuthenticationInsufficient, PolicyDenied, PolicyUndecidable
+    """
     question = question_of(draft, resource, Action.EXCHANGE, task=issuer.tasks.find(draft.task))
     match decision := issuer.policy.decide(question):
         case Allow():
@@ -133,6 +139,14 @@ def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource) -> No
             raise PolicyDenied(f"the exchange wants an approval: {', '.join(decision.asking)}")
         case Deny(failed=True):
             raise PolicyUndecidable(decision.detail)
+        case Deny(wanted=AuthenticationWanted() as wanted):
+            raise AuthenticationInsufficient(
+                max_age=wanted.max_age,
+                acr_values=wanted.acr_values,
+                scopes=tuple(sorted(scopes)),
+                policies=decision.policies,
+                policy_version=decision.policy_version,
+            )
         case Deny():
             raise PolicyDenied(f"the exchange is forbidden by {', '.join(decision.policies) or 'policy'}")
         case _:

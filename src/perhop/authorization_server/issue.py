@@ -62,6 +62,7 @@ def question_of(draft: TokenDraft, resource: Resource, action: Action, *, task: 
         tenant=draft.tenant,
         ip=ip,
         task=task,
+        authentication=draft.authentication,
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perhop.core.authentication import UNKNOWN, Authentication
 from perhop.core.secret import Secret
 from perhop.errors import RefreshReused
 
@@ -36,6 +37,7 @@ class RefreshFamily:
     """What the refresh tokens stand for that come of one code: fixed when it was redeemed, and never widened.
 
     `terms` is the digest of what the person was shown, `sender` the thumbprint of the key that alone may refresh.
+    `authentication` is the sign-in with which it began: a refresh is none.
     """
 
     id: str
@@ -49,6 +51,7 @@ class RefreshFamily:
     tenant: str | None = None
     task: str | None = None
     sender: str | None = None
+    authentication: Authentication = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from perhop.authorization_server.refresh_families import FirstOfFamily, RefreshToken
+from perhop.core.authentication import UNKNOWN, Authentication
 from perhop.core.task import Task, TaskUse
 from perhop.journal.query import Entry
 
@@ -99,6 +100,7 @@ class AuthorizationCode:
     task: str | None = None
     terms: str | None = None
     sender: str | None = None
+    authentication: Authentication = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,8 @@ class SignIn:
     """A browser's session at one place, and good for nothing elsewhere; the cookie is kept as its SHA-256 only.
 
     `email` is the account's, and not kept with it; `issuer` the provider's who has signed the person in, None for a
-    local account. `known_as` is what the person is shown, where that is not the address.
+    local account. `known_as` is what the person is shown, where that is not the address. `auth_time` and `acr` say when
+    and how the person signed in, as far as their provider said so. `occasion` is the digest of what they signed in for.
     """
 
     id_hash: str
@@ -188,6 +191,14 @@ class SignIn:
     place: Place
     issuer: str | None = None
     known_as: str = ""
+    auth_time: int | None = None
+    acr: str | None = None
+    occasion: str | None = None
+
+    @property
+    def authentication(self) -> Authentication:
+        """What a token says of this sign-in."""
+        return Authentication(self.auth_time, self.acr)
 
     @property
     def shown(self) -> str:

@@ -17,6 +17,7 @@ from perhop.control.failure import ExitCode
 from perhop.errors import NotFound
 
 if TYPE_CHECKING:
+    from perhop.core.authentication import Authentication
     from perhop.core.call import Target
     from perhop.core.task import Task, TaskLimits
 
@@ -64,6 +65,12 @@ def explain(
     max_writes: Annotated[
         int | None, typer.Option("--max-writes", min=0, metavar="N", help="The task's limit on writes (default: none).")
     ] = None,
+    auth_time: Annotated[
+        str | None, typer.Option("--auth-time", metavar="TIME", help="When the person signed in (default: not known).")
+    ] = None,
+    acr: Annotated[
+        str | None, typer.Option("--acr", metavar="ACR", help="How, as their provider says (default: not known).")
+    ] = None,
     policies: PolicyFolder = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -108,6 +115,7 @@ def explain(
         task=_task(
             agent, purpose, subject=subject, approved=approved, limits=TaskLimits(calls=max_calls, writes=max_writes)
         ),
+        authentication=_authentication(auth_time, acr, subject),
     )
     explanation = explain_question(load_engine(policy_folder(policies, settings), settings), question)
     beyond = beyond_scope(described, question)
@@ -133,6 +141,18 @@ def _task(agent: str, purpose: str | None, *, subject: str | None, approved: boo
         if is_given:
             raise typer.BadParameter("there is no task: say what it is for with --purpose", param_hint=option)
     return None
+
+
+def _authentication(auth_time: str | None, acr: str | None, subject: str | None) -> Authentication:
+    from datetime import datetime
+
+    from perhop.core.authentication import Authentication
+
+    for option, given in (("--auth-time", auth_time), ("--acr", acr)):
+        if given is not None and subject is None:
+            raise typer.BadParameter("nobody is there who could have signed in: name the person", param_hint=option)
+    moment = parse_moment(auth_time, "--auth-time")
+    return Authentication(None if moment is None else int(datetime.fromisoformat(moment).timestamp()), acr)
 
 
 def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:

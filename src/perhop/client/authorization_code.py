@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from perhop.client.authorization_metadata import AuthorizationMetadata
 from perhop.client.token_request import Form, scope_form
+from perhop.core.authentication import AuthenticationWanted
 from perhop.core.secret import Secret
 from perhop.rules.authorization_answer import ExpectedAnswer
 from perhop.rules.pkce import CHALLENGE_METHOD, code_challenge
@@ -41,13 +42,15 @@ def begin_authorization(
     state: str,
     verifier: Secret,
     proof_thumbprint: str | None = None,
+    wanted: AuthenticationWanted | None = None,
 ) -> AuthorizationRequest:
-    """Where the person is to be sent, with what must be so when they come back.
+    """Where the person is to be sent, with what must be so when they come back. `wanted` is the sign-in that is needed.
 
     Spec: RFC 6749 §4.1.1
     Spec: RFC 7636 §4.3
     Spec: RFC 8707 §2.1
     Spec: RFC 9449 §10
+    Spec: RFC 9470 §4
     """
     query: Form = (
         ("response_type", "code"),
@@ -59,6 +62,7 @@ def begin_authorization(
         ("code_challenge", code_challenge(verifier.reveal())),
         ("code_challenge_method", CHALLENGE_METHOD),
         *(() if proof_thumbprint is None else (("dpop_jkt", proof_thumbprint),)),
+        *_wanted_form(wanted),
     )
     mark = "&" if "?" in metadata.authorization_endpoint else "?"
     return AuthorizationRequest(
@@ -68,6 +72,13 @@ def begin_authorization(
         verifier=verifier,
         expected=ExpectedAnswer(issuer=metadata.issuer, state=state, promises_issuer=metadata.promises_issuer),
     )
+
+
+def _wanted_form(wanted: AuthenticationWanted | None) -> Form:
+    if wanted is None:
+        return ()
+    age = () if wanted.max_age is None else (("max_age", str(wanted.max_age)),)
+    return (*age, *((("acr_values", " ".join(wanted.acr_values)),) if wanted.acr_values else ()))
 
 
 def redeem_form(code: str, request: AuthorizationRequest) -> Form:

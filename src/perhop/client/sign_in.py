@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 
+from perhop.client.asks import Asks
 from perhop.client.authorization_code import begin_authorization, redeem_form, refresh_form
 from perhop.client.authorization_metadata import AuthorizationMetadata, discover_authorization
 from perhop.client.browser import PersonsBrowser, Receiver, WayToPerson, check_authorization_url
@@ -36,9 +36,6 @@ from perhop.errors import IssuerUnavailable, SettingsError, TargetInvalid, Token
 from perhop.rules.authorization_answer import read_authorization_answer
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.rules.scope_choice import OFFLINE_ACCESS, choose_scopes
-
-MAX_ASKS = 2
-"""How often the same scopes are asked for: a server that is never content is not asked for ever."""
 
 _UNKNOWN_CLIENT = ("invalid_client", "unauthorized_client")
 
@@ -83,13 +80,13 @@ class SignIn:
         self._is_old = is_old_server
         self._connections = Connections(http)
         self._clock = clock
-        self._asks: Counter[frozenset[str]] = Counter()
+        self._asks = Asks()
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @property
     def asks(self) -> int:
         """How often the person was asked so far."""
-        return self._asks.total()
+        return self._asks.total
 
     def auth(self) -> SignInAuth:
         """An httpx2 `Auth` for the server, and for nothing else."""
@@ -133,9 +130,12 @@ class SignIn:
             return await self._ask_person(place, challenge, held=frozenset() if kept is None else kept.asked)
 
     async def widen(self, challenge: ServerChallenge, refused: AccessToken) -> AccessToken | None:
-        """A token with the scopes of the challenge beside those of before; None if that was asked for before.
+        """A token with the scopes, or of the sign-in, of the challenge; None if that was asked for before.
+
+        Of scopes, those of before stay. A refresh is no sign-in: the person is asked.
 
         Spec: MCP 2026-07-28 authorization
+        Spec: RFC 9470 §4
         Raises: see `SignInAuth.async_auth_flow`
         """
         async with self._alone():
@@ -143,9 +143,14 @@ class SignIn:
             if kept is not None and kept.access.raw != refused.raw and self._still_good(kept):
                 return kept.access
             held = refused.scopes if kept is None else kept.asked
-            if not challenge.scopes or self._asks[challenge.scopes | held] >= MAX_ASKS:
+            if not self._may_ask(challenge, held):
                 return None
             return await self._ask_person(await self._find(challenge), challenge, held=held)
+
+    def _may_ask(self, challenge: ServerChallenge, held: frozenset[str]) -> bool:
+        if challenge.sign_in is not None:
+            return self._asks.may_step_up(challenge.sign_in, now=self._clock())
+        return bool(challenge.scopes) and self._asks.may_widen(challenge.scopes | held)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -174,7 +179,7 @@ class SignIn:
         scopes = choose_scopes(
             challenge.scopes, of_resource=place.resource.scopes, held=held, of_issuer=place.metadata.scopes
         )
-        self._asks[(scopes or frozenset()) - {OFFLINE_ACCESS}] += 1
+        self._asks.note(scopes, challenge.sign_in, now=self._clock())
         proofs = self._proofs(place, challenge)
         registered = self._store.client(place.metadata.issuer)
         before = registered.redirect_uri if registered is not None else None
@@ -189,6 +194,7 @@ class SignIn:
                 state=secrets.token_urlsafe(32),
                 verifier=Secret(secrets.token_urlsafe(48)),
                 proof_thumbprint=None if proofs is None else proofs.thumbprint,
+                wanted=challenge.sign_in,
             )
             check_authorization_url(request.url)
             code = read_authorization_answer(

@@ -5,6 +5,7 @@ Spec: MCP 2026-07-28 authorization
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum
@@ -14,10 +15,14 @@ import httpx2
 
 from perhop.client.auth import TokenAuth, errors_in
 from perhop.client.token_request import AccessToken
+from perhop.core.authentication import AuthenticationWanted
 from perhop.core.resource import ResourceUri
 from perhop.errors import ScopeInvalid
 from perhop.rules.scope import parse_scope
-from perhop.rules.www_authenticate import bearing_challenges
+from perhop.rules.www_authenticate import AuthChallenge, bearing_challenges
+
+STEP_UP = "insufficient_user_authentication"
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 MAX_TRIES = 6
 """How often one request is sent: unasked, with what was kept, renewed, signed in, with more scopes, and once over."""
@@ -25,17 +30,19 @@ MAX_TRIES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerChallenge:
-    """What a server wants of its callers."""
+    """What a server wants of its callers. `sign_in` is the one that it wants of the person, if it wants another."""
 
     metadata_url: str | None
     scopes: frozenset[str]
     takes_proofs: bool
+    sign_in: AuthenticationWanted | None = None
 
 
 def read_challenge(response: httpx2.Response) -> ServerChallenge:
     """What the challenges of an answer say together; the first one that says something of a matter counts.
 
     Spec: RFC 6750 §3
+    Spec: RFC 9470 §3
     Spec: RFC 9728 §5.1
     """
     challenges = bearing_challenges(response.headers.get_list("www-authenticate"))
@@ -49,7 +56,24 @@ def read_challenge(response: httpx2.Response) -> ServerChallenge:
         metadata_url=urls[0] if urls else None,
         scopes=wanted,
         takes_proofs=any(each.scheme == "dpop" for each in challenges),
+        sign_in=next((_wanted(each) for each in challenges if each.parameters.get("error") == STEP_UP), None),
     )
+
+
+def _wanted(challenge: AuthChallenge) -> AuthenticationWanted:
+    """What cannot be read is not asked for: the server says no again. Spec: RFC 9470 §3."""
+    max_age = challenge.parameters.get("max_age", "")
+    return AuthenticationWanted(
+        int(max_age) if _SECONDS.fullmatch(max_age) else None,
+        tuple(challenge.parameters.get("acr_values", "").split()),
+    )
+
+
+def _is_step_up(response: httpx2.Response, challenge: ServerChallenge) -> bool:
+    """True if the token is good, and less than the call needs. Spec: RFC 6750 §3.1, RFC 9470 §3."""
+    if response.status_code == 403:
+        return "insufficient_scope" in errors_in(response)
+    return response.status_code == 401 and challenge.sign_in is not None
 
 
 class Means(Enum):
@@ -74,7 +98,7 @@ class Session(Protocol):
         """Another token than the one that was refused: one that is there already, or by these means."""
 
     async def widen(self, challenge: ServerChallenge, refused: AccessToken) -> AccessToken | None:
-        """A token with more scopes; None if they were asked for often enough."""
+        """A token with more scopes, or of another sign-in; None if that was asked for often enough."""
 
 
 class SignInAuth(TokenAuth):
@@ -105,12 +129,13 @@ class SignInAuth(TokenAuth):
                 return  # a redirect was followed: whoever answers there is not the server
             if token is not None and self._wants_nonce(response, token):
                 continue
-            if response.status_code == 401:
+            challenge = read_challenge(response)
+            if token is not None and _is_step_up(response, challenge):
+                token = await self._session.widen(challenge, token)
+            elif response.status_code == 401:
                 means = Means.NONE if self._session.asks > asks else Means.PERSON if has_renewed else Means.ANY
                 has_renewed = token is not None
-                token = await self._session.renew(read_challenge(response), token, means)
-            elif response.status_code == 403 and token is not None and "insufficient_scope" in errors_in(response):
-                token = await self._session.widen(read_challenge(response), token)
+                token = await self._session.renew(challenge, token, means)
             else:
                 return
             if token is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perhop.core.authentication import UNKNOWN, Authentication, AuthenticationWanted
 from perhop.core.call import Call, Target
 from perhop.core.resource import Resource
 from perhop.core.task import Task
@@ -19,7 +20,8 @@ class Question:
     `arguments` holds top-level strings, 64-bit integers and booleans; None stands for any other value that is there,
     and a policy that reads it cannot be evaluated. `actors` is the `act` chain, outermost first. `scopes` and
     `tenant` are the token's; `now` is seconds since the epoch; `ip` is the caller's address or empty. `task` is the one
-    that the token names. `groups` are those of the subject, None where they are not known.
+    that the token names. `groups` are those of the subject, None where they are not known. `authentication` is what the
+    token says of the person's sign-in.
     """
 
     target: Target
@@ -38,6 +40,7 @@ class Question:
     session: str = ""
     task: Task | None = None
     groups: frozenset[str] | None = None
+    authentication: Authentication = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,17 @@ class NeedsApproval:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Policy does not permit. `failed` is True when a policy could not be evaluated: unsure means no."""
+    """Policy does not permit. `failed` is True when a policy could not be evaluated: unsure means no.
+
+    `wanted` is the sign-in with which it would permit, by the word of all the policies that forbid; None if that would
+    change nothing.
+    """
 
     policies: tuple[str, ...]
     policy_version: str
     failed: bool = False
     detail: str = ""
+    wanted: AuthenticationWanted | None = None
 
 
 Decision = Allow | NeedsApproval | Deny

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perhop.core.actor import Actor, MayAct
+from perhop.core.authentication import UNKNOWN, Authentication
 from perhop.core.call import CallBinding
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
@@ -34,6 +35,7 @@ class VerifiedToken:
     """Signature, type, issuer, required claims and times hold. Says nothing of who may take it: see BoundToken.
 
     Times are seconds since the epoch. `audience` is as received. `fingerprint` is the hex SHA-256 of the token.
+    `authentication` is that of the person for whom the token is, at the beginning of its chain.
     Made by `perhop.tokens.verify` only.
     """
 
@@ -55,6 +57,7 @@ class VerifiedToken:
     task: str | None = None
     call: CallBinding | None = None
     sender: Sender | None = None
+    authentication: Authentication = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,11 @@ class BoundToken:
         return self.token.txn
 
     @property
+    def authentication(self) -> Authentication:
+        """When and how the person signed in for whom the token is, as far as it says so."""
+        return self.token.authentication
+
+    @property
     def expires_at(self) -> int:
         return self.token.expires_at
 
@@ -146,6 +154,7 @@ class TokenDraft:
     call: CallBinding | None = None
     parent_jti: str | None = None
     sender: SenderKey | None = None
+    authentication: Authentication = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

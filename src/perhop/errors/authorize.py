@@ -33,6 +33,33 @@ class ConsentDenied(AuthorizeRefused):
     reason = "policy.denied"
 
 
+class LoginRequired(AuthorizeRefused):
+    """Nobody is signed in as it is wanted, and nothing may be shown. Spec: OpenID Connect Core 1.0 §3.1.2.6."""
+
+    error = "login_required"
+    description = "the person has to sign in"
+    reason = "client.authentication"
+
+
+class ConsentRequired(AuthorizeRefused):
+    """The person would have to be asked, and nothing may be shown. Spec: OpenID Connect Core 1.0 §3.1.2.6."""
+
+    error = "consent_required"
+    description = "the person has to be asked"
+    reason = "policy.denied"
+
+
+class AuthenticationUnmet(AuthorizeRefused):
+    """The person signed in, and not in one of the ways that are wanted.
+
+    Spec: RFC 9470 §5
+    """
+
+    error = "unmet_authentication_requirements"
+    description = "the person cannot be signed in as it is wanted"
+    reason = "client.authentication"
+
+
 class SignInFailed(Refused):
     """Wrong e-mail address or password, or an account that may not sign in here: one answer for all."""
 

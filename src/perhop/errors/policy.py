@@ -31,6 +31,31 @@ class PolicyDenied(PolicyRefused):
     pass
 
 
+class AuthenticationInsufficient(PolicyDenied):
+    """Policy forbids the call until the person has signed in as it wants; the challenge says how.
+
+    `max_age` is in seconds; `scopes` are those of the token, so that the next one has no less. Spec: RFC 9470 §3.
+    """
+
+    status = 401
+    error = "insufficient_user_authentication"
+    description = "the person has to sign in again for this call"
+
+    def __init__(
+        self,
+        *,
+        max_age: int | None,
+        acr_values: tuple[str, ...],
+        scopes: tuple[str, ...],
+        policies: tuple[str, ...],
+        policy_version: str,
+    ) -> None:
+        super().__init__("policy wants another sign-in", policies=policies, policy_version=policy_version)
+        self.max_age = max_age
+        self.acr_values = acr_values
+        self.scopes = scopes
+
+
 class PolicyUndecidable(PolicyRefused):
     """A policy failed to evaluate; unsure means no."""
 

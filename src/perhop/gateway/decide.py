@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
+from perhop.core.authentication import AuthenticationWanted
 from perhop.core.call import Action, Call, Target
 from perhop.core.decision import Allow, Allowed, Covered, Deny, NeedsApproval, Permit, Question
-from perhop.errors import ParamsMalformed, PolicyDenied, PolicyUndecidable, ScopeInsufficient, ToolQuarantined
+from perhop.errors import (
+    AuthenticationInsufficient,
+    ParamsMalformed,
+    PolicyDenied,
+    PolicyUndecidable,
+    ScopeInsufficient,
+    ToolQuarantined,
+)
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
@@ -28,7 +36,8 @@ def decide(request: Request, covered: Covered, gate: Gate) -> Allowed:
 
     What touches nothing (a handshake, a ping, a notification) needs no more than the bound token. Counts nothing.
 
-    Raises: ScopeInsufficient, ToolQuarantined, ParamsMalformed, PolicyDenied, PolicyUndecidable
+    Raises: ScopeInsufficient, ToolQuarantined, ParamsMalformed, PolicyDenied, AuthenticationInsufficient,
+        PolicyUndecidable
     """
     bound, call = covered.bound, covered.call
     for target in call.targets:
@@ -103,6 +112,7 @@ def _question(
         revision=call.revision,
         session=session_fingerprint(call.session) if call.session is not None else "",
         task=asked.task,
+        authentication=bound.authentication,
     )
 
 
@@ -121,6 +131,14 @@ def _ask(question: Question, gate: Gate) -> Allow | NeedsApproval:
             return decision
         case Deny(failed=True):
             raise PolicyUndecidable(decision.detail, policies=decision.policies, policy_version=decision.policy_version)
+        case Deny(wanted=AuthenticationWanted() as wanted):
+            raise AuthenticationInsufficient(
+                max_age=wanted.max_age,
+                acr_values=wanted.acr_values,
+                scopes=tuple(sorted(question.scopes)),
+                policies=decision.policies,
+                policy_version=decision.policy_version,
+            )
         case Deny():
             raise PolicyDenied(decision.detail, policies=decision.policies, policy_version=decision.policy_version)
         case _:

@@ -1,6 +1,7 @@
 """Refusals: the one place of the gateway that turns a fact into an HTTP answer.
 
 Spec: RFC 6750 §3
+Spec: RFC 9470 §3
 Spec: RFC 9728 §5.1
 Spec: MCP 2026-07-28 transports
 """
@@ -12,7 +13,15 @@ from dataclasses import replace
 
 from perhop.core.call import CallKind, Reply
 from perhop.core.resource import Resource
-from perhop.errors import ApprovalRequired, BearerRefused, HttpMethodNotAllowed, RateExceeded, Refused, Unavailable
+from perhop.errors import (
+    ApprovalRequired,
+    AuthenticationInsufficient,
+    BearerRefused,
+    HttpMethodNotAllowed,
+    RateExceeded,
+    Refused,
+    Unavailable,
+)
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
@@ -36,7 +45,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
     if body:
         headers.append(("content-type", "application/json"))
     match fact:
-        case BearerRefused():
+        case BearerRefused() | AuthenticationInsufficient():
             headers.append(("www-authenticate", _challenge(fact, request, trail.resource)))
         case HttpMethodNotAllowed():
             headers.append(("allow", fact.allow))
@@ -55,7 +64,7 @@ def with_nonce(reply: Reply, request: Request, gate: Gate) -> Reply:
     return replace(reply, headers=(*reply.headers, ("dpop-nonce", nonce)))
 
 
-def _challenge(fact: BearerRefused, request: Request, resource: Resource) -> str:
+def _challenge(fact: BearerRefused | AuthenticationInsufficient, request: Request, resource: Resource) -> str:
     return render_challenge(
         fact,
         metadata_url=metadata_url(resource.uri),

@@ -59,6 +59,7 @@ class Inbound:
     """The token that came in, or only `unverified` (hex SHA-256 of it) when its signature did not hold.
 
     `tenant` is the token's own claim, not its resource's tenant. `cnf` says to which key it is bound, if to one.
+    `auth_time` and `acr` are what it says of the person's sign-in.
     """
 
     jti: str | None = None
@@ -71,6 +72,8 @@ class Inbound:
     exp: int | None = None
     tenant: str | None = None
     cnf: Mapping[str, str] | None = None
+    auth_time: int | None = None
+    acr: str | None = None
     unverified: str | None = None
 
     @classmethod
@@ -88,6 +91,8 @@ class Inbound:
             exp=verified.expires_at,
             tenant=verified.tenant,
             cnf=cnf_claim(verified.sender),
+            auth_time=verified.authentication.time,
+            acr=verified.authentication.acr,
         )
 
 

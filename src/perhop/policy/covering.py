@@ -32,6 +32,7 @@ def same_but_for_the_id(policies: Iterable[Policy]) -> Iterator[tuple[Policy, Po
         says = (
             policy.effect,
             policy.needs_approval,
+            policy.authentication,
             tree.principal,
             tree.action,
             tree.resource,

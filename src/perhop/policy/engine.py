@@ -14,12 +14,13 @@ from typing import Any
 
 import cedarpy
 
+from perhop.core.authentication import AuthenticationWanted, strictest
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
 from perhop.policy.policy_set import PolicySet
-from perhop.policy.slices import Slice, fits, make_slice
+from perhop.policy.slices import Slice, fits, handle_of, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, person_entity, scene, uid_value
 
 _FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
@@ -59,6 +60,7 @@ class PolicyEngine:
         self.registry = registry
         self._policies = {policy.id: policy for policy in policy_set.policies}
         self._case_of = lru_cache(maxsize=_MOST_CASES)(self._make_case)
+        self._permits_of = lru_cache(maxsize=_MOST_SLICES)(self._make_permits)
         self._slice_of = lru_cache(maxsize=_MOST_SLICES)(self._make_slice)
         self._needing_body_at = lru_cache(maxsize=_MOST_SLICES)(self._find_needing_body)
 
@@ -77,12 +79,13 @@ class PolicyEngine:
             undecidable = case.slice.undecidable_for(question.arguments)
             if undecidable:
                 return self._failed(undecidable, "a policy reads an argument whose value it cannot judge")
-            result = evaluate(case, case.slice.exact, context(question, case.slice.shown(question.arguments)))
+            seen = context(question, case.slice.shown(question.arguments))
+            result = evaluate(case, case.slice.exact, seen)
         except Exception as error:  # whatever went wrong, nothing was decided: closed
             return self._failed((), f"the question could not be put: {type(error).__name__}")
         if result.messages:
             return self._failed(result.failed, "a policy could not be evaluated")
-        return self._judge(question.target.action, result)
+        return self._judge(question, case, seen, result)
 
     def may_permit(self, question: Question) -> bool:
         """False only if no arguments could make the call permitted; for hiding items of a list.
@@ -148,15 +151,36 @@ class PolicyEngine:
     def _make_slice(self, ids: tuple[str, ...]) -> Slice:
         return make_slice(tuple(self._policies[each] for each in ids))
 
-    def _judge(self, action: Action, result: Evaluation) -> Decision:
+    def _judge(self, question: Question, case: Case, seen: dict[str, Any], result: Evaluation) -> Decision:
         forbids = tuple(each for each in result.satisfied if self._is_forbid(each))
         if forbids:
-            return Deny(forbids, self.version)
-        if action not in NEEDS_PERMIT:
+            return Deny(forbids, self.version, wanted=self._wanted(forbids, question, case, seen))
+        if question.target.action not in NEEDS_PERMIT:
             return Allow((), self.version)
         if result.allowed:
             return self._permitted(result.satisfied)
         return Deny((), self.version, detail="no policy permits it")
+
+    def _wanted(
+        self, forbids: tuple[str, ...], question: Question, case: Case, seen: dict[str, Any]
+    ) -> AuthenticationWanted | None:
+        """The sign-in with which the same would be permitted; None where nobody can sign in, or not to any use.
+
+        It is the author's word that a sign-in takes a forbid away. What nothing permits is no matter of signing in.
+        """
+        wanted = tuple(self._policies[each].authentication for each in forbids)
+        known = tuple(each for each in wanted if each is not None)
+        if question.subject is None or len(known) < len(wanted):
+            return None
+        if question.target.action in NEEDS_PERMIT and not self._is_permitted_but_for_forbids(case, seen):
+            return None
+        return strictest(known)
+
+    def _is_permitted_but_for_forbids(self, case: Case, seen: dict[str, Any]) -> bool:
+        return evaluate(case, self._permits_of(tuple(case.slice.policies)), seen).allowed
+
+    def _make_permits(self, ids: tuple[str, ...]) -> cedarpy.PolicySet:
+        return handle_of(self._policies[each].tree for each in ids if not self._is_forbid(each))
 
     def _permitted(self, satisfied: tuple[str, ...]) -> Decision:
         """One permit that wants an approval is enough to need it, whatever the others say."""

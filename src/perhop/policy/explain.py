@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from cedarpy import pst
 
+from perhop.core.authentication import AuthenticationWanted
 from perhop.core.decision import Allow, Deny, NeedsApproval, Question
 from perhop.policy.engine import Case, PolicyEngine, evaluate
 from perhop.policy.policy_set import Policy
@@ -48,7 +49,8 @@ class Explanation:
     `needs_approval` is True where it is allowed once a person of the owner's team approves exactly this call, and not
     before: `allowed` is False then.
     `overridden` are the satisfied permits of a call that is forbidden all the same. `near` is filled where no permit
-    is satisfied, the nearest first: those whose head lacks at most one of principal, action and resource.
+    is satisfied, the nearest first: those whose head lacks at most one of principal, action and resource. `wanted` is
+    the sign-in with which the call would pass.
     """
 
     allowed: bool
@@ -60,6 +62,7 @@ class Explanation:
     errors: tuple[str, ...]
     overridden: tuple[Fired, ...] = ()
     near: tuple[NearMiss, ...] = ()
+    wanted: AuthenticationWanted | None = None
 
 
 def explain(engine: PolicyEngine, question: Question) -> Explanation:
@@ -68,6 +71,7 @@ def explain(engine: PolicyEngine, question: Question) -> Explanation:
     allowed = isinstance(decision, Allow)
     failed = isinstance(decision, Deny) and decision.failed
     asking = decision.asking if isinstance(decision, NeedsApproval) else ()
+    wanted = decision.wanted if isinstance(decision, Deny) else None
     policies = {policy.id: policy for policy in engine.policy_set.policies}
     fired = tuple(_fired(policies[each]) for each in decision.policies)
     wants_permit = isinstance(decision, Deny) and not failed and question.target.action in NEEDS_PERMIT
@@ -76,12 +80,13 @@ def explain(engine: PolicyEngine, question: Question) -> Explanation:
         allowed=allowed,
         needs_approval=bool(asking),
         failed=failed,
-        summary=_summary(fired, asking, allowed=allowed, failed=failed),
+        summary=_summary(fired, asking, wanted, allowed=allowed, failed=failed),
         policy_version=decision.policy_version,
         fired=fired,
         errors=_errors(engine, question) if failed else (),
         overridden=tuple(_fired(each) for each in permits),
         near=_near_misses(engine, question) if wants_permit and not permits else (),
+        wanted=wanted,
     )
 
 
@@ -97,10 +102,18 @@ def refused_before_policy(explanation: Explanation, why: str) -> Explanation:
         errors=(),
         overridden=(),
         near=(),
+        wanted=None,
     )
 
 
-def _summary(fired: tuple[Fired, ...], asking: tuple[str, ...], *, allowed: bool, failed: bool) -> str:
+def _summary(
+    fired: tuple[Fired, ...],
+    asking: tuple[str, ...],
+    wanted: AuthenticationWanted | None,
+    *,
+    allowed: bool,
+    failed: bool,
+) -> str:
     names = ", ".join(f"`{each.id}`" for each in fired)
     if failed:
         return f"refused, undecidable: {names or 'the question'} could not be evaluated, and unsure means no"
@@ -110,7 +123,14 @@ def _summary(fired: tuple[Fired, ...], asking: tuple[str, ...], *, allowed: bool
         return f"permitted by {names} once a person of the owner's team approves this very call: {wanting} {verb} that"
     if allowed:
         return f"permitted by {names}" if fired else "permitted: no policy forbids it, and it needs no permit"
+    if wanted is not None:
+        return f"forbidden by {names} until the person signs in again{_how(wanted)}"
     return f"forbidden by {names}" if fired else "refused: no policy permits it"
+
+
+def _how(wanted: AuthenticationWanted) -> str:
+    age = f", and it is used within {wanted.max_age} s" if wanted.max_age is not None else ""
+    return f"{age}{', by ' + ' or '.join(wanted.acr_values) if wanted.acr_values else ''}"
 
 
 def _fired(policy: Policy) -> Fired:

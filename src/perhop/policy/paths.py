@@ -24,6 +24,8 @@ FACTS: Mapping[str, Callable[[Question], Any]] = {
     "token.client_id": lambda asked: asked.client_id,
     "token.hop": lambda asked: asked.hop,
     "token.tenant": lambda asked: asked.tenant,
+    "token.auth_time": lambda asked: asked.authentication.time,
+    "token.acr": lambda asked: asked.authentication.acr,
     "request.time": lambda asked: asked.now,
     "request.hour": lambda asked: datetime.fromtimestamp(asked.now, UTC).hour,
     "request.weekday": lambda asked: datetime.fromtimestamp(asked.now, UTC).isoweekday(),

@@ -16,8 +16,10 @@ from typing import Literal
 import cedarpy
 from cedarpy import pst
 
+from perhop.core.authentication import AuthenticationWanted
 from perhop.errors import PolicyError
 from perhop.policy.arguments import cedar_type, is_visible
+from perhop.policy.authentication import parse_authentication_wanted
 from perhop.policy.finding import Finding, Severity, problem_of
 from perhop.policy.reads import argument_types, context_reads
 from perhop.policy.statements import Statement, split_statements
@@ -26,7 +28,7 @@ from perhop.policy.validation import advice_for, schema_problems
 # The `@id` stands in journal, explanation and command lines.
 _ID = re.compile(r"\w[\w.:/@+-]{0,127}")
 # An annotation that we do not know may be meant to narrow the policy: it is refused, never passed over.
-ANNOTATIONS = ("id", "reason", "owner", "approval")
+ANNOTATIONS = ("id", "reason", "owner", "approval", "authentication")
 APPROVAL_BY = "owner"
 """The one value of `@approval`: a person of the team that owns the resource."""
 
@@ -39,6 +41,7 @@ class Policy:
     """One checked policy.
 
     `needs_approval` is True for a permit that lets a call through only once a person has approved it.
+    `authentication` is the sign-in with which a forbid would not forbid, by its author's word.
     `arguments` are those that it asks for; `values` those whose value it reads, with the Cedar type that it takes them
     for, None if it takes any. `tree` bears the `@id` as its Cedar id, so Cedar's answers name it.
     """
@@ -50,6 +53,7 @@ class Policy:
     reason: str
     owner: str
     needs_approval: bool
+    authentication: AuthenticationWanted | None
     arguments: frozenset[str]
     values: Mapping[str, str | None]
     tree: pst.Template
@@ -186,6 +190,7 @@ def _policy(file: str, line: int, tree: pst.Template) -> Policy:
         reason=tree.annotations.get("reason", ""),
         owner=tree.annotations.get("owner", ""),
         needs_approval="approval" in tree.annotations,
+        authentication=parse_authentication_wanted(tree.annotations.get("authentication", "")),
         arguments=reads.arguments,
         values={name: types[name] for name in sorted(reads.values)},
         tree=replace(tree, id=policy_id),
@@ -213,6 +218,7 @@ def _naming_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:
         known = ", ".join(f"`@{each}`" for each in ANNOTATIONS)
         yield f"annotation `@{name}` of policy `{_id_of(tree)}` is not known", f"the annotations are {known}"
     yield from _approval_problems(tree)
+    yield from _authentication_problems(tree)
 
 
 def _approval_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:
@@ -223,6 +229,20 @@ def _approval_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:
         yield f'`@approval("{value}")` of {name} names nobody who approves', f'write `@approval("{APPROVAL_BY}")`'
     if tree.effect == "forbid":
         yield f"{name} is a forbid with `@approval`", "only a permit can want an approval: a forbid is a no for good"
+
+
+def _authentication_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:
+    if "authentication" not in tree.annotations:
+        return
+    name, value = f"policy `{_id_of(tree)}`", tree.annotations["authentication"]
+    if parse_authentication_wanted(value) is None:
+        advice = 'write `@authentication("max_age=300")`, in seconds, `"acr_values=A B"`, or both with a comma between'
+        yield f'`@authentication("{value}")` of {name} says no sign-in', advice
+    if tree.effect == "permit":
+        yield (
+            f"{name} is a permit with `@authentication`",
+            "write a forbid that a new sign-in takes away: only what forbids can say what it waits for",
+        )
 
 
 def _reading_problems(tree: pst.Template) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from perhop.core.authentication import Authentication
 from perhop.core.call import Action, Target
 from perhop.core.decision import Question
 from perhop.core.registry import Registry
@@ -112,6 +113,7 @@ def parse_decision(fields: Mapping[str, Any], registry: Registry, *, empty_mac: 
             ip=_text(request.get("ip")) or "",
             revision=_text(call.get("revision")) or "",
             session=_text(request.get("session")) or "",
+            authentication=_authentication(inbound),
         ),
         outcome=_outcome(fields, decision),
         known=known,
@@ -172,6 +174,12 @@ def _chain(act: Any) -> tuple[str, ...]:
         actors.append(str(act["sub"]))
         act = act.get("act")
     return tuple(actors)
+
+
+def _authentication(inbound: Mapping[str, Any]) -> Authentication:
+    """Of a record from before tokens said so, it is known that they did not."""
+    time = inbound.get("auth_time")
+    return Authentication(time if type(time) is int else None, _text(inbound.get("acr")))
 
 
 def _part(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -93,7 +93,14 @@ def context(question: Question, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _token(question: Question) -> dict[str, Any]:
     tenant = {"tenant": {"__entity": uid_value(mcp("Tenant", question.tenant))}} if question.tenant else {}
-    return {"scopes": sorted(question.scopes), "client_id": question.client_id, "hop": question.hop, **tenant}
+    known = {"auth_time": question.authentication.time, "acr": question.authentication.acr}
+    return {
+        "scopes": sorted(question.scopes),
+        "client_id": question.client_id,
+        "hop": question.hop,
+        **tenant,
+        **{name: value for name, value in known.items() if value is not None},
+    }
 
 
 def _task(task: Task) -> dict[str, Any]:

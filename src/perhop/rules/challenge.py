@@ -14,7 +14,14 @@ from typing import Any
 
 from perhop.core.call import Headers
 from perhop.core.resource import ResourceUri
-from perhop.errors import BearerRefused, ProofRefused, ScopeInsufficient, SenderMismatch, TokenMissing
+from perhop.errors import (
+    AuthenticationInsufficient,
+    BearerRefused,
+    ProofRefused,
+    ScopeInsufficient,
+    SenderMismatch,
+    TokenMissing,
+)
 from perhop.rules.bearer import Scheme
 from perhop.rules.dpop import PROOF_ALGORITHMS
 
@@ -31,21 +38,31 @@ def taken_schemes(headers: Headers, *, must_be_bound: bool = False) -> tuple[Sch
     return (Scheme.DPOP,) if is_dpop or must_be_bound else (Scheme.BEARER, Scheme.DPOP)
 
 
-def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence[str], taken: Sequence[Scheme]) -> str:
+def render_challenge(
+    fact: BearerRefused | AuthenticationInsufficient,
+    *,
+    metadata_url: str,
+    scopes: Sequence[str],
+    taken: Sequence[Scheme],
+) -> str:
     """The value of `WWW-Authenticate` for a refused token: one field, with a challenge for each scheme that is taken.
 
     `scopes` is what a client should ask for here; a missing scope names itself instead. Says nothing of why a token
     was refused beyond the code of RFC 6750, so that a stranger learns nothing. A token that needs a proof hears of
-    no other way. `Bearer` comes first where it comes: there are clients that read no further.
+    no other way. `Bearer` comes first where it comes: there are clients that read no further. A sign-in that is wanted
+    is named by its age and its ways, and the scopes are then those that the token has.
 
     Spec: RFC 6750 §3
     Spec: RFC 9449 §7.1
+    Spec: RFC 9470 §3
     Spec: RFC 9728 §5.1
     """
-    asked = (fact.scope,) if isinstance(fact, ScopeInsufficient) else tuple(scopes)
+    asked = _asked_scopes(fact, scopes)
     parameters: list[tuple[str, str]] = []
     if not isinstance(fact, TokenMissing):
         parameters += [("error", fact.error), ("error_description", fact.description)]
+    if isinstance(fact, AuthenticationInsufficient):
+        parameters += _wanted_sign_in(fact)
     if asked:
         parameters.append(("scope", " ".join(asked)))
     parameters.append(("resource_metadata", metadata_url))
@@ -55,6 +72,21 @@ def render_challenge(fact: BearerRefused, *, metadata_url: str, scopes: Sequence
     challenge = _rendered(Scheme.BEARER, parameters)
     # The token of a 403 is good, and was good as it came.
     return f"{challenge}, {_rendered(Scheme.DPOP, [algorithms])}" if fact.status == 401 else challenge
+
+
+def _asked_scopes(fact: BearerRefused | AuthenticationInsufficient, advertised: Sequence[str]) -> tuple[str, ...]:
+    match fact:
+        case ScopeInsufficient(scope=scope):
+            return (scope,)
+        case AuthenticationInsufficient(scopes=scopes):
+            return scopes
+        case _:
+            return tuple(advertised)
+
+
+def _wanted_sign_in(fact: AuthenticationInsufficient) -> list[tuple[str, str]]:
+    age = [] if fact.max_age is None else [("max_age", str(fact.max_age))]
+    return [*age, *([("acr_values", " ".join(fact.acr_values))] if fact.acr_values else [])]
 
 
 def _rendered(scheme: Scheme, parameters: Sequence[tuple[str, str]]) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
+from perhop.core.authentication import Authentication
 from perhop.core.call import Action, Target
 from perhop.core.decision import Question
 from perhop.core.registry import Registry
@@ -26,90 +25,14 @@ from perhop.policy.cases import PolicyCase
 from perhop.policy.outcome import Outcome
 from perhop.policy.stated_task import state_task
 from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
+from perhop.settings.policy_case_sections import USUAL_TIME, CaseSection, CasesFile
 from perhop.settings.problems import Findings, did_you_mean, dotted, settings_error
 from perhop.settings.reference import Setting, describe_section
-from perhop.settings.section import Section, Text
 from perhop.settings.shape import parse_sections
 from perhop.settings.sources import Key, read_file
 
-USUAL_TIME = "2026-01-07T12:00:00Z"
-"""When a case happens that does not say when: a Wednesday at noon."""
-
 _NAMED = ("tool", "prompt", "read")
 _GATEWAY = "gateway:"
-
-
-Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
-
-
-class CaseLimitsSection(Section):
-    """The limits of a case's task."""
-
-    calls: Limit | None = Field(default=None, description="how many calls the whole task may make; default: no bound")
-    writes: Limit | None = Field(default=None, description="how many of them may write; default: no bound")
-
-
-class CaseTaskSection(Section):
-    """The task of a case."""
-
-    purpose: Text = Field(default="a test case", description="what it is for; policy sees it only if it is approved")
-    approved: bool = Field(default=False, description="the person in `subject` has consented to exactly this task")
-    limits: CaseLimitsSection = Field(default=CaseLimitsSection(), description="what the task is held to")
-
-
-class CaseSection(Section):
-    """One case."""
-
-    name: Text = Field(description="what the case shows, in words")
-    agent: Text = Field(description="the client that got the first token of the chain")
-    resource: Text = Field(description="the resource that is called, or asked a token for")
-    tool: Text | None = Field(default=None, description="the tool that is called")
-    prompt: Text | None = Field(default=None, description="the prompt that is got")
-    read: Text | None = Field(default=None, description="the URI of the MCP resource that is read")
-    action: Literal["list", "issue", "exchange"] | None = Field(
-        default=None, description="what else is asked; a case has one of `tool`, `prompt`, `read` and `action`"
-    )
-    arguments: Any = Field(
-        default=None,
-        description="the arguments of the call, as keys and values; or as one text that is a JSON object, which can "
-        "hold numbers with a fraction",
-    )
-    subject: Text | None = Field(default=None, description="the person for whom the agent acts, as `user:ann`")
-    groups: list[Text] | None = Field(
-        default=None, description="the groups of that person; default: they are not known"
-    )
-    client: Text | None = Field(
-        default=None, description="who presents the token; default: the first of `actors`, else the agent"
-    )
-    actors: list[Text] = Field(
-        default=[], description="the chain, the outermost first: client ids, and `gateway:RESOURCE`"
-    )
-    hop: int | None = Field(
-        default=None, ge=1, le=64, description="which token of the chain it is; default: one more than there are actors"
-    )
-    scopes: list[Text] | None = Field(default=None, description="the token's scopes; default: all of the resource")
-    time: Text | None = Field(
-        default=None, description=f"when it happens, as `{USUAL_TIME}`, which is the default, a Wednesday"
-    )
-    ip: Text | None = Field(default=None, description="the caller's address; default: none is known")
-    session: Text | None = Field(default=None, description="the MCP session")
-    task: CaseTaskSection | None = Field(
-        default=None, description="the task that the token names, `{}` for one without anything; default: none"
-    )
-    revision: Text = Field(default=SUPPORTED_REVISIONS[0], description="the MCP revision")
-    expect: Literal["permit", "approval", "deny", "error"] = Field(
-        description="`permit`; `approval`: permitted once a person of the owner's team approves the call; `deny`: by a "
-        "`forbid`, or because nothing permits it; `error`: refused because a policy cannot be evaluated"
-    )
-    by: list[Text] | None = Field(
-        default=None, description="the `@id`s of all policies that decide; `[]`: none; default: whichever"
-    )
-
-
-class CasesFile(Section):
-    """A file of cases."""
-
-    cases: list[CaseSection] = Field(min_length=1, description="the cases")
 
 
 def load_cases(path: Path, registry: Registry, policies: Collection[str]) -> tuple[PolicyCase, ...]:
@@ -174,6 +97,7 @@ def _question(path: tuple[Key, ...], section: CaseSection, registry: Registry, f
         findings.add_unknown((*path, "revision"), "revision", section.revision, SUPPORTED_REVISIONS)
     if section.task is not None and section.task.approved and section.subject is None:
         findings.add((*path, "task", "approved"), "nobody has approved this task", "name the person as `subject`")
+    authentication = _authentication(path, section, findings)
     arguments = _arguments((*path, "arguments"), section.arguments, findings)
     resource = registry.resources.get(section.resource)
     if resource is None:
@@ -199,7 +123,16 @@ def _question(path: tuple[Key, ...], section: CaseSection, registry: Registry, f
         session=section.session or "",
         task=_task(section, now),
         groups=frozenset(section.groups) if section.groups is not None else None,
+        authentication=authentication,
     )
+
+
+def _authentication(path: tuple[Key, ...], section: CaseSection, findings: Findings) -> Authentication:
+    for key in ("auth_time", "acr"):
+        if getattr(section, key) is not None and section.subject is None:
+            findings.add((*path, key), "nobody is there who could have signed in", "name the person as `subject`")
+    time = _time((*path, "auth_time"), section.auth_time, findings) if section.auth_time is not None else None
+    return Authentication(time, section.acr)
 
 
 def _task(section: CaseSection, now: int) -> Task | None:

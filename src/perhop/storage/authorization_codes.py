@@ -12,6 +12,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
+from perhop.core.authentication import Authentication
 from perhop.storage.engine import Database
 from perhop.storage.refresh_families import family_of_code
 from perhop.storage.schema import authorization_code, token_record
@@ -42,6 +43,8 @@ class SqlAuthorizationCodes:
                 task=code.task,
                 terms=code.terms,
                 sender=code.sender,
+                auth_time=code.authentication.time,
+                acr=code.authentication.acr,
             )
         )
 
@@ -84,4 +87,5 @@ def _code(row: Row[Any]) -> AuthorizationCode:
         task=row.task,
         terms=row.terms,
         sender=row.sender,
+        authentication=Authentication(row.auth_time, row.acr),
     )

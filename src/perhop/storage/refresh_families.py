@@ -14,6 +14,7 @@ from perhop.authorization_server.refresh_families import (
     RefreshToken,
     StoredRefreshToken,
 )
+from perhop.core.authentication import Authentication
 from perhop.rules.revocation import RevocationKind, revocation_digest
 from perhop.storage.engine import Database
 from perhop.storage.schema import refresh_family, refresh_token, revocation
@@ -98,6 +99,8 @@ async def begin_family(connection: AsyncConnection, first: FirstOfFamily, *, cod
         "began_at": family.began_at,
         "expires_at": family.expires_at,
         "sender": family.sender,
+        "auth_time": family.authentication.time,
+        "acr": family.authentication.acr,
     }
     await connection.execute(insert(refresh_family).values(**values))
     await _add_token(connection, first.token)
@@ -212,4 +215,5 @@ def _family(row: Row[Any]) -> RefreshFamily:
         tenant=row.tenant,
         task=row.task,
         sender=row.sender,
+        authentication=Authentication(row.auth_time, row.acr),
     )

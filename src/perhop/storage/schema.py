@@ -65,6 +65,8 @@ authorization_code = Table(
     Column("task", Text),
     Column("terms", Text),
     Column("sender", Text),
+    Column("auth_time", Integer),
+    Column("acr", Text),
     Index("authorization_code_expires", "expires_at"),
 )
 
@@ -85,6 +87,8 @@ refresh_family = Table(
     Column("expires_at", Integer, nullable=False),
     Column("ended_at", Integer),
     Column("sender", Text),
+    Column("auth_time", Integer),
+    Column("acr", Text),
     Index("refresh_family_code", "code_hash", unique=True),
     Index("refresh_family_client", "client_id"),
     Index("refresh_family_subject", "subject"),
@@ -177,6 +181,9 @@ sign_in = Table(
     Column("signed_in_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False),
     Column("place", Text, nullable=False, server_default="authorize"),
+    Column("auth_time", Integer),
+    Column("acr", Text),
+    Column("occasion", Text),
     Index("sign_in_subject", "subject"),
     Index("sign_in_expires", "expires_at"),
 )

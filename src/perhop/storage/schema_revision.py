@@ -8,7 +8,7 @@ from pathlib import Path
 from perhop.errors import OperatorError
 from perhop.storage.sqlite import BUSY_SECONDS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 """Every revision in `migrations/versions`, oldest first; the last one is this version's."""
 
 _INIT = "run `perhop init` in its folder: it keeps what is there and makes what is missing"

@@ -27,6 +27,9 @@ class SqlSignIns:
                 signed_in_at=added.signed_in_at,
                 expires_at=added.expires_at,
                 place=added.place.value,
+                auth_time=added.auth_time,
+                acr=added.acr,
+                occasion=added.occasion,
             )
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perhop.core.actor import Actor, MayAct
+from perhop.core.authentication import Authentication
 from perhop.core.call import CallBinding
 from perhop.core.token import Sender, SenderKey, SenderUnprovable
 from perhop.errors import AudienceMissing, AudienceMultiple, ScopeInvalid, TokenMalformed
@@ -54,12 +55,14 @@ class Claims:
     task: str | None
     call: CallBinding | None
     sender: Sender | None
+    authentication: Authentication
 
 
 def parse_claims(payload: _Object) -> Claims:
     """Read the claims of an access token; unknown ones are ignored, as RFC 7519 §4 has it.
 
     Spec: RFC 9068 §2.2
+    Spec: RFC 9068 §2.2.1
     Spec: RFC 8693 §4
     Spec: RFC 9396 §9.1
     Raises: TokenMalformed
@@ -85,10 +88,25 @@ def parse_claims(payload: _Object) -> Claims:
         task=task,
         call=call,
         sender=parse_sender(payload),
+        authentication=parse_authentication(payload),
     )
     if claims.expires_at <= claims.issued_at:
         raise TokenMalformed("`exp` is not after `iat`")
+    if (claims.authentication.time or 0) > claims.issued_at:
+        raise TokenMalformed("`auth_time` is after `iat`: nobody signs in after the token that rests on it")
     return claims
+
+
+def parse_authentication(payload: _Object) -> Authentication:
+    """When and how the person signed in; both may be absent. Does not hold the time against any other.
+
+    Spec: RFC 9068 §2.2.1
+    Raises: TokenMalformed
+    """
+    return Authentication(
+        time=parse_time(payload, "auth_time") if "auth_time" in payload else None,
+        acr=_parse_optional_name(payload, "acr", MAX_ID_LENGTH),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +119,7 @@ class CallerClaims:
     actor: Actor | None
     hop: int
     task: str | None
+    authentication: Authentication
 
 
 def parse_caller(payload: _Object) -> CallerClaims:
@@ -115,6 +134,7 @@ def parse_caller(payload: _Object) -> CallerClaims:
         actor=_parse_actor(payload["act"]) if "act" in payload else None,
         hop=_parse_hop(payload),
         task=_parse_details(payload)[0],
+        authentication=parse_authentication(payload),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perhop.core.authentication import Authentication
 from perhop.errors import (
     AudienceMismatch,
     TokenExpired,
@@ -24,7 +25,7 @@ from perhop.errors import (
 )
 from perhop.rules.lifetime import MAX_SKEW
 from perhop.tokens import base64url
-from perhop.tokens.claims import parse_name, parse_time
+from perhop.tokens.claims import MAX_ID_LENGTH, parse_name, parse_time
 from perhop.tokens.keys import VerifyKey
 from perhop.tokens.parse import CompactJws, parse_compact
 from perhop.tokens.public_key import Algorithm
@@ -59,6 +60,13 @@ class IdToken:
     subject: str
     auth_time: int | None
     claims: Mapping[str, Any]
+
+    @property
+    def authentication(self) -> Authentication:
+        """When and how the person signed in there. An `acr` that nobody could ask for is none."""
+        acr = self.claims.get("acr")
+        is_one = isinstance(acr, str) and 0 < len(acr) <= MAX_ID_LENGTH and acr.isprintable() and " " not in acr
+        return Authentication(self.auth_time, acr if is_one else None)
 
 
 def key_id_of(raw: str) -> str | None:

@@ -40,6 +40,7 @@ def render_claims(draft: TokenDraft) -> dict[str, Any]:
     """The claims of the token that this draft becomes.
 
     Spec: RFC 9068 §2.2
+    Spec: RFC 9068 §2.2.1
     Spec: RFC 8693 §4.1
     Spec: RFC 9449 §6.1
     """
@@ -63,6 +64,10 @@ def render_claims(draft: TokenDraft) -> dict[str, Any]:
         claims["tenant"] = draft.tenant
     if draft.sender is not None:
         claims["cnf"] = {"jkt": draft.sender.thumbprint}
+    if draft.authentication.time is not None:
+        claims["auth_time"] = draft.authentication.time
+    if draft.authentication.acr is not None:
+        claims["acr"] = draft.authentication.acr
     details = [*_render_task(draft.task), *_render_call(draft.call)]
     if details:
         claims["authorization_details"] = details

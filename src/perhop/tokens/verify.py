@@ -73,4 +73,5 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
         task=claims.task,
         call=claims.call,
         sender=claims.sender,
+        authentication=claims.authentication,
     )

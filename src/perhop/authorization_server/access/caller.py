@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from perhop.core.actor import Actor
+from perhop.core.authentication import Authentication
 from perhop.errors import QuestionUnclear, TokenMalformed
 from perhop.rules.authzen import Entity
 from perhop.tokens.claims import CallerClaims, parse_caller
@@ -45,6 +46,7 @@ class Caller:
     scopes: frozenset[str] | None
     hop: int
     has_task: bool
+    authentication: Authentication
 
     @property
     def actors(self) -> tuple[str, ...]:
@@ -79,6 +81,7 @@ def read_caller(subject: Entity, context: Mapping[str, Any]) -> Caller:
         scopes=claims.scopes,
         hop=claims.hop,
         has_task=claims.task is not None or "task" in context,
+        authentication=claims.authentication,
     )
 
 

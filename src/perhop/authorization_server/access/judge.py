@@ -162,6 +162,7 @@ class Judge:
                 ip=circumstances.ip,
                 revision=circumstances.revision,
                 session=circumstances.session,
+                authentication=caller.authentication,
             )
 
     def _ask(self, question: Question, circumstances: Circumstances) -> Allow:

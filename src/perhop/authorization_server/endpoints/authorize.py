@@ -36,6 +36,7 @@ from perhop.authorization_server.interaction.consent import (
     terms_digest,
     terms_of,
 )
+from perhop.authorization_server.interaction.demands import check_shown, check_way, is_good_for, occasion_of
 from perhop.authorization_server.interaction.login import current_sign_in, site_of
 from perhop.authorization_server.interaction.pages import see_other
 from perhop.authorization_server.interaction.sign_in_form import (
@@ -52,6 +53,7 @@ from perhop.authorization_server.trail import Trail
 from perhop.core.call import Action
 from perhop.errors import (
     ConsentDenied,
+    ConsentRequired,
     RedirectRefused,
     Refused,
     TaskExpired,
@@ -130,7 +132,7 @@ async def _answer(
     purpose = _purpose(asked, issuer)
     if visit.sent is not None and is_sign_in_sent(visit.sent, purpose, request, issuer):
         return await take_sign_in(visit.sent, purpose, request, trail, issuer)
-    signed_in = await current_sign_in(request, site_of(issuer), issuer)
+    signed_in = await _signed_in(asked, purpose, request, issuer)
     if signed_in is None:
         return show_sign_in(purpose, request, issuer)
     check_task_subject(asked.task, signed_in.subject)
@@ -143,8 +145,11 @@ async def _answer(
         if decided is not None:
             return decided
     stored = await issuer.stores.consents.get(signed_in.subject, asked.client.id, asked.resource.uri)
-    if is_task_known(terms, signed_in.subject) and is_covered(stored, terms):
+    is_known = is_task_known(terms, signed_in.subject) and is_covered(stored, terms)
+    if is_known and not asked.demands.asks_anew:
         return await _give_code(asked, terms, signed_in, issuer)
+    if asked.demands.shows_nothing:
+        raise ConsentRequired(f"`{signed_in.subject}` has not allowed this, and `prompt` is `none`")
     seal = issuer.form_seal.seal(*_consent_binding(asked, terms, signed_in), now=issuer.now())
     return issuer.pages.consent(
         terms=terms,
@@ -155,6 +160,21 @@ async def _answer(
         now=issuer.now(),
         new=new_scopes(stored, terms),
     )
+
+
+async def _signed_in(asked: AuthorizationRequest, purpose: Purpose, request: Request, issuer: Issuer) -> SignIn | None:
+    """Who is signed in at this browser, as new and in such a way as the request wants; None: they have to sign in.
+
+    Spec: OpenID Connect Core 1.0 §3.1.2.3
+    Raises: LoginRequired, AuthenticationUnmet, StorageUnavailable
+    """
+    signed_in = await current_sign_in(request, site_of(issuer), issuer)
+    occasion = occasion_of(purpose.back)
+    if signed_in is not None and is_good_for(signed_in, asked.demands, occasion, now=issuer.now()):
+        return signed_in
+    check_shown(asked.demands)
+    check_way(asked.demands, issuer.registry.sign_in)
+    return None
 
 
 def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: Trail, issuer: Issuer) -> None:
@@ -170,6 +190,7 @@ def _check_not_forbidden(asked: AuthorizationRequest, signed_in: SignIn, trail: 
         scopes=asked.scopes,
         now=issuer.now(),
         task=asked.task,
+        authentication=signed_in.authentication,
     )
     task = asked.task and replace(asked.task, subject=signed_in.subject, approved_at=issuer.now())
     question = question_of(draft, asked.resource, Action.ISSUE, task=task, ip=trail.request.ip or "")
@@ -183,6 +204,7 @@ def _purpose(asked: AuthorizationRequest, issuer: Issuer) -> Purpose:
         client=asked.client,
         resource=asked.resource,
         redirect_uri=asked.destination.redirect_uri,
+        demands=asked.demands,
     )
 
 
@@ -258,6 +280,7 @@ async def _give_code(asked: AuthorizationRequest, terms: Terms, signed_in: SignI
             task=asked.task.id if asked.task is not None else None,
             terms=terms_digest(terms),
             sender=asked.sender,
+            authentication=signed_in.authentication,
         )
     )
     return see_other(asked.destination.with_code(code, issuer.url))

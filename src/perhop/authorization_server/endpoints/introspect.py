@@ -54,6 +54,8 @@ _TOLD = (
     "agent",
     "hop",
     "authorization_details",
+    "auth_time",
+    "acr",
 )
 """Claims that are told as the token has them; one that it does not have is left out."""
 
@@ -66,6 +68,7 @@ async def introspect(request: Request, issuer: Issuer) -> Response:
     Nothing is recorded of an answer: it gives no power, and whoever asks has the token already.
 
     Spec: RFC 7662 §2.2
+    Spec: RFC 9470 §6.2
     """
     trail = Trail.of(request)
     authorization = request.headers.getlist("authorization")

@@ -12,6 +12,7 @@ from perhop.authorization_server.endpoints.refuse import record_refusal
 from perhop.authorization_server.federation.admit import admit
 from perhop.authorization_server.federation.round_trip import end_attempt, take_attempt
 from perhop.authorization_server.form import parse_form
+from perhop.authorization_server.interaction.demands import occasion_of
 from perhop.authorization_server.interaction.login import FORM_COOKIE, Begun, begin_session, read_cookie, site_of
 from perhop.authorization_server.interaction.pages import see_other
 from perhop.authorization_server.issuer import Issuer
@@ -33,7 +34,16 @@ async def sign_in_callback(request: Request, issuer: Issuer) -> Response:
         account = await admit(person, issuer)
         signed_in_at = person.token.auth_time if person.token.auth_time is not None else issuer.now()
         email = account.email or ""
-        session = await begin_session(account.subject, email, request, site, issuer, signed_in_at=signed_in_at)
+        session = await begin_session(
+            account.subject,
+            email,
+            request,
+            site,
+            issuer,
+            signed_in_at=signed_in_at,
+            authentication=person.token.authentication,
+            occasion=occasion_of(back),
+        )
     except (Refused, Unavailable) as fact:
         return issuer.pages.not_signed_in(await record_refusal(fact, trail, issuer), provider, back=back)
     response = see_other(back)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -62,11 +62,12 @@ async def begin_attempt(
     back: str,
     max_age: int | None = None,
     prompt: str | None = None,
+    acr_values: Sequence[str] = (),
 ) -> str:
     """Begin a sign-in at a provider; returns the URL where it goes on.
 
     `cookie` is the value that only this browser has. With `max_age`, in seconds, the provider has to say when the
-    person last signed in, and that must not be longer ago.
+    person last signed in, and that must not be longer ago. Whether it heeds `acr_values` is not checked.
 
     Spec: OpenID Connect Core 1.0 §3.1.2.1
     Raises: ProviderUnavailable
@@ -87,10 +88,12 @@ async def begin_attempt(
         max_age=max_age,
     )
     issuer.federation.attempts.add(attempt)
-    return _authorization_url(attempt, provider, metadata, prompt)
+    return _authorization_url(attempt, provider, metadata, prompt, acr_values)
 
 
-def _authorization_url(attempt: Attempt, provider: Provider, metadata: ProviderMetadata, prompt: str | None) -> str:
+def _authorization_url(
+    attempt: Attempt, provider: Provider, metadata: ProviderMetadata, prompt: str | None, acr_values: Sequence[str]
+) -> str:
     asked = {
         "response_type": "code",
         "client_id": provider.client_id,
@@ -102,6 +105,7 @@ def _authorization_url(attempt: Attempt, provider: Provider, metadata: ProviderM
         "code_challenge_method": CHALLENGE_METHOD,
         **({"max_age": str(attempt.max_age)} if attempt.max_age is not None else {}),
         **({"prompt": prompt} if prompt is not None else {}),
+        **({"acr_values": " ".join(acr_values)} if acr_values else {}),
     }
     endpoint = metadata.authorization_endpoint
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"

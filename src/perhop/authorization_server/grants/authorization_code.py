@@ -69,6 +69,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         scopes=scopes,
         now=asked.now,
         task=task,
+        authentication=code.authentication,
     )
     return Authorized(
         draft=draft, resource=resource, code_hash=hashed, refresh=_first_refresh_token(code, asked, resource, issuer)
@@ -117,6 +118,7 @@ def _first_refresh_token(
         task=code.task,
         # A client that can authenticate is bound by that; of a public one, the key is all that there is.
         sender=asked.key if asked.client.is_public else None,
+        authentication=code.authentication,
     )
     return next_refresh_token(family, Secret(issuer.new_secret()), now=asked.now)
 

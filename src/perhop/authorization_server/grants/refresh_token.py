@@ -94,6 +94,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
         scopes=scopes,
         now=asked.now,
         task=task,
+        authentication=family.authentication,  # INVARIANT: a refresh renews no sign-in
     )
     following = next_refresh_token(family, Secret(issuer.new_secret()), now=asked.now, spends=stored.token.token_hash)
     return Authorized(draft=draft, resource=resource, refresh=following)

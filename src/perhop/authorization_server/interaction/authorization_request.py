@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from perhop.authorization_server.form import Form
 from perhop.authorization_server.grants.client_credentials import default_target, reach, reachable
 from perhop.authorization_server.grants.named_task import find_named_task
+from perhop.authorization_server.interaction.demands import NO_DEMANDS, Demands, parse_demands
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client, GrantType
 from perhop.core.resource import Resource
@@ -77,6 +78,7 @@ class AuthorizationRequest:
     query: str
     task: Task | None = None
     sender: str | None = None
+    demands: Demands = NO_DEMANDS
 
     @property
     def client(self) -> Client:
@@ -142,6 +144,7 @@ def parse_authorization_request(
         query=query,
         task=find_named_task(form.one("authorization_details"), client, resource, issuer),
         sender=_parse_key(form.one("dpop_jkt")),
+        demands=parse_demands(form),
     )
 
 

@@ -17,6 +17,7 @@ from perhop.authorization_server.interaction.passwords import parse_email
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.people import as_admitted, is_local_way_open
 from perhop.authorization_server.store import Account, Place, SignIn
+from perhop.core.authentication import Authentication
 from perhop.errors import SignInFailed
 
 SESSION_SECONDS = 8 * 60 * 60
@@ -93,8 +94,8 @@ class Begun:
             set_cookie(response, DEVICE_COOKIE, self.device, site, max_age=DEVICE_SECONDS)
 
 
-async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer) -> Begun:
-    """Check e-mail address and password, and begin a new session.
+async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer, *, occasion: str | None = None) -> Begun:
+    """Check e-mail address and password, and begin a new session, for this occasion if it has one.
 
     Raises: SignInFailed, SignInThrottled, StorageUnavailable
     """
@@ -107,7 +108,11 @@ async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer) -> B
     tried = issuer.throttle.begin(email, address=address, device=device)
     account = await check_password(email, form.one("password") or "", site.place, issuer)
     issuer.throttle.was_right(tried)
-    session = await begin_session(account.subject, account.email, request, site, issuer, signed_in_at=issuer.now())
+    now = issuer.now()
+    how = Authentication(time=now)
+    session = await begin_session(
+        account.subject, account.email, request, site, issuer, signed_in_at=now, authentication=how, occasion=occasion
+    )
     cookie = issuer.devices.cookie(account.subject, site.place, device or issuer.new_id(), now=issuer.now())
     return Begun(session, cookie)
 
@@ -130,9 +135,19 @@ async def check_password(email: str, password: str, place: Place, issuer: Issuer
 
 
 async def begin_session(
-    subject: str, email: str, request: Request, site: Site, issuer: Issuer, *, signed_in_at: int
+    subject: str,
+    email: str,
+    request: Request,
+    site: Site,
+    issuer: Issuer,
+    *,
+    signed_in_at: int,
+    authentication: Authentication,
+    occasion: str | None = None,
 ) -> str:
     """Begin a new session; returns the cookie's value. Does not look who it is.
+
+    `authentication` is what is known for certain of the sign-in, and goes into tokens.
 
     An older session of this browser ends: an id that was known before signing in is worth nothing after.
 
@@ -147,6 +162,9 @@ async def begin_session(
         signed_in_at=signed_in_at,
         expires_at=issuer.now() + SESSION_SECONDS,
         place=site.place,
+        auth_time=authentication.time,
+        acr=authentication.acr,
+        occasion=occasion,
     )
     await issuer.stores.sign_ins.add(begun)
     return value

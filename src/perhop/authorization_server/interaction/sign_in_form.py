@@ -16,6 +16,7 @@ from starlette.responses import Response
 from perhop.authorization_server.endpoints.refuse import record_refusal
 from perhop.authorization_server.federation.round_trip import begin_attempt, callback_path
 from perhop.authorization_server.form import Form
+from perhop.authorization_server.interaction.demands import NO_DEMANDS, Demands, occasion_of
 from perhop.authorization_server.interaction.form_seal import FORM_LIFETIME
 from perhop.authorization_server.interaction.login import (
     FORM_COOKIE,
@@ -31,6 +32,7 @@ from perhop.core.client import Client
 from perhop.core.provider import Provider
 from perhop.core.resource import Resource
 from perhop.errors import SignInFailed, SignInRefused, SignInThrottled, Unavailable
+from perhop.rules.approval import FRESH_SECONDS
 from perhop.rules.networks import network_of
 
 SIGN_IN = "sign_in"
@@ -40,7 +42,8 @@ SIGN_IN = "sign_in"
 class Purpose:
     """What somebody signs in for: the form goes to `action`, with `query`, and the sign-in leads back to both.
 
-    `client` and `resource` are those that a person is asked about, None where there is no application.
+    `client` and `resource` are those that a person is asked about, None where there is no application. `demands` is
+    what the application wants of the sign-in.
     """
 
     action: str
@@ -48,6 +51,7 @@ class Purpose:
     client: Client | None = None
     resource: Resource | None = None
     redirect_uri: str = ""
+    demands: Demands = NO_DEMANDS
 
     @property
     def back(self) -> str:
@@ -90,7 +94,7 @@ async def take_sign_in(sent: Form, purpose: Purpose, request: Request, trail: Tr
     if provider is not None:
         return await _go_to(provider, purpose, request, trail, issuer)
     try:
-        begun = await sign_in(sent, request, site_of(issuer), issuer)
+        begun = await sign_in(sent, request, site_of(issuer), issuer, occasion=occasion_of(purpose.back))
     except (SignInFailed, SignInThrottled) as fact:
         answered = await record_refusal(fact, trail, issuer)
         if isinstance(answered, Unavailable):
@@ -115,6 +119,9 @@ async def _go_to(provider: Provider, purpose: Purpose, request: Request, trail: 
             network=network_of(address) or address,
             redirect_uri=issuer.endpoint(callback_path(provider.name)),
             back=purpose.back,
+            max_age=_max_age(purpose.demands),
+            prompt="login" if purpose.demands.signs_in_anew else None,
+            acr_values=purpose.demands.wanted.acr_values,
         )
     except (SignInRefused, Unavailable) as fact:
         answered = await record_refusal(fact, trail, issuer)
@@ -122,3 +129,12 @@ async def _go_to(provider: Provider, purpose: Purpose, request: Request, trail: 
     page = issuer.pages.going(provider, url)
     set_cookie(page, FORM_COOKIE, cookie, site, max_age=FORM_LIFETIME)
     return page
+
+
+def _max_age(demands: Demands) -> int | None:
+    """What the provider is held to. Who signs in anew does so now: a provider that asks nobody does not get by.
+
+    Spec: OpenID Connect Core 1.0 §3.1.2.1
+    """
+    ages = [demands.wanted.max_age, FRESH_SECONDS if demands.signs_in_anew else None]
+    return min((each for each in ages if each is not None), default=None)

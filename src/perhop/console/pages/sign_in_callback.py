@@ -43,7 +43,13 @@ async def sign_in_callback(request: Request, console: Console) -> Response:
         account = await admit(person, issuer)
         assert person.token.auth_time is not None, "asked for with `max_age`"
         session = await begin_session(
-            account.subject, account.email or "", request, site, issuer, signed_in_at=person.token.auth_time
+            account.subject,
+            account.email or "",
+            request,
+            site,
+            issuer,
+            signed_in_at=person.token.auth_time,
+            authentication=person.token.authentication,
         )
     except (Refused, Unavailable) as fact:
         provider = issuer.registry.sign_in.providers.get(name)
