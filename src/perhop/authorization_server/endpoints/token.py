@@ -97,8 +97,8 @@ async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int
             else workload.client_of(assertion, form, issuer)
         )
         trail = trail.by(client).by_assertion(assertion)
-        proof = await use_sent_proof(sent, client, issuer)
         issuer.rates.check_client(client, trail.request.ip, issuer.rate_limits)
+        proof = await use_sent_proof(sent, client, issuer)
         grant_type = allowed_grant(form.required("grant_type"), client, issuer.registry)
         trail = trail.using(grant_type)
         if grant_type is GrantType.JWT_BEARER and assertion is None:
