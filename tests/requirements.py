@@ -14,6 +14,7 @@ from tests.requirements_dpop import DPOP
 from tests.requirements_mcp import MCP
 from tests.requirements_newcomers import NEWCOMERS
 from tests.requirements_people import PEOPLE
+from tests.requirements_step_up import STEP_UP
 from tests.support.requirement import Requirement, shown
 
 _EXCHANGE = "spec/rfc8693/test_token_exchange.py"
@@ -399,6 +400,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     **DPOP,
     **NEWCOMERS,
     **PEOPLE,
+    **STEP_UP,
     **AUTHZEN,
     **MCP,
 }

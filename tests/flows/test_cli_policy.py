@@ -172,6 +172,23 @@ def test_explain_takes_the_groups_of_a_person(folder: Path) -> None:
     assert perhop(*asked, "--group", "staff", folder=folder).code == 2
 
 
+def test_explain_takes_the_sign_in_of_a_person(folder: Path) -> None:
+    """A forbid that wants a fresh sign-in says so of an old one; without a person nobody has signed in."""
+    (folder / "policies/start.cedar").write_text(
+        '@id("all") permit (principal, action, resource);'
+        '@id("fresh") @authentication("max_age=300") forbid (principal, action, resource)'
+        " unless { context.token has auth_time && context.token.auth_time >= context.request.time - 300"
+        ' && context.token has acr && context.token.acr == "gold" };',
+        encoding="utf-8",
+    )
+    asked = ("policy", "explain", "--agent", "planner", "--resource", "calendar", "--tool", "list_events")
+    when = ("--subject", "user:ann", "--acr", "gold", "--at", "2026-01-07T12:00:00Z", "--auth-time")
+    assert perhop(*asked, *when, "2026-01-07T11:55:00Z", folder=folder).out.startswith("permitted by `all`\n")
+    ran = perhop(*asked, *when, "2026-01-07T11:54:59Z", "--json", folder=folder)
+    assert (ran.code, ran.json["wanted"]) == (3, {"max_age": 300, "acr_values": []})
+    assert perhop(*asked, "--acr", "gold", folder=folder).code == 2
+
+
 def test_explain_takes_the_limits_of_a_task(folder: Path) -> None:
     """A permit that rests on a small budget is satisfied by it; a limit without a task is refused."""
     (folder / "policies/start.cedar").write_text(

@@ -27,7 +27,7 @@ def test_every_example_loads_together_and_names_what_there_is() -> None:
 def test_every_word_of_the_context_is_in_the_schema_as_the_guide_says(name: str, type_name: str) -> None:
     """A value that the guide calls optional must be guarded; any other need not be."""
     record, _, attribute = name.rpartition(".")
-    outer = "context has task && " if record == "context.task" else ""
+    outer = {"context.task": "context has task && ", "context.subject": "context has subject && "}.get(record, "")
     guard = outer + (f"{record} has {attribute} && " if "optional" in type_name else "")
     policy = f'@id("x") forbid (principal, action, resource) when {{ {{}}{name} == {name} }};'
     parse_policies({"a.cedar": policy.replace("{}", guard)})
@@ -48,7 +48,7 @@ def test_the_guide_names_all_of_the_context() -> None:
         f"{prefix}.{attribute}"
         for type_name, prefix in records.items()
         for attribute in re.findall(r"^\s+(\w+)\??:", _body(schema, type_name), re.MULTILINE)
-    } - {"context.token", "context.request"}
+    } - {"context.token", "context.request"} | {"context.subject.groups"}  # of the person, who is an entity
     assert {name.removesuffix(".NAME") for name, _ in CONTEXT_ROWS} == declared
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from perhop.core.authentication import Authentication
 from perhop.core.call import Action, Target
 from perhop.policy.arguments import type_arguments
 from perhop.policy.outcome import Outcome
@@ -33,6 +34,8 @@ def a_record(**changes: Any) -> dict[str, Any]:
             "client_id": "clerk",
             "act": {"sub": "clerk", "act": {"sub": "gateway:calendar"}},
             "scope": "a b",
+            "auth_time": 1785331000,
+            "acr": "gold",
         },
         "out": {"jti": "k"},
         "call": {
@@ -67,6 +70,7 @@ def test_every_fact_of_a_record_is_asked_again() -> None:
     assert (asked.subject, asked.client_id, asked.actors) == ("user:7f3a", "clerk", ("clerk", "gateway:calendar"))
     assert (asked.scopes, asked.hop, asked.now, asked.tenant) == ({"a", "b"}, 3, NOON_ISH, "acme")
     assert (asked.ip, asked.session, asked.revision) == ("192.0.2.7", "s", "2025-11-25")
+    assert asked.authentication == Authentication(1785331000, "gold")
     assert (recorded.outcome, recorded.known, recorded.asks_anew) == (Outcome.PERMIT, frozenset(), True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from perhop.core.authentication import UNKNOWN, Authentication
 from perhop.core.call import Action
 from perhop.core.task import TaskLimits
 from perhop.errors import NotFound, SettingsError
@@ -74,6 +75,10 @@ def test_what_a_case_leaves_out_is_usual(tmp_path: Path) -> None:
     (case,) = loaded(LEAST.replace("tool: pay", "tool: pay, task: {}"), tmp_path)
     assert case.question.task is not None
     assert (case.question.task.is_approved, case.question.task.limits) == (False, TaskLimits())
+    assert case.question.authentication == UNKNOWN
+    signed_in = 'tool: pay, subject: "user:ann", auth_time: "2026-01-07T11:00:00Z", acr: gold'
+    (case,) = loaded(LEAST.replace("tool: pay", signed_in), tmp_path)
+    assert case.question.authentication == Authentication(1767787200 - 3600, "gold")
     (case,) = loaded(LEAST.replace("tool: pay", "tool: pay, actors: [trip-planner]"), tmp_path)
     assert (case.question.client_id, case.question.hop) == ("trip-planner", 2)
 
@@ -119,6 +124,12 @@ def test_arguments_as_json_can_hold_a_fraction(tmp_path: Path) -> None:
         ("writes: 1", "writes: -1", 15, "greater than or equal to 0"),
         ("writes: 1", "write: 1", 15, "unknown key `write` in `cases.0.task.limits`\ndid you mean `writes`?"),
         ("    subject: user:ann\n", "", 14, "nobody has approved this task\nname the person as `subject`"),
+        (
+            "    subject: user:ann\n",
+            "    acr: gold\n",
+            7,
+            "nobody is there who could have signed in\nname the person as `subject`",
+        ),
         ("cases:", "case:", 1, "unknown key `case`\ndid you mean `cases`?"),
     ],
 )
