@@ -29,7 +29,8 @@ COMMANDS = {
         f"journal {verb}"
         for verb in ("verify", "verify-bundle", "tail", "query", "prove", "export", "reconcile", "archive")
     ),
-    "resource tools",
+    *("resource tools", "client adopt", "client reject", "grant list", "grant revoke"),
+    *(f"issuer {verb}" for verb in ("list", "disable", "enable")),
     *(f"task {verb}" for verb in ("list", "show", "end")),
 }
 

@@ -45,7 +45,7 @@ def disable(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Disable every account of an e-mail address, or the one of a subject, and revoke every token of the person."""
+    """Disable every account of an address, or the one of a subject. Every token of the person is revoked."""
     result = carry_out(config, "account.disable", {"person": person})
     text = f"disabled: account {result['email'] or result['subject']}; {counted(result['live'], 'live token')} revoked"
     emit(result, as_json=as_json, text=text)

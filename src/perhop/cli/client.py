@@ -25,7 +25,7 @@ def list_(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """List clients with owner, purpose, standing and last use; also those that nobody wrote into the configuration.
+    """List clients with owner, purpose, standing and last use. Also those that are not in the configuration.
 
     Their ORIGIN is `document`, a document at the URL that is their id, or `registration`. STANDING `waiting`: it
     registered itself, and waits until somebody adopts it.

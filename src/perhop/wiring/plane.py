@@ -381,13 +381,13 @@ async def disable_removed(plane: Plane) -> Sequence[str]:
         if kind == "resource":
             for audience in await asyncio.to_thread(_recent_audiences, plane, name):
                 await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
+        if kind == "issuer":
+            for client in await asyncio.to_thread(clients_by_issuer, plane, name):
+                await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop", keeps_families=True)
     for client in plane.newcomers.unadmitted():
         why = "no rule of `client_documents` admits it any more"
         await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop")
         await plane.newcomers.forget(client)
-        if kind == "issuer":
-            for client in await asyncio.to_thread(clients_by_issuer, plane, name):
-                await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop", keeps_families=True)
     return sorted(f"{kind} {name}" for kind, name in removed)
 
 

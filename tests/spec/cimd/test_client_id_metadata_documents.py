@@ -44,7 +44,7 @@ async def place(built: Place) -> Place:
     built.site.looked_up.clear()
     for known in tuple(built.newcomers.clients):
         await built.newcomers.forget(known)
-        await built.server.stores.consents.remove(PERSON, known, CALENDAR)
+        await built.server.stores.consents.take_back(PERSON, known, CALENDAR, now=built.server.issuer.now())
     built.admit(built.site.rule())
     return built
 

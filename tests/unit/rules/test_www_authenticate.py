@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from perhop.core.resource import ResourceUri
 from perhop.errors import ScopeInsufficient
+from perhop.rules.bearer import Scheme
 from perhop.rules.challenge import render_challenge
 from perhop.rules.www_authenticate import bearing_challenges, parse_challenges
 
@@ -62,7 +63,7 @@ def test_only_challenges_for_a_token_count() -> None:
 def test_our_own_challenge_is_read_back() -> None:
     """What our servers write is what our client reads."""
     url = ResourceUri("https://mcp.example.com/.well-known/oauth-protected-resource/mcp")
-    field = render_challenge(ScopeInsufficient("a:b"), metadata_url=url, scopes=("c",))
+    field = render_challenge(ScopeInsufficient("a:b"), metadata_url=url, scopes=("c",), taken=(Scheme.BEARER,))
     (found,) = bearing_challenges([field])
     assert found.parameters["scope"] == "a:b"
     assert found.parameters["resource_metadata"] == url

@@ -29,7 +29,7 @@ def read(raw: str, *keys: SigningKey, now: int = NOW) -> Assertion:
 def test_own_assertion_is_read() -> None:
     """What our client library signs, the authorization server takes."""
     raw = sign_client_assertion(client_id=CLIENT, audience=ISSUER, key=KEY, now=NOW, jti="a-1")
-    assert read(raw) == Assertion("a-1", NOW + 60)
+    assert read(raw) == Assertion("a-1", NOW + 60, issued_at=NOW)
     assert assertion_client_id(raw) == CLIENT
 
 
