@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from perhop.client.discovery import is_private
 from perhop.errors import BrowserUnavailable, RedirectRefused, SettingsError, TargetInvalid
 from perhop.rules.authorization_answer import MAX_ANSWER_LENGTH, is_answer_to
+from perhop.rules.issuer_uri import is_private
 from perhop.rules.redirect_uri import is_loopback_only, parse_redirect_uri
 from perhop.rules.resource_uri import parse_http_uri
 

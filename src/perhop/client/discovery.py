@@ -5,7 +5,6 @@ Spec: RFC 8414 §3
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import httpx2
 
 from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
-from perhop.errors import IssuerUnavailable, JsonUnparsable, SettingsError, TargetInvalid
-from perhop.rules.resource_uri import HttpUri, parse_http_uri
+from perhop.errors import IssuerUnavailable, JsonUnparsable, TargetInvalid
+from perhop.rules.issuer_uri import is_private
+from perhop.rules.resource_uri import parse_http_uri
 from perhop.rules.strict_json import parse_json
 
 METADATA_SECONDS = 5.0
@@ -35,24 +35,6 @@ class IssuerMetadata:
     token_endpoint: str | None
     revocations_endpoint: str | None
     tasks_endpoint: str | None = None
-
-
-def parse_issuer(text: str) -> str:
-    """Accept an issuer identifier as it is written, or refuse it; tokens and metadata must repeat it byte for byte.
-
-    Spec: RFC 8414 §2
-    Raises: SettingsError
-    """
-    try:
-        uri = parse_http_uri(text)
-    except TargetInvalid as error:
-        raise SettingsError(f"`{text}` is not an issuer: {error.detail}") from error
-    # The lone `/` of a bare origin is part of some issuers' names, and never dropped here.
-    if uri.query is not None or str(uri) not in (text, text.removesuffix("/")):
-        raise SettingsError(f"`{text}` is not an issuer", advice=f"write it as its metadata does, perhaps `{uri}`")
-    if not is_private(uri):
-        raise SettingsError(f"issuer `{text}` is not https", advice="http is for loopback addresses only")
-    return text
 
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
@@ -148,18 +130,3 @@ def parse_endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str
     if uri is None or not is_private(uri) or (uri.scheme != "https" and not issuer.startswith("http://")):
         raise unusable
     return str(value)
-
-
-def is_private(uri: HttpUri) -> bool:
-    """True if nobody on the network can read along: TLS, or this machine itself."""
-    return uri.scheme == "https" or is_loopback(uri.host)
-
-
-def is_loopback(host: str) -> bool:
-    """True for `localhost` and for loopback addresses; no name is resolved."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -18,13 +18,14 @@ from typing import Any, ClassVar
 import httpx2
 
 from perhop.client.credentials import authenticate, parse_credential
-from perhop.client.discovery import discover, parse_issuer
+from perhop.client.discovery import discover
 from perhop.client.grant import Asked
 from perhop.client.token_request import EXCHANGE_GRANT, Form, TokenRequest, ask_for_token, scope_form
 from perhop.client.workload_identity import jwt_bearer_form
 from perhop.core.secret import Secret
 from perhop.errors import IssuerUnavailable
 from perhop.rules.bearer import is_b64token
+from perhop.rules.issuer_uri import parse_issuer
 from perhop.tokens.keys import SigningKey
 
 ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token"

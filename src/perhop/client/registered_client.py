@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from perhop.client.credentials import Credential, NoCredential, SecretCredential, parse_credential
-from perhop.client.discovery import parse_issuer
 from perhop.core.secret import Secret
+from perhop.rules.issuer_uri import parse_issuer
 from perhop.tokens.keys import SigningKey
 
 

@@ -16,12 +16,12 @@ import httpx2
 
 from perhop.client.authorization_metadata import AuthorizationMetadata
 from perhop.client.credentials import Credential, NoCredential, SecretCredential, SecretMethod
-from perhop.client.discovery import is_loopback
 from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
 from perhop.client.registered_client import RegisteredClient
 from perhop.client.token_request import parse_document, refusal
 from perhop.core.secret import Secret
 from perhop.errors import IssuerUnavailable, RegistrationImpossible, SettingsError, TargetInvalid, TokenNotGranted
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import parse_http_uri
 
 REGISTRATION_SECONDS = 10.0

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx2
 
-from perhop.client.discovery import is_loopback, parse_issuer
 from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
 from perhop.core.resource import ResourceUri
 from perhop.errors import IssuerUnavailable, JsonUnparsable, ResourceForeign, SettingsError, TargetInvalid
 from perhop.rules.challenge import WELL_KNOWN, metadata_url
+from perhop.rules.issuer_uri import is_loopback, parse_issuer
 from perhop.rules.resource_uri import HttpUri, parse_http_uri, parse_resource_uri
 from perhop.rules.strict_json import parse_json
 

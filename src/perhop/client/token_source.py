@@ -19,7 +19,7 @@ from perhop.client.agent_task import AgentTask
 from perhop.client.auth import TokenAuth
 from perhop.client.connections import Connections
 from perhop.client.credentials import NoCredential, SecretMethod, authenticate, parse_credential
-from perhop.client.discovery import IssuerMetadata, discover, parse_issuer
+from perhop.client.discovery import IssuerMetadata, discover
 from perhop.client.grant import Asked, ClientCredentials, Grant
 from perhop.client.kept_token import KeptToken
 from perhop.client.proof_key import ProofKey
@@ -36,6 +36,7 @@ from perhop.client.token_request import (
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
 from perhop.errors import IssuerUnavailable, SettingsError, TargetInvalid
+from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.resource_uri import parse_resource_uri
 from perhop.tokens.keys import SigningKey
 

@@ -10,8 +10,8 @@ from textwrap import indent
 
 from perhop.errors import SettingsError, TargetInvalid
 from perhop.founding.first_tools import FirstTool, FirstTools
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import HttpUri, parse_http_uri
-from perhop.settings.addresses import is_loopback
 from perhop.settings.model import NAME
 
 OWNER = "my-team"

@@ -20,7 +20,6 @@ from urllib.parse import quote, unquote
 import httpx2
 
 from perhop.client.connections import Connections
-from perhop.client.discovery import parse_issuer
 from perhop.core.call import Headers
 from perhop.core.resource import ResourceUri, Risk, SenderConstraint
 from perhop.core.secret import Secret
@@ -48,6 +47,7 @@ from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_presented
 from perhop.rules.call_binding import binding_of, check_call
 from perhop.rules.challenge import resource_metadata_document, taken_schemes
+from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.parse import parse_compact

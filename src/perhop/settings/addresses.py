@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from perhop.errors import TargetInvalid
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import HttpUri, parse_http_uri
 from perhop.settings.model import ListenSection
 from perhop.settings.problems import Findings, dotted
@@ -16,16 +17,6 @@ from perhop.settings.values import Address, Listen
 
 _LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
 _DATABASE = re.compile(r"sqlite:///([^?#]+)")
-
-
-def is_loopback(host: str) -> bool:
-    """True for `localhost` and for addresses that do not leave the machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_issuer(issuer: str, findings: Findings) -> None:

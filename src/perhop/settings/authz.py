@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from perhop.settings.addresses import is_loopback, parse_address
+from perhop.rules.issuer_uri import is_loopback
+from perhop.settings.addresses import parse_address
 from perhop.settings.clients import parse_secret
 from perhop.settings.model import ListenSection
 from perhop.settings.problems import Findings

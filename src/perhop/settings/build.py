@@ -11,8 +11,9 @@ from pathlib import Path
 
 from perhop.core.owner import Owner
 from perhop.core.resource import Hop, Resource, Scope
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import parse_resource_uri
-from perhop.settings.addresses import is_loopback, parse_uri
+from perhop.settings.addresses import parse_uri
 from perhop.settings.model import (
     NAME,
     HopSection,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from perhop.client.discovery import parse_issuer
 from perhop.core.provider import Admits, Provider, SignInWays
 from perhop.core.secret import Secret
 from perhop.errors import ScopeInvalid, SettingsError
+from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.scope import parse_scope
 from perhop.settings.clients import parse_secret
 from perhop.settings.problems import Findings, dotted

@@ -16,10 +16,11 @@ from perhop.core.assertion import (
     WorkloadRule,
 )
 from perhop.errors import JsonUnparsable, KeysUnavailable, TargetInvalid
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import parse_http_uri
 from perhop.rules.strict_json import parse_json
 from perhop.rules.workload import is_pattern
-from perhop.settings.addresses import is_loopback, parse_uri
+from perhop.settings.addresses import parse_uri
 from perhop.settings.model import ClientSection, File, ResourceSection
 from perhop.settings.problems import Findings, did_you_mean, dotted
 from perhop.settings.sources import Key

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from perhop.core.resource import CredentialKind, LocalCommand, Upstream
 from perhop.core.secret import Secret
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import HttpUri, parse_resource_uri
-from perhop.settings.addresses import is_loopback, parse_uri
+from perhop.settings.addresses import parse_uri
 from perhop.settings.certificates import read_certificates
 from perhop.settings.model import UpstreamSection
 from perhop.settings.problems import Findings, dotted

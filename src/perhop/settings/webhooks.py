@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from perhop.core.owner import Webhook
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.webhook import parse_signing_key
-from perhop.settings.addresses import is_loopback, parse_uri
+from perhop.settings.addresses import parse_uri
 from perhop.settings.clients import parse_secret
 from perhop.settings.model import WebhookSection
 from perhop.settings.problems import Findings, dotted

@@ -9,8 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from perhop.client.discovery import discover, metadata_urls, parse_issuer, parse_issuer_metadata
+from perhop.client.discovery import discover, metadata_urls, parse_issuer_metadata
 from perhop.errors import IssuerUnavailable, SettingsError
+from perhop.rules.issuer_uri import parse_issuer
 
 ISSUER = "https://auth.example.com/tenant"
 GOOD = {"issuer": ISSUER, "jwks_uri": "https://keys.example.com/jwks", "token_endpoint": f"{ISSUER}/token?v=1"}

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 
 import httpx2
 
-from perhop.client.discovery import is_loopback
 from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
 from perhop.core.provider import Provider
 from perhop.errors import IssuerUnavailable, JsonUnparsable, KeysUnavailable, ProviderUnavailable, TargetInvalid
+from perhop.rules.issuer_uri import is_loopback
 from perhop.rules.resource_uri import parse_http_uri
 from perhop.rules.strict_json import parse_json
 from perhop.tokens.jwks import MAX_JWKS_BYTES, parse_jwks
