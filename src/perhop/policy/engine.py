@@ -22,6 +22,7 @@ from perhop.policy.bodies import needs_body, speaks_of_calls_at
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, handle_of, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, person_entity, scene, uid_value
+from perhop.policy.widen import without_arguments
 
 _FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
 # A caller chooses the names of tools and URIs: neither their number nor their length may fill our memory.
@@ -94,17 +95,21 @@ class PolicyEngine:
         """
         try:
             case = self.case(question)
-            result = evaluate(case, case.slice.widened, context(question, {}))
+            seen = context(question, {})
+            result = evaluate(case, case.slice.widened, seen)
         except Exception:  # `decide` refuses for the same cause: the item is hidden
             return False
-        if any(self._is_forbid(each) for each in result.satisfied):
+        forbids = tuple(each for each in result.satisfied if self._is_forbid(each))
+        if forbids and self._sign_in_for(forbids, question) is None:
             return False
+        # Who does not see a tool never calls it, and is never told that a new sign-in opens it.
+        allowed = self._is_permitted_but_for_forbids(case, seen, widened=True) if forbids else result.allowed
         # Without the arguments, a policy that asks for some may fail where with them it would not.
         doubtful = [each for each in result.failed if self._policies[each].arguments]
         if len(doubtful) < len(result.messages):
             return False
         hoped_for = [each for each in doubtful if not self._is_forbid(each)]
-        return result.allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT
+        return allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT
 
     def reason_of(self, policy: str) -> str:
         """The `@reason` of a policy; empty if it has none, or is not in force."""
@@ -164,23 +169,25 @@ class PolicyEngine:
     def _wanted(
         self, forbids: tuple[str, ...], question: Question, case: Case, seen: dict[str, Any]
     ) -> AuthenticationWanted | None:
-        """The sign-in with which the same would be permitted; None where nobody can sign in, or not to any use.
+        """The sign-in with which the same would be permitted. What nothing permits is no matter of signing in."""
+        if question.target.action in NEEDS_PERMIT and not self._is_permitted_but_for_forbids(case, seen):
+            return None
+        return self._sign_in_for(forbids, question)
 
-        It is the author's word that a sign-in takes a forbid away. What nothing permits is no matter of signing in.
-        """
+    def _sign_in_for(self, forbids: tuple[str, ...], question: Question) -> AuthenticationWanted | None:
+        """The sign-in that takes all of these away, by their authors' word; None where that is none, or nobody's."""
         wanted = tuple(self._policies[each].authentication for each in forbids)
         known = tuple(each for each in wanted if each is not None)
         if question.subject is None or len(known) < len(wanted):
             return None
-        if question.target.action in NEEDS_PERMIT and not self._is_permitted_but_for_forbids(case, seen):
-            return None
         return strictest(known)
 
-    def _is_permitted_but_for_forbids(self, case: Case, seen: dict[str, Any]) -> bool:
-        return evaluate(case, self._permits_of(tuple(case.slice.policies)), seen).allowed
+    def _is_permitted_but_for_forbids(self, case: Case, seen: dict[str, Any], *, widened: bool = False) -> bool:
+        return evaluate(case, self._permits_of(tuple(case.slice.policies), widened), seen).allowed
 
-    def _make_permits(self, ids: tuple[str, ...]) -> cedarpy.PolicySet:
-        return handle_of(self._policies[each].tree for each in ids if not self._is_forbid(each))
+    def _make_permits(self, ids: tuple[str, ...], widened: bool) -> cedarpy.PolicySet:
+        trees = (self._policies[each].tree for each in ids if not self._is_forbid(each))
+        return handle_of(without_arguments(tree) if widened else tree for tree in trees)
 
     def _permitted(self, satisfied: tuple[str, ...]) -> Decision:
         """One permit that wants an approval is enough to need it, whatever the others say."""

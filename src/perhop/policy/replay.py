@@ -86,8 +86,11 @@ class Replay:
             decision = self._draft.decide(question)
             outcome = Outcome.of(decision)
             return Now(Outcome.DENY if outcome is Outcome.ERROR else outcome, decision.policies)
-        if not reads.unknown and not self._draft.may_permit(question):
-            return Now(Outcome.DENY, self._forbids(question))
+        if not reads.unknown:
+            # A forbid that a sign-in would take away has forbidden all the same.
+            forbids = self._forbids(question)
+            if forbids or not self._draft.may_permit(question):
+                return Now(Outcome.DENY, forbids)
         return Unknown(reads.unknown or _not_recorded(reads.arguments))
 
     def _forbids(self, question: Question) -> tuple[str, ...]:

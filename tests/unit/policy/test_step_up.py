@@ -59,12 +59,32 @@ def test_an_explanation_says_what_a_new_sign_in_would_do() -> None:
     assert (in_vain.summary, in_vain.wanted) == ("forbidden by `fresh`", None)
 
 
+def test_a_list_shows_what_a_new_sign_in_opens() -> None:
+    """To a person, if a permit is there, whatever arguments it reads; never what another forbid forbids besides."""
+    reads = '@id("some") permit (principal, action, resource) when { context.arguments has day };'
+    plain = '@id("plain") forbid (principal, action, resource);'
+    person, machine = a_question(subject="user:ann"), a_question(subject=None)
+    assert an_engine(PERMIT_ALL, FRESH).may_permit(person)
+    assert an_engine(reads, FRESH).may_permit(person)
+    assert not an_engine(PERMIT_ALL, FRESH).may_permit(machine)
+    assert not an_engine(PERMIT_ALL, FRESH, plain).may_permit(person)
+    assert not an_engine(GOLD, FRESH).may_permit(person)
+
+
 def test_a_recorded_sign_in_is_asked_again() -> None:
-    """A draft that wants a fresh sign-in is told from the journal what it would have refused."""
-    replay = Replay(an_engine(PERMIT_ALL, FRESH))
-    for age, outcome in ((100, Outcome.PERMIT), (400, Outcome.DENY)):
+    """A draft that wants a fresh sign-in is told from the journal what it would have refused, arguments or none."""
+    replay = Replay(
+        an_engine(
+            PERMIT_ALL, FRESH, '@id("d") permit (principal, action, resource) when { context.arguments has day };'
+        )
+    )
+    for age, known, outcome in (
+        (100, None, Outcome.PERMIT),
+        (400, None, Outcome.DENY),
+        (400, frozenset[str](), Outcome.DENY),
+    ):
         question = a_question(subject="user:ann", authentication=Authentication(NOON_ISH - age))
-        now = replay.ask(Recorded(question=question, outcome=Outcome.PERMIT, known=None))
+        now = replay.ask(Recorded(question=question, outcome=Outcome.PERMIT, known=known))
         assert getattr(now, "outcome", None) is outcome
 
 
