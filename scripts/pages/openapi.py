@@ -22,7 +22,7 @@ _JSON = "application/json"
 _TEXT: Mapping[str, Any] = {"type": "string"}
 _CREDENTIALS = ("client_id", "client_secret", "client_assertion_type", "client_assertion")
 _ASKING = ("response_type", "client_id", "redirect_uri", "resource", "scope", "state", "code_challenge")
-_NAMES = (*_ASKING, "code_challenge_method", "authorization_details", "dpop_jkt")
+_NAMES = (*_ASKING, "code_challenge_method", "authorization_details", "dpop_jkt", "prompt", "max_age", "acr_values")
 _IN_PATH = re.compile(r"{(\w+)}")
 
 _FORMS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
