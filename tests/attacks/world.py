@@ -211,11 +211,11 @@ class World:
                 await asyncio.sleep(0.01)
 
     def records_since(self, size: int) -> list[Entry]:
-        """What the journal has taken since it was so long, but for what the server asks of itself."""
-        found = self.reader.find(Filter(first=size + 1))
-        return [
-            entry for entry in found if "self_test" not in entry.part("about") and entry.part("about").get("by") != BY
-        ]
+        """What the journal has taken since it was so long, but for what the server asks of itself, and tidies up.
+
+        What waits for somebody is over by itself when its time has come, and attacks move the clock.
+        """
+        return [entry for entry in self.reader.find(Filter(first=size + 1)) if not _is_its_own(entry.part("about"))]
 
     def last_record(self) -> Entry:
         return self.reader.tail(1)[0]
@@ -304,6 +304,10 @@ class World:
         """Every request that the gateway has sent, with the audience of the server that it was sent to."""
         servers = ((self.at.calendar_past, self.calendar), (self.at.rooms_past, self.rooms))
         return [(f"http://{at}/mcp", each) for at, server in servers for each in server.from_gateway.arrived]
+
+
+def _is_its_own(about: Mapping[str, Any]) -> bool:
+    return "self_test" in about or about.get("by") == BY or about.get("change") in ("expired", "lapsed")
 
 
 def a_call(tool: str, arguments: Mapping[str, Any], **headers: str) -> Wire:
