@@ -28,8 +28,9 @@ from perhop.journal.record import Event, Record
 from perhop.settings import load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
-from perhop.wiring.plane import Plane, clients_by_issuer
+from perhop.wiring.plane import Plane
 from perhop.wiring.reload import preview, put_in_force
+from perhop.wiring.removed import clients_by_issuer
 from perhop.wiring.restored import begin_epoch
 
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]

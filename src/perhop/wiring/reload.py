@@ -18,8 +18,9 @@ from perhop.policy.engine import PolicyEngine
 from perhop.settings import Settings
 from perhop.wiring.changes import Change, changed_policies, changed_rules, changes_between, narrowed_clients
 from perhop.wiring.known_clients import registry_with_newcomers
-from perhop.wiring.plane import Plane, config_loaded, disable_removed
+from perhop.wiring.plane import Plane
 from perhop.wiring.policies import PolicyFiles, in_force_record, keep_in_force, policies_to_apply, refused_record
+from perhop.wiring.removed import config_loaded, disable_removed
 
 NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports", "drain")
 """What sockets, files and tokens of this process hang on."""
