@@ -21,7 +21,8 @@ demo: .venv/.ready-demo
 	@$(VENV)/perhop demo
 
 test: .venv/.ready-dev
-	@$(VENV)/python -m pytest --ignore=tests/real -n 2 --dist loadfile --no-loadscope-reorder
+	@folder=$$(scripts/test_folder) && trap 'rm -rf "$$folder"' EXIT && \
+	$(VENV)/python -m pytest --ignore=tests/real -n 2 --dist loadfile --no-loadscope-reorder --basetemp "$$folder/t"
 
 test-real: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_real

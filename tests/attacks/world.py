@@ -306,8 +306,11 @@ class World:
         return [(f"http://{at}/mcp", each) for at, server in servers for each in server.from_gateway.arrived]
 
 
+_TIDIED = ("active", "expired", "lapsed", "unpublished")
+
+
 def _is_its_own(about: Mapping[str, Any]) -> bool:
-    return "self_test" in about or about.get("by") == BY or about.get("change") in ("expired", "lapsed")
+    return "self_test" in about or about.get("by") == BY or about.get("change") in _TIDIED
 
 
 def a_call(tool: str, arguments: Mapping[str, Any], **headers: str) -> Wire:

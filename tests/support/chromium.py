@@ -31,6 +31,10 @@ _FLAGS = (
 _LIMIT = 1 << 26
 
 
+class _BetweenPages(Exception):
+    """The page that was there is gone, and the next one is not there yet."""
+
+
 class Tab:
     """One tab. Every wait is for something that the browser says, and ends after half a minute."""
 
@@ -89,8 +93,13 @@ class Tab:
         return str((await self.ask("DOM.getOuterHTML", nodeId=root))["outerHTML"])
 
     async def url(self) -> str:
-        history = await self.ask("Page.getNavigationHistory")
-        return str(history["entries"][history["currentIndex"]]["url"])
+        """Where it is. Between two pages it is nowhere for a moment, and is asked again."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                with suppress(_BetweenPages):
+                    history = await self.ask("Page.getNavigationHistory")
+                    return str(history["entries"][history["currentIndex"]]["url"])
+                await asyncio.sleep(0.02)
 
     async def picture(self, *, width: int = 900, scale: float = 1, scheme: str = "light") -> bytes:
         """The whole page as PNG, as wide as this."""
@@ -115,6 +124,8 @@ class Tab:
             while number not in self._answers:
                 await self._hear()
         answer = self._answers.pop(number)
+        if "error" in answer and "Not attached" in answer["error"].get("message", ""):
+            raise _BetweenPages(method)
         assert "error" not in answer, f"{method}: {answer['error']}"
         return dict(answer["result"])
 

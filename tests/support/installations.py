@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -19,6 +20,7 @@ from perhop.journal.keys import VKEY_FILE, load_vkey
 from perhop.journal.query import Filter
 from perhop.journal.verify import verify_journal
 from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
+from tests.support.commands import perhop
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
 from tests.support.processes import Running, free_ports, started
@@ -88,12 +90,28 @@ class Installation:
 
 
 def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
-    """Run one command to its end, and hold it to its exit code."""
+    """Run one command to its end, and hold it to its exit code.
+
+    In this process, where that is possible: starting another one takes longer than most commands. A command has an
+    event loop, a folder and streams of its own, so beside a loop or in a thread it gets a process.
+    """
+    if threading.current_thread() is threading.main_thread() and not _has_loop():
+        ran = perhop(*words, folder=folder)
+        assert ran.code == code, f"perhop {' '.join(words)}: {ran.code}\n{ran.out}\n{ran.err}"
+        return ran.out
     done = subprocess.run(
         [PERHOP, *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == code, f"perhop {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def at_a_url(
