@@ -10,7 +10,7 @@ import pytest
 
 from perhop.journal.record import RequestFacts
 from perhop.settings import load
-from perhop.wiring.plane import open_plane
+from perhop.wiring.opening import open_plane
 from tests.support.commands import perhop
 
 RULES = """\

@@ -20,7 +20,7 @@ from perhop.errors import OperatorError, PolicyError
 from perhop.journal.query import Filter
 from perhop.settings import load
 from perhop.storage.journal_reader import JournalQueries
-from perhop.wiring.plane import open_plane
+from perhop.wiring.opening import open_plane
 from tests.support.commands import make_installation, perhop
 
 GOOD, DENIED = "200", "403 -31403"

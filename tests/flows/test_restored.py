@@ -21,7 +21,8 @@ from perhop.errors import TokenRevoked
 from perhop.founding import found
 from perhop.journal.query import Filter
 from perhop.settings import load
-from perhop.wiring.plane import Plane, open_plane
+from perhop.wiring.opening import open_plane
+from perhop.wiring.plane import Plane
 from tests.attacks.configuration import Addresses, write_configuration
 from tests.support.commands import perhop
 from tests.support.leaks.scan import THE_SCAN

@@ -21,7 +21,7 @@ from perhop.settings import load
 from perhop.tokens.jwks import render_jwks
 from perhop.tokens.keys import SigningKey
 from perhop.tokens.verify import Leeway, verify
-from perhop.wiring.plane import open_plane
+from perhop.wiring.opening import open_plane
 from perhop.wiring.reload import put_in_force
 from tests.support.commands import perhop
 from tests.support.forge import sign

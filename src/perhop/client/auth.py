@@ -23,31 +23,16 @@ from perhop.rules.www_authenticate import bearing_challenges
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class TokenAuth(httpx2.Auth):
+class TokenCarrier(httpx2.Auth):
     """Puts a token on requests to exactly one resource; any other destination raises WrongDestination.
 
-    `get` fetches a token; its argument is a token that the resource has just refused, or None. A token that is bound to
-    a key goes out with a fresh proof on each request.
+    A token that is bound to a key goes out with a fresh proof on each request. Which token, and what happens when it is
+    refused, is said by who derives from this.
     """
 
-    def __init__(self, resource: ResourceUri, get: Callable[[AccessToken | None], Awaitable[AccessToken]]) -> None:
+    def __init__(self, resource: ResourceUri) -> None:
         self.resource = resource
-        self._get = get
         self._home = httpx2.URL(resource)
-
-    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Send with a token; once more with a fresh one if the resource calls the first invalid.
-
-        Raises: WrongDestination, TokenNotGranted, IssuerUnavailable
-        """
-        self._check_destination(request.url)
-        await request.aread()  # so that the body can be sent twice
-        token = await self._get(None)
-        response = yield self._carry(request, token)
-        if self._wants_nonce(response, token):
-            response = yield self._carry(request, token)
-        if response.status_code == 401 and "invalid_token" in errors_in(response):
-            yield self._carry(request, await self._get(token))
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Not offered: tokens are fetched asynchronously.
@@ -106,6 +91,31 @@ class TokenAuth(httpx2.Auth):
             f"a token for `{self.resource}` is not sent to `{where}`",
             advice="call the resource at exactly its URI, or ask for a token for the other one",
         )
+
+
+class TokenAuth(TokenCarrier):
+    """Carries a program's tokens.
+
+    `get` fetches one; its argument is a token that the resource has just refused, or None.
+    """
+
+    def __init__(self, resource: ResourceUri, get: Callable[[AccessToken | None], Awaitable[AccessToken]]) -> None:
+        super().__init__(resource)
+        self._get = get
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Send with a token; once more with a fresh one if the resource calls the first invalid.
+
+        Raises: WrongDestination, TokenNotGranted, IssuerUnavailable
+        """
+        self._check_destination(request.url)
+        await request.aread()  # so that the body can be sent twice
+        token = await self._get(None)
+        response = yield self._carry(request, token)
+        if self._wants_nonce(response, token):
+            response = yield self._carry(request, token)
+        if response.status_code == 401 and "invalid_token" in errors_in(response):
+            yield self._carry(request, await self._get(token))
 
 
 def errors_in(response: httpx2.Response) -> frozenset[str]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import httpx2
 
-from perhop.client.auth import TokenAuth, errors_in
+from perhop.client.auth import TokenCarrier, errors_in
 from perhop.client.token_request import AccessToken
 from perhop.core.authentication import AuthenticationWanted
 from perhop.core.resource import ResourceUri
@@ -101,7 +101,7 @@ class Session(Protocol):
         """A token with more scopes, or of another sign-in; None if that was asked for often enough."""
 
 
-class SignInAuth(TokenAuth):
+class SignInAuth(TokenCarrier):
     """Carries a person's token to one server, and nowhere else.
 
     A request goes out without a token as long as there is none: what the server says then is how it is found out who
@@ -109,7 +109,7 @@ class SignInAuth(TokenAuth):
     """
 
     def __init__(self, server: ResourceUri, session: Session) -> None:
-        super().__init__(server, self._no_token)
+        super().__init__(server)
         self._session = session
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
@@ -140,7 +140,3 @@ class SignInAuth(TokenAuth):
                 return
             if token is None:
                 return
-
-    @staticmethod
-    async def _no_token(_: AccessToken | None) -> AccessToken:
-        raise NotImplementedError

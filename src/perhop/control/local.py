@@ -29,7 +29,7 @@ async def carry_out(settings: Settings, operation: str, arguments: Mapping[str, 
             return answered
         # Only who works on the files needs what works on them: a command that a server answers is quick.
         from perhop.control.operations import run_operation
-        from perhop.wiring.plane import open_plane
+        from perhop.wiring.opening import open_plane
 
         try:
             async with open_plane(settings, clock=time.time, record_start=False) as plane:

@@ -36,7 +36,7 @@ from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.migrate import migrate
 from perhop.tokens.keys import KeyState, SigningKey
 from perhop.wiring.keys import load_signing_key, write_signing_key
-from perhop.wiring.plane import open_plane
+from perhop.wiring.opening import open_plane
 
 SETTINGS_FILE = "perhop.yaml"
 ADMIN = "admin"

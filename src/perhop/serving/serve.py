@@ -16,7 +16,8 @@ from perhop.settings import Settings
 from perhop.wiring.console import console_app
 from perhop.wiring.exports import RunningExport, exporting
 from perhop.wiring.metrics import noting_arrival
-from perhop.wiring.plane import Plane, open_plane
+from perhop.wiring.opening import open_plane
+from perhop.wiring.plane import Plane
 from perhop.wiring.revocation_check import RevocationCheck, Rounds
 from perhop.wiring.traffic import Traffic, open_traffic
 from perhop.wiring.webhooks import Webhooks, telling

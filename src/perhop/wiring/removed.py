@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.journal.canonical import format_time
@@ -13,9 +12,7 @@ from perhop.journal.record import Event, Record
 from perhop.policy.engine import PolicyEngine
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.settings import Settings
-
-if TYPE_CHECKING:
-    from perhop.wiring.plane import Plane
+from perhop.wiring.plane import Plane
 
 
 async def disable_removed(plane: Plane) -> Sequence[str]:

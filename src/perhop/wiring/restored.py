@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perhop.authorization_server.revocation import EVERYTHING, Revoked, RevokedObject
 from perhop.core.secret import Secret
@@ -20,9 +20,7 @@ from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
 from perhop.storage.retention import KEPT_AFTER_EXPIRY
 from perhop.tokens.keys import KeyState
-
-if TYPE_CHECKING:
-    from perhop.wiring.plane import Plane
+from perhop.wiring.plane import Plane
 
 BY = "perhop"
 RESTORED = "restored"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,14 +21,15 @@ from perhop.authorization_server.standing import Standing
 from perhop.errors import TokenRevoked
 from perhop.founding import found
 from perhop.resource_server.trusted_issuer import MAX_MAX_AGE
-from perhop.settings import load
+from perhop.settings import Settings, load
 from perhop.tokens.keys import KeyState
-from perhop.wiring.plane import Plane, open_plane
+from perhop.wiring.opening import open_plane
+from perhop.wiring.plane import Plane
 from tests.attacks.configuration import Addresses, write_configuration
 from tests.attacks.row import Door, Row, Seen
 from tests.attacks.tries import BOTH, asking, refused, tried, tried_at
 from tests.attacks.visitors import Visitor, a_query, redeeming
-from tests.attacks.world import ARGUMENT, World, a_call, claims_in, with_token
+from tests.attacks.world import ARGUMENT, Parameters, World, a_call, claims_in, with_token
 from tests.support.doors import Answer
 from tests.support.forge import sign
 from tests.support.leaks.secrets import Kind
@@ -217,64 +218,72 @@ def _killed_key(door: Door) -> Any:
 Use = Callable[[World, httpx2.AsyncClient, Plane], Awaitable[Any]]
 
 
-async def _after_restart(world: World) -> dict[str, Seen]:
-    """What was used up before a restart is used up after it: an assertion, a code, a revoked token's child."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        at = Addresses.free(**dict.fromkeys(("calendar", "rooms", "scripted"), "127.0.0.1:1"))
-        keys = write_configuration(folder, at)
-        await found(folder, environ={}, clock=world.clock)
-        settings = load(folder / "perhop.yaml", os.environ)
-        twin = dataclasses.replace(world, at=at, keys=keys)
-        form = [("grant_type", "client_credentials"), ("resource", at.uri("calendar")), *twin.proof("planner")]
-        world.leaks.note(dict(form)["client_assertion"], Kind.ASSERTION)
-        async with _opened(settings, world) as (plane, http):
-            first = await http.post("/token", data=dict(form))
-            assert first.status_code == 200
-            token = world.leaks.note(first.json()["access_token"])
-            await plane.issuer.revoker.revoke(RevokedObject.TOKEN, claims_in(token)["jti"], why="x", by="tests")
-        async with _opened(settings, world) as (plane, http):
-            again = await http.post("/token", data=dict(form))
+@dataclass(frozen=True, slots=True)
+class Before:
+    """An installation that nothing has open, where an assertion was used and its token revoked. `kept` is the database
+    as it was before both.
+    """
+
+    settings: Settings
+    kept: Path
+    used: Parameters
+    token: str
+
+    async def used_again(self, world: World) -> tuple[dict[str, Seen], Exception | None]:
+        """Open it and bring the assertion once more; what is seen, and how the token is refused."""
+        async with _opened(self.settings, world) as (plane, http):
+            again = await http.post("/token", data=dict(self.used))
             seen = Answer(again.status_code, tuple(again.headers.multi_items()), again.content)
-            records = [each.text("reason") for each in plane.reader.tail(1)]
-            assert plane.issuer.revocations.covers(
-                next(iter(plane.issuer.revocations._kinds)), claims_in(token)["jti"], issued_at=world.now
-            )
-        return {"assertion": Seen(observed=seen.observed, reason=records[-1], records=1, answer=seen)}
+            reason = plane.reader.tail(1)[0].text("reason")
+            try:
+                plane.issuer.revocations.check(plane.verify_here(self.token))
+            except TokenRevoked as refusal:
+                refused_for: Exception | None = refusal
+            else:
+                refused_for = None
+        return {"assertion": Seen(observed=seen.observed, reason=reason, records=1, answer=seen)}, refused_for
 
 
-async def _after_backup(world: World) -> dict[str, Seen]:
-    """The database of before comes back: it knows neither the revocation nor that the assertion was used."""
+@asynccontextmanager
+async def _used_up(world: World) -> AsyncIterator[Before]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         at = Addresses.free(**dict.fromkeys(("calendar", "rooms", "scripted"), "127.0.0.1:1"))
         keys = write_configuration(folder, at)
         await found(folder, environ={}, clock=world.clock)
-        settings = load(folder / "perhop.yaml", os.environ)
+        shutil.copy(folder / "perhop.db", folder / "kept.db")
         twin = dataclasses.replace(world, at=at, keys=keys)
-        shutil.copy(folder / "perhop.db", folder / "backup.db")
-        asked = [("grant_type", "client_credentials"), ("resource", at.uri("calendar"))]
-        used = [*asked, *twin.proof("planner")]
+        used = [("grant_type", "client_credentials"), ("resource", at.uri("calendar")), *twin.proof("planner")]
         world.leaks.note(dict(used)["client_assertion"], Kind.ASSERTION)
+        settings = load(folder / "perhop.yaml", os.environ)
         async with _opened(settings, world) as (plane, http):
             first = await http.post("/token", data=dict(used))
             assert first.status_code == 200
             token = world.leaks.note(first.json()["access_token"])
             await plane.issuer.revoker.revoke(RevokedObject.TOKEN, claims_in(token)["jti"], why="x", by="tests")
-        shutil.copy(folder / "backup.db", folder / "perhop.db")
+        yield Before(settings, folder / "kept.db", used, token)
+
+
+async def _after_restart(world: World) -> dict[str, Seen]:
+    """What was used up before a restart is used up after it, and what was revoked is revoked."""
+    async with _used_up(world) as before:
+        seen, refused_for = await before.used_again(world)
+    assert refused_for is not None
+    return seen
+
+
+async def _after_backup(world: World) -> dict[str, Seen]:
+    """The database of before comes back: it knows neither the revocation nor that the assertion was used."""
+    async with _used_up(world) as before:
+        shutil.copy(before.kept, before.settings.database_path)
         world.clock.now += 1
-        async with _opened(settings, world) as (plane, http):
-            again = await http.post("/token", data=dict(used))
-            seen = Answer(again.status_code, tuple(again.headers.multi_items()), again.content)
-            records = [each.text("reason") for each in plane.reader.tail(1)]
-            with contextlib.suppress(TokenRevoked):
-                plane.issuer.revocations.check(plane.verify_here(token))
-                raise AssertionError("the token is taken again")
-        return {"assertion": Seen(observed=seen.observed, reason=records[-1], records=1, answer=seen)}
+        seen, refused_for = await before.used_again(world)
+    assert refused_for is not None
+    return seen
 
 
 @asynccontextmanager
-async def _opened(settings: Any, world: World) -> AsyncIterator[tuple[Plane, httpx2.AsyncClient]]:
+async def _opened(settings: Settings, world: World) -> AsyncIterator[tuple[Plane, httpx2.AsyncClient]]:
     async with open_plane(settings, clock=world.clock, record_start=False) as plane:
         app = build_app(settings.issuer, plane.current_issuer)
         transport = httpx2.ASGITransport(app=app)

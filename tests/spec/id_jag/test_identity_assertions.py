@@ -70,7 +70,8 @@ async def test_the_record_names_issuer_and_person_and_nothing_of_the_assertion(w
 
 async def test_the_audience_may_be_a_list_of_one(world: World) -> None:
     """The draft lets `aud` be a list of one; so may `resource` be."""
-    claims_of(await world.ask(world.idp.id_jag(aud=[ISSUER], resource=[CALENDAR])))
+    claims = claims_of(await world.ask(world.idp.id_jag(aud=[ISSUER], resource=[CALENDAR])))
+    assert claims["aud"] == CALENDAR
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

@@ -134,6 +134,18 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+async def test_a_token_good_once_is_older_than_the_epoch(world: World, subtests: pytest.Subtests) -> None:
+    """After a database came back, what is good once and may have been used before it is not taken; a later one is."""
+    world.trust("cluster", single_use=True)
+    await world.server.issuer.epoch.begin(now=NOW)
+    for name, changes in {"made before": {"iat": NOW}, "not saying when": {"iat": ABSENT, "nbf": ABSENT}}.items():
+        with subtests.test(name):
+            token = world.cluster.workload_token(jti=name, **changes)
+            _refused_for(world, await world.ask_alone(token), "assertion.replayed")
+    world.server.clock.now += 2
+    claims_of(await world.ask_alone(world.cluster.workload_token(jti="made after", iat=NOW + 1)))
+
+
 async def test_a_workload_that_no_rule_means_gets_nothing(world: World, subtests: pytest.Subtests) -> None:
     """Another subject, trust domain, audience, issuer or time is `invalid_grant`, and nobody is told which."""
     for changes, reason in BAD:

@@ -11,7 +11,8 @@ from perhop.authorization_server.issuer import Issuer
 from perhop.core.client import Client, PrivateKeyJwt
 from perhop.core.registry import Registry
 from perhop.errors import AssertionReplayed, ClientAuthenticationFailed, TokenRequestMalformed
-from perhop.tokens.assertion import assertion_client_id, read_client_assertion
+from perhop.rules.lifetime import MAX_SKEW
+from perhop.tokens.assertion import MAX_ASSERTION_LIFETIME, assertion_client_id, read_client_assertion
 from perhop.tokens.jwks import client_keys
 from perhop.tokens.keys import VerifyKey
 
@@ -43,7 +44,9 @@ async def check_assertion(credentials: SignedAssertion, issuer: Issuer) -> Clien
     if client is None or keys is None:
         raise ClientAuthenticationFailed(f"client_id `{client_id[:128]}` is unknown or has no keys")
     assertion = read_client_assertion(raw, client_id=client_id, keys=keys, audience=issuer.url, now=issuer.now())
-    issuer.epoch.check_assertion(assertion, now=issuer.now())
+    longest = MAX_ASSERTION_LIFETIME + MAX_SKEW
+    if not issuer.epoch.knows_uses_of(issued_at=assertion.issued_at, expires_at=assertion.expires_at, longest=longest):
+        raise ClientAuthenticationFailed("client assertion: may be older than the epoch; make a new one, with `iat`")
     if not await issuer.stores.assertions.spend(client_id, assertion.jti, expires_at=assertion.expires_at):
         raise AssertionReplayed(f"client `{client_id}` used this assertion before")
     return client

@@ -122,22 +122,18 @@ async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int
         authorized = bind_sender(await GRANTS[grant_type](asked, issuer), proof)
         trail = trail.to(authorized.resource)
         trail = trail.of_family(authorized.refresh.family if authorized.refresh is not None else None)
-        action = Action.EXCHANGE if is_exchange else Action.ISSUE
-        check_policy(
-            issuer.policy,
-            question_of(
-                authorized.draft,
-                authorized.resource,
-                action,
-                task=issuer.tasks.find(authorized.draft.task),
-                ip=trail.request.ip or "",
-            ),
-        )
+        _ask_policy(authorized, Action.EXCHANGE if is_exchange else Action.ISSUE, issuer, ip=trail.request.ip or "")
         await issuer.newcomers.keep(client)
         minted = await issue(authorized, issuer, request=trail.request, about=trail.about)
     except (Refused, Unavailable) as fact:
         return await refuse(fact, trail, issuer, tried_header=bool(authorization))
     return render_token(minted, authorized.refresh, is_exchange=is_exchange)
+
+
+def _ask_policy(authorized: Authorized, action: Action, issuer: Issuer, *, ip: str) -> None:
+    """Raises: TargetForbidden, TargetUndecidable."""
+    task = issuer.tasks.find(authorized.draft.task)
+    check_policy(issuer.policy, question_of(authorized.draft, authorized.resource, action, task=task, ip=ip))
 
 
 def _task_named(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.assertion import VerifiedAssertion
 from perhop.errors import AssertionSpent
+from perhop.rules.lifetime import MAX_SKEW
 
 
 async def spend_assertion(assertion: VerifiedAssertion, issuer: Issuer) -> None:
@@ -17,5 +18,8 @@ async def spend_assertion(assertion: VerifiedAssertion, issuer: Issuer) -> None:
     if not trusted.single_use:
         return
     assert assertion.jti is not None, "what is good once has an id"
+    longest = trusted.max_lifetime + MAX_SKEW
+    if not issuer.epoch.knows_uses_of(issued_at=assertion.issued_at, expires_at=assertion.expires_at, longest=longest):
+        raise AssertionSpent(f"an assertion of issuer `{trusted.name}` may be older than the epoch, and used before")
     if not await issuer.stores.assertions.spend_grant(trusted.issuer, assertion.jti, expires_at=assertion.expires_at):
         raise AssertionSpent(f"an assertion of issuer `{trusted.name}` was used before")
