@@ -20,6 +20,7 @@ from perhop.authorization_server.federation.provider_documents import (
     RETRY_SECONDS,
 )
 from perhop.authorization_server.known_groups import KnownGroups
+from perhop.authorization_server.people_store import FederatedAccount
 from perhop.authorization_server.store import Place
 from perhop.core.secret import Secret
 from perhop.tokens.keys import SigningKey
@@ -90,8 +91,15 @@ async def test_a_subject_is_its_issuers(server: RunningServer, login: OpenIdProv
 
 async def test_a_person_has_one_name_whoever_brings_them(server: RunningServer, login: OpenIdProvider) -> None:
     """Whom an assertion of the same issuer named before signs in under that name."""
-    there = login.person["sub"]
-    await server.stores.federated_subjects.add(login.issuer, there, user="user:of-an-assertion")
+    asserted = FederatedAccount(
+        issuer=login.issuer,
+        subject_there=login.person["sub"],
+        subject="user:of-an-assertion",
+        email=None,
+        groups=None,
+        seen_at=0,
+    )
+    await server.stores.federated_accounts.add(asserted)
     assert await _subject(server, Person(server), login) == "user:of-an-assertion"
 
 

@@ -159,7 +159,9 @@ async def test_what_the_journal_says_was_taken_is_taken_again(site: Site) -> Non
         ann, bob = [await issuer.stores.accounts.get(f"{name}@example.com") for name in ("ann", "bob")]
         assert ann is not None
         assert ann.disabled
-        assert await issuer.stores.accounts.is_disabled(EVE.subject)
+        eve = await issuer.stores.federated_accounts.of_subject(EVE.subject)
+        assert eve is not None
+        assert eve.disabled
         assert bob is not None
         assert not bob.disabled
         for password in (PASSWORD, OTHER):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
-from perhop.authorization_server.people_store import Consent
+from perhop.authorization_server.people_store import Consent, FederatedAccount
 from perhop.authorization_server.store import Account, Place, SignIn
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores
@@ -149,14 +150,29 @@ async def test_a_consent_is_taken_back_once(stores: Stores) -> None:
 async def test_a_person_of_another_issuer_has_one_name(opened: Opened, stores: Stores) -> None:
     """Whoever asks first gives it, at once by two processes too; another issuer's person of that name is another."""
     both = (stores, opened.other)
-    people = (
-        both[turn % 2].federated_subjects.add("https://idp.example.com", "u1", user=f"user:{turn}")
-        for turn in range(20)
-    )
-    [name] = set(await asyncio.gather(*people))
-    assert await stores.federated_subjects.find("https://idp.example.com", "u1") == name
-    assert await stores.federated_subjects.find("https://other.example.com", "u1") is None
-    assert await stores.federated_subjects.add("https://other.example.com", "u1", user="user:x") == "user:x"
+    people = (both[turn % 2].federated_accounts.add(_of_an_issuer(subject=f"user:{turn}")) for turn in range(20))
+    [known] = {each.subject for each in await asyncio.gather(*people)}
+    accounts = stores.federated_accounts
+    found = await accounts.find("https://idp.example.com", "u1")
+    assert found is not None
+    assert found.subject == known
+    assert await accounts.find("https://other.example.com", "u1") is None
+    other = await accounts.add(_of_an_issuer(issuer="https://other.example.com", subject="user:x"))
+    assert other.subject == "user:x"
+
+
+async def test_a_sign_in_says_more_of_a_person_than_an_assertion(stores: Stores) -> None:
+    """The first gives the name, a sign-in adds what the provider says, and a later assertion takes none of it away."""
+    accounts = stores.federated_accounts
+    await accounts.add(_of_an_issuer(subject="user:first", seen_at=0))
+    kept = await accounts.keep(_of_an_issuer(subject="user:second", email="ann@example.com", seen_at=NOW))
+    assert (kept.subject, kept.email) == ("user:first", "ann@example.com")
+    assert await accounts.add(_of_an_issuer(subject="user:third", seen_at=0)) == kept
+
+
+def _of_an_issuer(**changes: Any) -> FederatedAccount:
+    usual: dict[str, Any] = {"issuer": "https://idp.example.com", "subject_there": "u1", "email": None, "groups": None}
+    return FederatedAccount(**(usual | {"seen_at": NOW} | changes))
 
 
 async def test_a_disabled_account_is_told_by_its_subject(stores: Stores) -> None:

@@ -13,10 +13,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederatedAccount:
-    """A person whom an OpenID provider signs in: `subject` here, `subject_there` at `issuer`.
+    """A person whom another issuer knows: `subject` here, `subject_there` at `issuer`, which signs them in or asserts.
+
+    INVARIANT: one account for an issuer's subject, so a person has one name here, whoever brings them.
 
     `email` is an address that the provider called verified; whether that counts is another question. `groups` are None
-    where they are not known. Both are as the provider said at `seen_at`, when the person last signed in.
+    where they are not known. Both are as the provider said at `seen_at`, when the person last signed in; 0 of one who
+    never did.
     """
 
     issuer: str
@@ -30,6 +33,10 @@ class FederatedAccount:
 
 class FederatedAccounts(Protocol):
     async def find(self, issuer: str, subject_there: str) -> FederatedAccount | None: ...
+
+    async def add(self, account: FederatedAccount) -> FederatedAccount:
+        """Add the account, unless there is one of this issuer and subject; returns what stands."""
+        ...
 
     async def keep(self, account: FederatedAccount) -> FederatedAccount:
         """Add the account, or keep what is new of it if there is one of this issuer and subject; returns what stands.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perhop.authorization_server.federated_subjects import FederatedSubjects
 from perhop.authorization_server.people_store import Consents, FederatedAccounts
 from perhop.authorization_server.refresh_families import RefreshTokens
 from perhop.authorization_server.store import (
@@ -30,7 +29,6 @@ class Stores:
     assertions: Assertions
     proofs: ProofMemory
     accounts: Accounts
-    federated_subjects: FederatedSubjects
     federated_accounts: FederatedAccounts
     sign_ins: SignIns
     consents: Consents

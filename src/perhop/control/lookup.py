@@ -161,16 +161,16 @@ async def _accounts(files: _Files) -> Rows:
 
 
 def _federated(account: FederatedAccount, registry: Registry) -> dict[str, Any]:
-    """Of a provider that is no longer configured the issuer is told; nobody signs in by it."""
-    provider = registry.sign_in.provider_with(account.issuer)
+    """Of an issuer that is no longer configured the URL is told; nobody comes by it."""
+    way = registry.sign_in.provider_with(account.issuer) or registry.trusted_issuer(account.issuer)
     return {
         "email": account.email,
         "subject": account.subject,
-        "state": "disabled" if account.disabled else "enabled" if provider is not None else "provider removed",
-        "provider": provider.name if provider is not None else account.issuer,
+        "state": "disabled" if account.disabled else "enabled" if way is not None else "provider removed",
+        "provider": way.name if way is not None else account.issuer,
         "subject_there": account.subject_there,
         "groups": None if account.groups is None else sorted(account.groups),
-        "last_sign_in": _utc(account.seen_at),
+        "last_sign_in": _utc(account.seen_at) if account.seen_at else None,
     }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, literal, select, union_all, update
+from sqlalchemy import Row, delete, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.store import Account
 from perhop.storage.engine import Database
-from perhop.storage.schema import account, federated_account, sign_in
+from perhop.storage.schema import account, sign_in
 
 
 class SqlAccounts:
@@ -52,15 +52,12 @@ class SqlAccounts:
         return _account(rows[0]) if rows else None
 
     async def is_disabled(self, subject: str) -> bool:
-        """True if there is an account of this subject, local or federated, and it is disabled.
+        """True if there is an account of this subject, and it is disabled.
 
         Raises: StorageUnavailable
         """
-        disabled = (
-            select(literal(1)).select_from(table).where(table.c.subject == subject, table.c.disabled.is_(True))
-            for table in (account, federated_account)
-        )
-        return bool(await self._database.rows(union_all(*disabled)))
+        wanted = (account.c.subject == subject, account.c.disabled.is_(True))
+        return bool(await self._database.rows(select(literal(1)).select_from(account).where(*wanted)))
 
     async def list(self) -> Sequence[Account]:
         """Every account, by address.

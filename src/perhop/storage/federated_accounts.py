@@ -1,4 +1,4 @@
-"""Accounts of people whom OpenID providers sign in, by issuer and subject there. Never looked up by an address."""
+"""Accounts of people whom other issuers know, by issuer and subject there. Never looked up by an address."""
 
 from __future__ import annotations
 
@@ -37,17 +37,26 @@ class SqlFederatedAccounts:
         """
         return await self._one(_ACCOUNT.subject == subject)
 
+    async def add(self, account: FederatedAccount) -> FederatedAccount:
+        """Add; of two at once, both get the one account.
+
+        Raises: StorageUnavailable
+        """
+        added = insert(federated_account).values(**_key(account), subject=account.subject, **_said(account))
+
+        async def work(connection: AsyncConnection) -> FederatedAccount:
+            await connection.execute(added.on_conflict_do_nothing())
+            where = (_ACCOUNT.issuer == account.issuer, _ACCOUNT.subject_there == account.subject_there)
+            return _account((await connection.execute(select(federated_account).where(*where))).one())
+
+        return await self._database.write(work)
+
     async def keep(self, account: FederatedAccount) -> FederatedAccount:
         """Add, or keep what is new; of two first sign-ins at once, both get the one account.
 
         Raises: StorageUnavailable
         """
-        said = {
-            "email": account.email,
-            "groups": None if account.groups is None else json.dumps(sorted(account.groups)),
-            "seen_at": account.seen_at,
-        }
-        key = {"issuer": account.issuer, "subject_there": account.subject_there}
+        said, key = _said(account), _key(account)
         statement = insert(federated_account).values(**key, subject=account.subject, **said)
         kept = statement.on_conflict_do_update(index_elements=list(key), set_=said).returning(*federated_account.c)
         (row,) = await self._database.apply(kept)
@@ -80,6 +89,15 @@ class SqlFederatedAccounts:
     async def _one(self, *where: ColumnElement[bool]) -> FederatedAccount | None:
         rows = await self._database.rows(select(federated_account).where(*where))
         return _account(rows[0]) if rows else None
+
+
+def _key(account: FederatedAccount) -> dict[str, str]:
+    return {"issuer": account.issuer, "subject_there": account.subject_there}
+
+
+def _said(account: FederatedAccount) -> dict[str, Any]:
+    groups = None if account.groups is None else json.dumps(sorted(account.groups))
+    return {"email": account.email, "groups": groups, "seen_at": account.seen_at}
 
 
 def _account(row: Row[Any]) -> FederatedAccount:

@@ -138,17 +138,6 @@ spent_grant = Table(
     Index("spent_grant_expires", "expires_at"),
 )
 
-# Our name for a person whom an issuer knows: one of another issuer is another person, whatever both are called there.
-federated_subjects = Table(
-    "federated_subjects",
-    metadata,
-    Column("issuer", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("user", Text, nullable=False),
-    PrimaryKeyConstraint("issuer", "subject"),
-    Index("federated_subjects_user", "user"),
-)
-
 account = Table(
     "account",
     metadata,

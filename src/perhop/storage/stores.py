@@ -19,7 +19,6 @@ from perhop.storage.consents import SqlConsents
 from perhop.storage.engine import Database
 from perhop.storage.epochs import SqlEpochs
 from perhop.storage.federated_accounts import SqlFederatedAccounts
-from perhop.storage.federated_subjects import SqlFederatedSubjects
 from perhop.storage.key_states import SqlKeyStates
 from perhop.storage.lineage import Permits, SqlLineage
 from perhop.storage.newcomers import SqlNewcomers
@@ -58,7 +57,6 @@ def open_stores(database: Database, permits: Permits) -> Stores:
         assertions=SqlAssertions(database),
         proofs=SqlProofs(database),
         accounts=SqlAccounts(database),
-        federated_subjects=SqlFederatedSubjects(database),
         federated_accounts=SqlFederatedAccounts(database),
         sign_ins=SqlSignIns(database),
         consents=SqlConsents(database),

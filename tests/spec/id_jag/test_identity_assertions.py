@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from perhop.authorization_server.people_store import FederatedAccount
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
 from perhop.tokens.keys import SigningKey
@@ -261,13 +260,9 @@ async def test_a_disabled_person_gets_nothing(world: World) -> None:
     _refused_for(world, await world.ask(world.idp.id_jag()), "presenter.mismatch")
 
 
-async def test_a_disabled_federated_person_gets_nothing(world: World) -> None:
-    """Nor does anybody whose account came with a sign-in at the provider, and is disabled."""
+async def test_who_is_known_by_assertions_only_can_be_disabled(world: World) -> None:
+    """Whom only assertions have named has an account, too, which can be disabled."""
     person = claims_of(await world.ask(world.idp.id_jag()))["sub"]
-    known = FederatedAccount(
-        issuer="https://idp.example.com", subject_there="there", subject=person, email=None, groups=None, seen_at=NOW
-    )
-    await world.server.stores.federated_accounts.keep(known)
     await world.server.stores.federated_accounts.disable(person)
     _refused_for(world, await world.ask(world.idp.id_jag()), "presenter.mismatch")
 

@@ -28,11 +28,7 @@ async def admit(person: SignedIn, issuer: Issuer) -> FederatedAccount:
     known = await accounts.find(provider.issuer, person.token.subject)
     if known is not None and known.disabled:
         raise PersonNotAdmitted(f"account of `{known.subject}` is disabled")
-    # One name for a person, whether they come with a browser or a client brings an assertion about them.
-    names, there = issuer.stores.federated_subjects, person.token.subject
-    subject = known.subject if known is not None else await names.find(provider.issuer, there)
-    if subject is None:
-        subject = await names.add(provider.issuer, there, user=f"user:{issuer.new_id()}")
+    subject = known.subject if known is not None else f"user:{issuer.new_id()}"
     if known is None:
         # Recorded first: what gives power is never done without a record.
         about = {"account": subject, "change": "added", "by": f"provider:{provider.name}"}

@@ -15,6 +15,7 @@ from perhop.authorization_server.grants.named_task import check_task_subject, fi
 from perhop.authorization_server.grants.spent import spend_assertion
 from perhop.authorization_server.issue import PERSON_PREFIX, Authorized
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.people_store import FederatedAccount
 from perhop.core.assertion import VerifiedAssertion
 from perhop.core.client import Client, NoAuthentication
 from perhop.core.resource import Resource
@@ -130,15 +131,26 @@ async def _person(assertion: VerifiedAssertion, issuer: Issuer) -> str:
 
     Raises: AssertionOfAnother, StorageUnavailable, JournalUnavailable
     """
-    people, trusted = issuer.stores.federated_subjects, assertion.issuer
-    person = await people.find(trusted.issuer, assertion.subject)
-    if person is None:
-        person = await people.add(trusted.issuer, assertion.subject, user=f"{PERSON_PREFIX}{issuer.new_id()}")
-        about = {"account": person, "change": "federated", "issuer": trusted.name, "subject": assertion.subject}
+    people, trusted = issuer.stores.federated_accounts, assertion.issuer
+    known = await people.find(trusted.issuer, assertion.subject)
+    if known is None:
+        subject = f"{PERSON_PREFIX}{issuer.new_id()}"
+        # Recorded first: what gives power is never done without a record.
+        about = {"account": subject, "change": "federated", "issuer": trusted.name, "subject": assertion.subject}
         await issuer.journal.append(Record(event=Event.ACCOUNT_CHANGED, about={**about, "by": "perhop"}))
-    if await issuer.stores.accounts.is_disabled(person):
-        raise AssertionOfAnother(f"the account of `{person}` is disabled")
-    return person
+        known = await people.add(
+            FederatedAccount(
+                issuer=trusted.issuer,
+                subject_there=assertion.subject,
+                subject=subject,
+                email=None,
+                groups=None,
+                seen_at=0,
+            )
+        )
+    if known.disabled or await issuer.stores.accounts.is_disabled(known.subject):
+        raise AssertionOfAnother(f"the account of `{known.subject}` is disabled")
+    return known.subject
 
 
 def _check_revocations(

@@ -1,4 +1,4 @@
-"""Assertions of other issuers that were used, the people whom they name, and issuers that may be disabled."""
+"""Assertions of other issuers that were used, and issuers that may be disabled."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("issuer", "jti"),
     )
     op.create_index("spent_grant_expires", "spent_grant", ["expires_at"])
-    op.create_table(
-        "federated_subjects",
-        sa.Column("issuer", sa.Text, nullable=False),
-        sa.Column("subject", sa.Text, nullable=False),
-        sa.Column("user", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("issuer", "subject"),
-    )
-    op.create_index("federated_subjects_user", "federated_subjects", ["user"])
     op.rename_table("standing", "standing_before")
     op.create_table(
         "standing",
