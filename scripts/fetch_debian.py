@@ -1,4 +1,4 @@
-"""Fetches nginx, strace and Chromium as Debian packages them into .cache, unpacked and not installed.
+"""Fetches nginx, strace, wrk and Chromium as Debian packages them into .cache, unpacked and not installed.
 
 By the machine's own package lists, so they are the versions that this release of Debian keeps safe; apt checks the
 signatures. Shared libraries that they want and the machine lacks are fetched along. A Chromium that is installed is
@@ -27,16 +27,19 @@ PLACE = ROOT / ".cache" / "debian"
 
 @dataclass(frozen=True)
 class Program:
-    """One program: the packages that are it, where it lies in them, and the flag by which it tells its version."""
+    """One program: the packages that are it, where it lies in them, the flag by which it tells its version, and how
+    it then ends."""
 
     packages: tuple[str, ...]
     path: str
     version: str
+    ends_with: int = 0
 
 
 PROGRAMS = {
     "nginx": Program(("nginx",), "usr/sbin/nginx", "-V"),
     "strace": Program(("strace",), "usr/bin/strace", "-V"),
+    "wrk": Program(("wrk",), "usr/bin/wrk", "-v", ends_with=1),
     "chromium": Program(("chromium", "chromium-common"), "usr/lib/chromium/chromium", "--version"),
 }
 
@@ -51,6 +54,11 @@ def nginx() -> Path:
 def strace() -> Path:
     """The program. Raises: RealSoftwareMissing when it is not fetched."""
     return _program("strace")
+
+
+def wrk() -> Path:
+    """The program. Raises: RealSoftwareMissing when it is not fetched."""
+    return _program("wrk")
 
 
 def chromium() -> Path:
@@ -81,7 +89,8 @@ def _starts(name: str) -> bool:
     try:
         program = chromium() if name == "chromium" else _program(name)
         command = [str(program), PROGRAMS[name].version]
-        return subprocess.run(command, env=os.environ | environment(), capture_output=True, check=False).returncode == 0
+        done = subprocess.run(command, env=os.environ | environment(), capture_output=True, check=False)
+        return done.returncode == PROGRAMS[name].ends_with
     except (RealSoftwareMissing, OSError):
         return False
 
