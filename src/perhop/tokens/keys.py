@@ -18,7 +18,7 @@ from typing import Any, assert_never
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -26,8 +26,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from joserfc.jwk import ECKey, OKPKey, RSAKey
-from joserfc.jws import JWSRegistry
 
 from perhop.core.secret import Secret
 from perhop.errors import KeyUnusable
@@ -40,16 +38,12 @@ from perhop.tokens.public_key import (
     thumbprint,
 )
 from perhop.tokens.public_key import Algorithm as Algorithm
+from perhop.tokens.raw_signature import PrivateKey, is_signed, sign_octets
 
 MAX_KEY_ID_LENGTH = 128
 
 _KEY_ID = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_ID_LENGTH}}}")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_SIGNATURE_BYTES = 64  # of ES256 and Ed25519
-_REGISTRY = JWSRegistry(algorithms=[each.value for each in Algorithm])
-
-_PrivateKey = ec.EllipticCurvePrivateKey | Ed25519PrivateKey | rsa.RSAPrivateKey
-_JoseKey = ECKey | OKPKey | RSAKey
 
 
 def is_key_id(value: object) -> bool:
@@ -64,7 +58,6 @@ class VerifyKey:
     kid: str
     algorithms: frozenset[Algorithm]
     _public: PublicKey = field(repr=False)
-    _jose: _JoseKey = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, public: PublicKey, *, kid: str | None = None, only: str | None = None) -> VerifyKey:
@@ -75,18 +68,11 @@ class VerifyKey:
         algorithms = frozenset(each for each in check_public_key(public) if only is None or each.value == only)
         if not algorithms:
             raise KeyUnusable("the key's `alg` is not one that we accept for its type", advice=KEY_ADVICE)
-        return cls(thumbprint(public) if kid is None else kid, algorithms, public, _import_key(public))
+        return cls(thumbprint(public) if kid is None else kid, algorithms, public)
 
     def is_signature(self, algorithm: Algorithm, signature: bytes, *, over: bytes) -> bool:
         """True if the signature over these bytes holds under this key and this algorithm."""
-        if algorithm not in self.algorithms or len(signature) != self._signature_length():
-            return False
-        return _REGISTRY.get_alg(algorithm.value).verify(over, signature, self._jose)
-
-    def _signature_length(self) -> int:
-        if isinstance(self._public, rsa.RSAPublicKey):
-            return (self._public.key_size + 7) // 8
-        return _SIGNATURE_BYTES
+        return algorithm in self.algorithms and is_signed(algorithm, signature, over=over, key=self._public)
 
     def as_jwk(self) -> dict[str, Any]:
         """The public JWK; `alg` is left out of a key that verifies two. Spec: RFC 7517 §4."""
@@ -127,8 +113,7 @@ class SigningKey:
 
     kid: str
     algorithm: Algorithm
-    _private: _PrivateKey = field(repr=False, compare=False)
-    _jose: _JoseKey = field(repr=False, compare=False)
+    _private: PrivateKey = field(repr=False, compare=False)
 
     @classmethod
     def generate(cls, algorithm: Algorithm = Algorithm.ES256) -> SigningKey:
@@ -171,10 +156,10 @@ class SigningKey:
         return cls._of(private)
 
     @classmethod
-    def _of(cls, private: _PrivateKey) -> SigningKey:
+    def _of(cls, private: PrivateKey) -> SigningKey:
         public = private.public_key()
         algorithm = check_public_key(public)[0]
-        return cls(thumbprint(public), algorithm, private, _import_key(private))
+        return cls(thumbprint(public), algorithm, private)
 
     def as_pem(self) -> Secret:
         """The private key as PKCS#8 PEM, for a file of mode 0600."""
@@ -183,19 +168,11 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """The raw JWS signature over these bytes. Spec: RFC 7515 §5.1."""
-        return _REGISTRY.get_alg(self.algorithm.value).sign(message, self._jose)
+        return sign_octets(message, key=self._private)
 
     def public(self) -> VerifyKey:
         """The public half, exactly as a reader of our JWKS gets it."""
         return VerifyKey.of(self._private.public_key())
-
-
-def _import_key(key: PublicKey | _PrivateKey) -> _JoseKey:
-    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
-        return ECKey.import_key(key)
-    if isinstance(key, Ed25519PublicKey | Ed25519PrivateKey):
-        return OKPKey.import_key(key)
-    return RSAKey.import_key(key)
 
 
 class KeyState(StrEnum):
