@@ -47,6 +47,7 @@ class RevocationFeed:
         self._answered = False
         self._complaint: str | None = None
         self._loading = SingleFlight(self._load)
+        self._last_follower: asyncio.Task[None] | None = None
         self._following: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
     @property
@@ -56,10 +57,13 @@ class RevocationFeed:
 
     def start(self) -> None:
         """Follow the feed on the running event loop, if that is not done yet."""
-        loop = asyncio.get_running_loop()
+        loop, last = asyncio.get_running_loop(), self._last_follower
+        if last is not None and not last.done() and last.get_loop() is loop:
+            return
         task = self._following.get(loop)
         if task is None or task.done():
-            self._following[loop] = loop.create_task(self._follow())
+            task = self._following[loop] = loop.create_task(self._follow())
+        self._last_follower = task
 
     async def aclose(self) -> None:
         """Stop following on the running event loop."""

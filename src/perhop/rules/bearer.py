@@ -55,7 +55,7 @@ def parse_presented(headers: Headers) -> Presented:
     Spec: RFC 9449 §7.1
     Raises: TokenMissing, TokenMalformed
     """
-    values = [value for name, value in headers if name.lower() == "authorization"]
+    values = _authorization(headers)
     if not values:
         raise TokenMissing("no Authorization header")
     if len(values) > 1:
@@ -72,15 +72,35 @@ def parse_presented(headers: Headers) -> Presented:
     return Presented(scheme, token)
 
 
+def parse_scheme(headers: Headers) -> Scheme:
+    """The scheme of a request whose token has been read, under the same rules; the token is not looked at again.
+
+    Spec: RFC 6750 §2.1
+    Spec: RFC 9449 §7.1
+    Raises: TokenMissing, TokenMalformed
+    """
+    values = _authorization(headers)
+    scheme = _SCHEMES.get(values[0].partition(" ")[0].lower()) if len(values) == 1 else None
+    return parse_presented(headers).scheme if scheme is None else scheme
+
+
+def _authorization(headers: Headers) -> list[str]:
+    # No other length can become this name, so that most names cost a look at their length.
+    return [value for name, value in headers if len(name) == 13 and name.lower() == "authorization"]
+
+
 def uses_dpop(headers: Headers) -> bool:
     """True for a request whose sender speaks of proofs, in a good way or not: it is answered in these words.
 
     Spec: RFC 9449 §7.1
     """
-    return any(
-        name.lower() == "dpop" or (name.lower() == "authorization" and value[:5].lower() == "dpop ")
-        for name, value in headers
-    )
+    for name, value in headers:
+        length = len(name)
+        if length == 4 and name.lower() == "dpop":
+            return True
+        if length == 13 and value[:5].lower() == "dpop " and name.lower() == "authorization":
+            return True
+    return False
 
 
 def is_b64token(text: str) -> bool:
