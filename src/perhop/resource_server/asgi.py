@@ -20,6 +20,7 @@ from perhop.core.call import Headers
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused, SettingsError
+from perhop.resource_server.at_once import AtOnce, begin
 from perhop.resource_server.inner_request import answering_with, as_bearer
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
@@ -245,20 +246,28 @@ async def read_body(headers: Headers, receive: Receive) -> bytes | None:
     declared = next((value for name, value in headers if name == "content-length"), "")
     if declared.isdecimal() and (len(declared) > 12 or int(declared) > MAX_BODY_BYTES):
         raise BodyTooLarge(f"{declared[:12]} bytes declared")
-    body = bytearray()
+    reading = begin(_read_whole(receive))
+    if isinstance(reading, AtOnce):
+        return reading.value
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > MAX_BODY_BYTES:
-                    raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
-                if not message.get("more_body", False):
-                    return bytes(body)
+            return await reading
     except TimeoutError:
         raise BodyTooSlow(f"not within {BODY_SECONDS} s") from None
+
+
+async def _read_whole(receive: Receive) -> bytes | None:
+    """Raises: BodyTooLarge."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
 
 
 def _address(asgi_scope: AsgiScope) -> str | None:

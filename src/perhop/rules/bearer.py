@@ -60,14 +60,13 @@ def parse_presented(headers: Headers) -> Presented:
         raise TokenMissing("no Authorization header")
     if len(values) > 1:
         raise TokenMalformed(f"{len(values)} Authorization headers")
-    credentials = _CREDENTIALS.fullmatch(values[0])
-    if credentials is None:
-        raise TokenMalformed("the Authorization header is not `scheme SP token`")
-    scheme = _SCHEMES.get(credentials[1].lower())
+    named, space, token = values[0].partition(" ")
+    scheme = _SCHEMES.get(named.lower()) if named.isascii() else None
     if scheme is None:
+        if _CREDENTIALS.fullmatch(values[0]) is None:
+            raise TokenMalformed("the Authorization header is not `scheme SP token`")
         raise TokenMissing("the Authorization header uses another scheme")
-    token = credentials[2]
-    if token is None or not is_b64token(token):
+    if not space or not is_b64token(token):
         raise TokenMalformed(f"what follows `{scheme}` is not one token of at most {MAX_TOKEN_BYTES} bytes")
     return Presented(scheme, token)
 
