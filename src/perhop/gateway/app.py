@@ -18,6 +18,7 @@ from perhop.gateway.gate import Gate
 from perhop.gateway.pipeline import handle
 from perhop.gateway.refusal import with_nonce
 from perhop.gateway.request import Request
+from perhop.gateway.sender_watch import SenderWatch
 from perhop.rules.challenge import metadata_path, resource_metadata_document
 from perhop.rules.mcp_message import render_json
 
@@ -94,16 +95,15 @@ async def _handled(request: Request, gate: Gate) -> Reply:
 
 async def answer_while_wanted(reply: Callable[[], Awaitable[Reply]], body: RequestBody, send: Send) -> None:
     """Send a reply; a sender who goes away takes the call along, up to the upstream."""
-    answering = asyncio.create_task(_reply_and_send(reply, send))
-    watching = asyncio.create_task(body.sender_gone())
+    sender = SenderWatch(body)
     try:
-        await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+        await _reply_and_send(reply, send)
+    except asyncio.CancelledError:
+        # Ours if nobody else has cancelled the task, too.
+        if not (sender.is_gone and sender.task.uncancel() == 0):
+            raise
     finally:
-        for task in (answering, watching):
-            task.cancel()
-        await asyncio.gather(answering, watching, return_exceptions=True)
-    if not answering.cancelled():
-        answering.result()
+        await sender.end()
 
 
 async def _reply_and_send(reply: Callable[[], Awaitable[Reply]], send: Send) -> None:
