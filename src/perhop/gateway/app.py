@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 from urllib.parse import urlsplit
 
-from perhop.core.call import Headers, Reply
+from perhop.core.call import HeaderFields, Headers, Reply, values_of
 from perhop.core.resource import DataPlane
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.gate import Gate
@@ -78,8 +78,8 @@ class GatewayApp:
 async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
     """Answer one request."""
     headers = read_headers(asgi_scope)
-    length = next((value for name, value in headers if name == "content-length"), None)
-    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=length)
+    lengths = values_of(headers, "content-length")
+    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=lengths[0] if lengths else None)
     if asgi_scope["method"] != "POST":
         body.settle()
     client = asgi_scope.get("client")
@@ -152,9 +152,11 @@ async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def read_headers(asgi_scope: AsgiScope) -> Headers:
+def read_headers(asgi_scope: AsgiScope) -> HeaderFields:
     """The header fields of a request, names in lower case."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"])
+    return HeaderFields.of(
+        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"]
+    )
 
 
 def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:

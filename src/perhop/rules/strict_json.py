@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -42,13 +43,7 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
         raise JsonUnparsable("byte order mark")
     _check_depth(raw, max_depth)
     try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=lambda pairs: _parse_object(pairs, max_keys),
-            parse_int=_parse_integer,
-            parse_float=_parse_float,
-            parse_constant=_refuse_constant,
-        )
+        value = _decoder(max_keys).decode(raw.decode("utf-8"))
         if _SURROGATE_ESCAPE.search(raw) is not None:
             # A pair of escapes has become one character by now; what cannot be encoded was alone.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -60,6 +55,17 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
         # A process may have a lower bound on digits, or little stack left: still the peer's text, still refused.
         raise JsonUnparsable("beyond what this process can parse") from None
     return value
+
+
+@cache
+def _decoder(max_keys: int) -> json.JSONDecoder:
+    """Made once for each bound, which are few and our own."""
+    return json.JSONDecoder(
+        object_pairs_hook=lambda pairs: _parse_object(pairs, max_keys),
+        parse_int=_parse_integer,
+        parse_float=_parse_float,
+        parse_constant=_refuse_constant,
+    )
 
 
 def _check_depth(raw: bytes, max_depth: int) -> None:
