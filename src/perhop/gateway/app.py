@@ -42,13 +42,15 @@ class GatewayApp:
     """
 
     def __init__(self, gates: Mapping[str, Gate]) -> None:
-        self._gates: Mapping[str, Gate] = {}
+        self._gates: Mapping[bytes, Gate] = {}
         self._metadata: Mapping[str, Gate] = {}
         self.take(gates)
 
     def take(self, gates: Mapping[str, Gate]) -> None:
         """Answer by these gates from now on; requests on their way end with the gates they began with."""
-        self._gates = {path: gate for path, gate in gates.items() if gate.resource.data_plane is DataPlane.GATEWAY}
+        self._gates = {
+            path.encode(): gate for path, gate in gates.items() if gate.resource.data_plane is DataPlane.GATEWAY
+        }
         self._metadata = {metadata_path(gate.resource.uri): gate for gate in gates.values()}
 
     def serves(self, asgi_scope: AsgiScope) -> bool:
@@ -70,9 +72,11 @@ class GatewayApp:
 
     def _gate_at(self, asgi_scope: AsgiScope) -> Gate | None:
         """By the path as it came, not decoded: what is not written like the resource's own path is another path."""
-        path = raw_path(asgi_scope)
-        query = asgi_scope.get("query_string", b"").decode("latin-1")
-        return self._gates.get(f"{path}?{query}") or self._gates.get(path)
+        path: bytes = asgi_scope.get("raw_path") or asgi_scope["path"].encode()
+        path = path.partition(b"?")[0]
+        query = asgi_scope.get("query_string")
+        # With its query it may be a resource of its own.
+        return (self._gates.get(b"%s?%s" % (path, query)) if query else None) or self._gates.get(path)
 
 
 async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:

@@ -111,7 +111,7 @@ class Ending:
         finally:
             self._step = None
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop watching. May be called more than once."""
         self._revoked.end(self)
         self._wheel.discard(self, self._slot)

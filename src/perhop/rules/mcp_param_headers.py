@@ -49,8 +49,8 @@ def param_headers(
 ) -> Headers:
     """Compare the parameter headers of a call with its arguments; returns those that go on.
 
-    `annotations` are those of the tool's schema, None where it is not known: then all go on as they came, and the server
-    compares.
+    `annotations` are those of the tool's schema. None where it is not known: then all go on as they came, and the
+    server compares.
 
     Spec: MCP 2026-07-28 transports
     Raises: HeaderMismatch
