@@ -298,7 +298,8 @@ def _parse_id(value: Any) -> str | int:
 def _check_spelling(members: Mapping[str, Any], known: Mapping[str, str]) -> None:
     """Refuse members that a reader without regard to case would take for ones that we know."""
     for member in members:
-        if known.get(_folded(member), member) != member:
+        # Each known name is its own fold, but for those with capital letters.
+        if known.get(member) != member and known.get(_folded(member), member) != member:
             raise RequestMalformed("a member's name differs from a known one only in its case")
 
 

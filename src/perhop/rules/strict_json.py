@@ -60,8 +60,17 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
 @cache
 def _decoder(max_keys: int) -> json.JSONDecoder:
     """Made once for each bound, which are few and our own."""
+
+    def parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > max_keys:
+            raise JsonUnparsable(f"more than {max_keys} keys in one object")
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise JsonUnparsable("duplicate key")
+        return members
+
     return json.JSONDecoder(
-        object_pairs_hook=lambda pairs: _parse_object(pairs, max_keys),
+        object_pairs_hook=parse_object,
         parse_int=_parse_integer,
         parse_float=_parse_float,
         parse_constant=_refuse_constant,
@@ -75,15 +84,6 @@ def _check_depth(raw: bytes, max_depth: int) -> None:
     brackets = _STRING.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS)
     if max(accumulate(memoryview(brackets).cast("b")), default=0) > max_depth:
         raise JsonUnparsable(f"nested deeper than {max_depth}")
-
-
-def _parse_object(pairs: list[tuple[str, Any]], max_keys: int) -> dict[str, Any]:
-    if len(pairs) > max_keys:
-        raise JsonUnparsable(f"more than {max_keys} keys in one object")
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise JsonUnparsable("duplicate key")
-    return members
 
 
 def _parse_integer(text: str) -> int:
