@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -25,8 +26,9 @@ def serve(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
     SIGHUP does what `perhop apply` does.
     """
-    import asyncio
     import logging
+
+    import uvloop
 
     from perhop.wiring.libraries import check_libraries, installed_version
 
@@ -34,7 +36,8 @@ def serve(as_json: AsJson = False, config: ConfigFile = None) -> None:
     check_libraries(installed_version)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("perhop").setLevel(logging.INFO)
-    asyncio.run(_serve(settings, as_json=as_json))
+    # A turn of this loop costs a fraction of what one of Python's own does, and a call takes several.
+    uvloop.run(_serve(settings, as_json=as_json))
 
 
 async def _serve(settings: Settings, *, as_json: bool) -> None:
@@ -66,11 +69,22 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
             task.add_done_callback(reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
+        _spare_what_stays()
         _announce(settings, running.plane)
         if as_json:
             _announce_to_programs(settings)
         await stop.wait()
         say(f"stopping: calls that run may end, within {settings.drain} s; once more to end at once")
+
+
+def _spare_what_stays() -> None:
+    """What is there once a server is up stays: garbage collection need not walk over it again and again.
+
+    And a call leaves next to no cycles behind, so that what it makes and drops is no reason to look for any.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _reload(plane: Plane) -> None:

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order; names lower case, repeats kept."""
+
+
+class HeaderFields(tuple[tuple[str, str], ...]):
+    """The same, of a request: `values_of` finds a field without a walk over all of them."""
+
+    by_name: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, fields: Iterable[tuple[str, str]]) -> HeaderFields:
+        """With the names in lower case already."""
+        made = cls(fields)
+        by_name: dict[str, tuple[str, ...]] = {}
+        for name, value in made:
+            by_name[name] = (*by_name[name], value) if name in by_name else (value,)
+        made.by_name = by_name
+        return made
+
+
+def values_of(headers: Headers, name: str) -> tuple[str, ...]:
+    """Every value of a field, in order; empty if it did not come."""
+    if type(headers) is HeaderFields:
+        return headers.by_name.get(name, ())
+    return tuple(value for each, value in headers if each == name)
 
 
 class CallKind(StrEnum):

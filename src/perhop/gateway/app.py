@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 from urllib.parse import urlsplit
 
-from perhop.core.call import Headers, Reply
+from perhop.core.call import HeaderFields, Headers, Reply, values_of
 from perhop.core.resource import DataPlane
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.gate import Gate
 from perhop.gateway.pipeline import handle
 from perhop.gateway.refusal import with_nonce
 from perhop.gateway.request import Request
+from perhop.gateway.sender_watch import SenderWatch
 from perhop.rules.challenge import metadata_path, resource_metadata_document
 from perhop.rules.mcp_message import render_json
 
@@ -41,13 +42,15 @@ class GatewayApp:
     """
 
     def __init__(self, gates: Mapping[str, Gate]) -> None:
-        self._gates: Mapping[str, Gate] = {}
+        self._gates: Mapping[bytes, Gate] = {}
         self._metadata: Mapping[str, Gate] = {}
         self.take(gates)
 
     def take(self, gates: Mapping[str, Gate]) -> None:
         """Answer by these gates from now on; requests on their way end with the gates they began with."""
-        self._gates = {path: gate for path, gate in gates.items() if gate.resource.data_plane is DataPlane.GATEWAY}
+        self._gates = {
+            path.encode(): gate for path, gate in gates.items() if gate.resource.data_plane is DataPlane.GATEWAY
+        }
         self._metadata = {metadata_path(gate.resource.uri): gate for gate in gates.values()}
 
     def serves(self, asgi_scope: AsgiScope) -> bool:
@@ -69,16 +72,18 @@ class GatewayApp:
 
     def _gate_at(self, asgi_scope: AsgiScope) -> Gate | None:
         """By the path as it came, not decoded: what is not written like the resource's own path is another path."""
-        path = raw_path(asgi_scope)
-        query = asgi_scope.get("query_string", b"").decode("latin-1")
-        return self._gates.get(f"{path}?{query}") or self._gates.get(path)
+        path: bytes = asgi_scope.get("raw_path") or asgi_scope["path"].encode()
+        path = path.partition(b"?")[0]
+        query = asgi_scope.get("query_string")
+        # With its query it may be a resource of its own.
+        return (self._gates.get(b"%s?%s" % (path, query)) if query else None) or self._gates.get(path)
 
 
 async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
     """Answer one request."""
     headers = read_headers(asgi_scope)
-    length = next((value for name, value in headers if name == "content-length"), None)
-    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=length)
+    lengths = values_of(headers, "content-length")
+    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=lengths[0] if lengths else None)
     if asgi_scope["method"] != "POST":
         body.settle()
     client = asgi_scope.get("client")
@@ -94,16 +99,15 @@ async def _handled(request: Request, gate: Gate) -> Reply:
 
 async def answer_while_wanted(reply: Callable[[], Awaitable[Reply]], body: RequestBody, send: Send) -> None:
     """Send a reply; a sender who goes away takes the call along, up to the upstream."""
-    answering = asyncio.create_task(_reply_and_send(reply, send))
-    watching = asyncio.create_task(body.sender_gone())
+    sender = SenderWatch(body)
     try:
-        await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+        await _reply_and_send(reply, send)
+    except asyncio.CancelledError:
+        # Ours if nobody else has cancelled the task, too.
+        if not (sender.is_gone and sender.task.uncancel() == 0):
+            raise
     finally:
-        for task in (answering, watching):
-            task.cancel()
-        await asyncio.gather(answering, watching, return_exceptions=True)
-    if not answering.cancelled():
-        answering.result()
+        await sender.end()
 
 
 async def _reply_and_send(reply: Callable[[], Awaitable[Reply]], send: Send) -> None:
@@ -152,9 +156,11 @@ async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def read_headers(asgi_scope: AsgiScope) -> Headers:
+def read_headers(asgi_scope: AsgiScope) -> HeaderFields:
     """The header fields of a request, names in lower case."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"])
+    return HeaderFields.of(
+        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"]
+    )
 
 
 def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:

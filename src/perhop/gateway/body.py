@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestMalformed
+from perhop.gateway.timer_wheel import within
 from perhop.rules.mcp_message import MAX_BODY_BYTES
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,7 +21,9 @@ class RequestBody:
         self._seconds = seconds
         self._stated_length = stated_length
         self._octets = b""
-        self._is_settled = asyncio.Event()
+        self._is_settled = False
+        # Made only if somebody waits: most answers are there before anybody does.
+        self._settling: asyncio.Event | None = None
 
     @property
     def octets(self) -> bytes:
@@ -30,7 +33,7 @@ class RequestBody:
     @property
     def is_settled(self) -> bool:
         """True if it has been read, or there is none to be read."""
-        return self._is_settled.is_set()
+        return self._is_settled
 
     async def read(self) -> bytes:
         """Read the whole body.
@@ -41,7 +44,7 @@ class RequestBody:
         if stated is not None and stated.isdigit() and int(stated[:20]) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"{stated[:20]} bytes announced")
         try:
-            async with asyncio.timeout(self._seconds):
+            with within(self._seconds):
                 self._octets = await self._read()
         except TimeoutError as error:
             raise BodyTooSlow(f"not here after {self._seconds} s") from error
@@ -49,23 +52,39 @@ class RequestBody:
 
     def settle(self) -> None:
         """Nobody will read the body any more, or it has been read: what comes now is the sender's going."""
-        self._is_settled.set()
+        self._is_settled = True
+        if self._settling is not None:
+            self._settling.set()
 
     async def sender_gone(self) -> None:
         """Return when the sender of a settled request is gone."""
-        await self._is_settled.wait()
+        if not self._is_settled:
+            self._settling = asyncio.Event()
+            await self._settling.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def _read(self) -> bytes:
-        octets = bytearray()
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise RequestMalformed("the sender was gone before its body was here")
-            octets += message.get("body", b"")
-            if len(octets) > MAX_BODY_BYTES:
+        octets, is_last = await self._next()
+        if is_last:
+            return octets
+        gathered = bytearray(octets)
+        while not is_last:
+            octets, is_last = await self._next()
+            gathered += octets
+            if len(gathered) > MAX_BODY_BYTES:
                 raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
-            if not message.get("more_body", False):
-                self.settle()
-                return bytes(octets)
+        return bytes(gathered)
+
+    async def _next(self) -> tuple[bytes, bool]:
+        """The next piece, and whether it is the last one. Raises: BodyTooLarge, RequestMalformed."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise RequestMalformed("the sender was gone before its body was here")
+        octets: bytes = message.get("body", b"")
+        if len(octets) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+        is_last = not message.get("more_body", False)
+        if is_last:
+            self.settle()
+        return octets, is_last

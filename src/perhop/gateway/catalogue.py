@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from perhop.gateway.tool_pins import ResourcePins
+from perhop.rules.mcp_param_headers import ParamHeader, parse_annotations
 
 MAX_TOOLS = 10_000
 
@@ -16,6 +17,8 @@ class Catalogue:
     def __init__(self, pins: ResourcePins) -> None:
         self._pins = pins
         self._schemas: dict[str, Mapping[str, Any]] = {}
+        # By tool: the schema that was read, and what it annotates. A schema is read once, not at every call.
+        self._annotations: dict[str, tuple[Mapping[str, Any], tuple[ParamHeader, ...]]] = {}
 
     def learn(self, tools: object) -> None:
         """Take in the `tools` of one list result, whatever else is in it; quarantine what is not as approved."""
@@ -66,3 +69,14 @@ class Catalogue:
             approved = self._pins.approved(tool)
             return approved.input_schema if approved is not None else None
         return self._schemas.get(tool)
+
+    def mirrored_by(self, tool: str) -> tuple[ParamHeader, ...] | None:
+        """The arguments that the tool's schema wants mirrored in headers; None if there is no schema."""
+        schema = self.schema_of(tool)
+        if schema is None:
+            return None
+        read = self._annotations.get(tool)
+        if read is None or read[0] is not schema:
+            read = schema, parse_annotations(schema)
+            self._annotations[tool] = read
+        return read[1]

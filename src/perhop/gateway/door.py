@@ -8,9 +8,10 @@ Spec: RFC 9110 §7.6.1
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from perhop.core.resource import Resource
+from perhop.core.resource import Resource, ResourceUri
 from perhop.errors import HttpMethodNotAllowed, OriginRefused, RequestMalformed
 from perhop.gateway.request import Request
 
@@ -18,6 +19,7 @@ HTTP_METHODS = frozenset({"GET", "POST", "DELETE"})
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _LOOPBACK_V4 = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
+_REMEMBERED = 1024
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 # What clients name here in practice. Naming any other header asks the next hop to drop it, and what is dropped may be
@@ -47,8 +49,7 @@ def is_loopback(host: str) -> bool:
 
 def _check_framing(request: Request) -> None:
     for value in request.all("connection"):
-        options = {each.strip().lower() for each in value.split(",") if each.strip()}
-        if not options <= _CONNECTION_OPTIONS:
+        if not _is_known_connection(value):
             raise RequestMalformed("`Connection` names a header")
     lengths = request.all("content-length")
     if len(lengths) > 1 or (lengths and request.all("transfer-encoding")):
@@ -57,11 +58,11 @@ def _check_framing(request: Request) -> None:
 
 def _check_host(request: Request, resource: Resource) -> None:
     hosts = request.all("host")
-    match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if match is None:
+    if len(hosts) == 1 and _is_host_of(hosts[0], resource.uri):
+        return
+    if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
         raise RequestMalformed("no `Host`, several, or none that names a host")
-    if not _is_authority(match["name"], match["port"], resource):
-        raise OriginRefused(f"host `{hosts[0][:128]}`")
+    raise OriginRefused(f"host `{hosts[0][:128]}`")
 
 
 def _check_origin(request: Request, resource: Resource) -> None:
@@ -71,21 +72,33 @@ def _check_origin(request: Request, resource: Resource) -> None:
         return
     scheme, separator, authority = origins[0].partition("://")
     match = _HOST.fullmatch(authority) if separator and len(origins) == 1 else None
-    is_ours = match is not None and _is_origin(scheme.lower(), match["name"], match["port"], resource)
+    is_ours = match is not None and _is_origin(scheme.lower(), match["name"], match["port"], resource.uri)
     if not is_ours:
         raise OriginRefused(f"origin `{origins[0][:128]}`")
 
 
-def _is_origin(scheme: str, name: str, port: str | None, resource: Resource) -> bool:
-    uri = urlsplit(resource.uri)
+# Whoever calls sends the same few values with every request.
+@lru_cache(maxsize=_REMEMBERED)
+def _is_known_connection(value: str) -> bool:
+    return {each.strip().lower() for each in value.split(",") if each.strip()} <= _CONNECTION_OPTIONS
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_host_of(value: str, resource: ResourceUri) -> bool:
+    match = _HOST.fullmatch(value)
+    return match is not None and _is_authority(match["name"], match["port"], resource)
+
+
+def _is_origin(scheme: str, name: str, port: str | None, resource: ResourceUri) -> bool:
+    uri = urlsplit(resource)
     if is_loopback(uri.hostname or "") and is_loopback(name):
         return scheme in _DEFAULT_PORTS
     return scheme == uri.scheme and _is_authority(name, port, resource)
 
 
-def _is_authority(name: str, port: str | None, resource: Resource) -> bool:
+def _is_authority(name: str, port: str | None, resource: ResourceUri) -> bool:
     """True for the authority of the resource's own URI; on loopback, for any name and port of loopback."""
-    uri = urlsplit(resource.uri)
+    uri = urlsplit(resource)
     host = uri.hostname or ""
     if is_loopback(host):
         return is_loopback(name)

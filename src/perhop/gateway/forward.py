@@ -49,26 +49,43 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     try:
         http_method = _HTTP_METHODS.get(call.kind, "POST")
         headers = upstream_headers(permit, onward)
-        upstream = await ending.before(gate.upstream.send(http_method, headers, call.body))
-        closing = _Closing(upstream, ending)
+        upstream, document = await ending.before(_exchange_messages(http_method, headers, call.body, gate))
     except BaseException:
-        await ending.stop()
+        ending.stop()
         raise
+    closing = _Closing(upstream, ending)
     try:
         _check_head(upstream)
         _note_session(permit, upstream, gate)
         translation = _Translation(request, permit, upstream, gate)
-        if media_type(upstream) == EVENT_STREAM:
+        if document is None:
             pieces = cut(translation.events(), ending, last_words(call))
             return Answer(
                 status=upstream.status, headers=_stream_headers(upstream, permit, gate), pieces=pieces, close=closing
             )
-        piece = translation.document(await ending.before(_read_whole(upstream, gate.limits.answer_bytes)))
+        piece = translation.document(document)
         await closing()
         headers = (*_returned_headers(upstream, permit, gate), ("content-length", str(len(piece.octets))))
-        return Answer(status=upstream.status, headers=headers, pieces=_single(piece), close=closing)
+        return Answer(status=upstream.status, headers=headers, pieces=_Single(piece), close=closing)
     except BaseException:
         await closing()
+        raise
+
+
+async def _exchange_messages(
+    http_method: str, headers: Headers, body: bytes, gate: Gate
+) -> tuple[UpstreamReply, bytes | None]:
+    """The head of the upstream's answer; and its body, read whole, unless it is a stream.
+
+    Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong
+    """
+    upstream = await gate.upstream.send(http_method, headers, body)
+    if media_type(upstream) == EVENT_STREAM:
+        return upstream, None
+    try:
+        return upstream, await _read_whole(upstream, gate.limits.answer_bytes)
+    except BaseException:
+        await upstream.close()
         raise
 
 
@@ -123,6 +140,8 @@ def _check_head(upstream: UpstreamReply) -> None:
 def _note_session(permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:
     """Keep the open requests in step with what the upstream has taken."""
     call = permit.call
+    if call.kind is not CallKind.RESPONSE and call.session is None:
+        return
     key = session_key(permit.bound, call.session)
     if call.kind is CallKind.RESPONSE and upstream.status < 300:
         gate.open_requests.answered(key, call.rpc_id)
@@ -144,16 +163,28 @@ def _stream_headers(upstream: UpstreamReply, permit: Permit, gate: Gate) -> Head
 
 
 async def _read_whole(upstream: UpstreamReply, max_bytes: int) -> bytes:
-    octets = bytearray()
+    chunks, length = [], 0
     async for chunk in upstream.chunks:
-        octets += chunk
-        if len(octets) > max_bytes:
+        chunks.append(chunk)
+        length += len(chunk)
+        if length > max_bytes:
             raise AnswerUnfit(f"an answer of more than {max_bytes} bytes")
-    return bytes(octets)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _single(piece: Piece) -> AsyncIterator[Piece]:
-    yield piece
+class _Single(AsyncIterator[Piece]):
+    """An answer in one piece."""
+
+    __slots__ = ("_piece",)
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece: Piece | None = piece
+
+    async def __anext__(self) -> Piece:
+        piece, self._piece = self._piece, None
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
 
 
 class _Translation:
@@ -239,5 +270,5 @@ class _Closing:
         self._ending = ending
 
     async def __call__(self) -> None:
-        await self._ending.stop()
+        self._ending.stop()
         await self._upstream.close()

@@ -63,6 +63,8 @@ def _parse(request: Request, body: bytes, gate: Gate) -> Message:
 
 def _targets(message: Message, bound: BoundToken, gate: Gate) -> tuple[Target, ...]:
     """What the message touches; a task stands for the call that has opened it. Raises: McpTaskUnknown."""
+    if not message.tasks:
+        return message.targets
     by = Principal.of(bound)
     return (*message.targets, *(gate.open_tasks.opening_of(by, task).target for task in message.tasks))
 
@@ -89,7 +91,7 @@ def _open_ids(message: Message, request: Request, bound: BoundToken, gate: Gate)
 
 def _onward_headers(message: Message, headers: Headers, gate: Gate) -> Headers:
     """The caller's headers that go on, by name; what mirrors the body is written anew from the body."""
-    kept = [(name, value) for name, value in headers if name in _FORWARDED]
+    kept = [field for field in headers if field[0] in _FORWARDED]
     match message.era:
         case Era.MODERN:
             kept.extend(message.mirrored)
@@ -107,5 +109,5 @@ def _onward_headers(message: Message, headers: Headers, gate: Gate) -> Headers:
 def _param_headers(message: Message, headers: Headers, gate: Gate) -> Headers:
     """The headers that mirror a tool's arguments, as far as we know its schema. Raises: HeaderMismatch."""
     is_call = message.method == "tools/call"
-    schema = gate.catalogue.schema_of(str(message.params["name"])) if is_call else None
-    return param_headers(headers, message.arguments or {}, schema)
+    annotations = gate.catalogue.mirrored_by(str(message.params["name"])) if is_call else None
+    return param_headers(headers, message.arguments or {}, annotations)

@@ -33,6 +33,10 @@ TASKS = "tasks"
 
 TOOL_ERROR = "tool_error"
 
+_CHANGED = frozenset({*LISTS, TASKS, "supportedVersions"})
+"""The members of a result that are filtered."""
+_LOOKED_AT = frozenset({"result", "method"})
+
 # An answer may be deeper and wider than a request: it is the upstream's own.
 _ANSWER_DEPTH = 256
 _ANSWER_KEYS = 100_000
@@ -85,6 +89,9 @@ class ListFilter:
             if _MAY_NAME_A_LIST.search(octets):
                 raise AnswerUnfit(f"a list that cannot be filtered: {error.detail}") from error
             return Judged((), None, None)
+        if isinstance(message, dict) and message.keys().isdisjoint(_LOOKED_AT):
+            # Neither news nor a result: an error, a request or a word about something else.
+            return Judged((message,), None, error_of(message))
         came = message if isinstance(message, list) else [message]
         passing = [each for each in came if not self._is_news_of_another_task(each)]
         changed = [self._filter(each) for each in passing]
@@ -104,7 +111,7 @@ class ListFilter:
     def _filter(self, message: Any) -> bool:
         """Filter the freshly parsed message where it lies; True if anything in it is another now."""
         result = message.get("result") if isinstance(message, dict) else None
-        if not isinstance(result, dict):
+        if not isinstance(result, dict) or result.keys().isdisjoint(_CHANGED):
             return False
         held = [key for key in (*LISTS, TASKS) if isinstance(result.get(key), list)]
         if "tools" in held:

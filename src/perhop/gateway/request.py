@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from perhop.core.call import Headers
+from perhop.core.call import Headers, values_of
 
 
 class BodyReader(Protocol):
@@ -35,8 +35,9 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The first value of a header."""
-        return next((value for each, value in self.headers if each == name), None)
+        values = values_of(self.headers, name)
+        return values[0] if values else None
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header."""
-        return tuple(value for each, value in self.headers if each == name)
+        return values_of(self.headers, name)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import Protocol
 
 from perhop.core.token import BoundToken
 from perhop.errors import StreamSuperseded
 from perhop.rules.revocation import Revocations
 
 
+class Watcher(Protocol):
+    def look(self) -> None:
+        """Something was revoked, or stops. Must not raise."""
+        ...
+
+
 class RevocationWatch:
-    """Revocations that open streams can wait on. Whoever adds to them calls `notify`."""
+    """Revocations that open calls are held to. Whoever adds to them calls `notify`."""
 
     def __init__(self, revocations: Revocations) -> None:
         self._revocations = revocations
-        self._changed = asyncio.Event()
+        self._watchers: set[Watcher] = set()
         self._superseded = ""
         self._time_is_up = False
 
@@ -44,10 +50,14 @@ class RevocationWatch:
         self.notify()
 
     def notify(self) -> None:
-        """Wake everyone who waits: something was revoked."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        """Let everyone look: something was revoked."""
+        for watcher in tuple(self._watchers):
+            watcher.look()
 
-    async def changed(self) -> None:
-        """Return after the next `notify`."""
-        await self._changed.wait()
+    def begin(self, watcher: Watcher) -> None:
+        """Let it look at every `notify`."""
+        self._watchers.add(watcher)
+
+    def end(self, watcher: Watcher) -> None:
+        """It does not look any more."""
+        self._watchers.discard(watcher)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 
 from perhop.core.token import BoundToken
 from perhop.errors import OperatorError
@@ -70,7 +69,7 @@ class SessionSealer:
 
 def session_key(bound: BoundToken, session: str | None) -> SessionKey:
     """What the open requests of one client's session are kept under."""
-    return SessionKey((*(each or "" for each in astuple(Principal.of(bound))), session or ""))
+    return SessionKey((bound.issuer, bound.subject, bound.agent, bound.resource, bound.tenant or "", session or ""))
 
 
 def session_fingerprint(session: str) -> str:

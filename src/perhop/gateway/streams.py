@@ -10,9 +10,8 @@ Spec: MCP 2026-07-28 transports
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from perhop.core.call import Call, CallKind
 from perhop.core.decision import Permit
@@ -22,6 +21,7 @@ from perhop.gateway.answer import Piece
 from perhop.gateway.gate import Gate
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sse import comment, message_event
+from perhop.gateway.timer_wheel import timer_wheel
 from perhop.rules.mcp_methods import STANDING_STREAM
 from perhop.rules.refusal_body import stream_end_body
 
@@ -36,7 +36,21 @@ def is_standing(call: Call) -> bool:
 
 
 class Ending:
-    """Watches one call from its forwarding on; steps of its answer run `before` the end."""
+    """Watches one call from its forwarding on; steps of its answer run `before` the end. `stop` must be called."""
+
+    __slots__ = (
+        "_bound",
+        "_check_task",
+        "_clock",
+        "_cut_by",
+        "_fact",
+        "_revoked",
+        "_slot",
+        "_standing",
+        "_step",
+        "_until",
+        "_wheel",
+    )
 
     def __init__(
         self,
@@ -46,24 +60,33 @@ class Ending:
         standing: bool,
         until: float,
         clock: Callable[[], float],
-        check_task: Callable[[], None] = lambda: None,
+        check_task: Callable[[], None] | None = None,
     ) -> None:
-        self._task = asyncio.create_task(
-            _wait_for_end(bound, revoked, standing=standing, until=until, clock=clock, check_task=check_task)
-        )
+        self._bound = bound
+        self._revoked = revoked
+        self._standing = standing
+        self._until = until
+        self._clock = clock
+        self._check_task = check_task
+        self._fact: Refused | Unavailable | None = None
+        self._cut_by: Refused | Unavailable | None = None
+        self._step: asyncio.Task[Any] | None = None
+        self._wheel = timer_wheel()
+        self._slot = 0
+        revoked.begin(self)
+        self.look()
 
     @classmethod
     def of(cls, permit: Permit, gate: Gate) -> Ending:
         """The ending of a permitted call."""
         standing = is_standing(permit.call)
-        until = _end_of(permit) if standing else gate.clock() + gate.limits.max_call_seconds
         return cls(
             permit.bound,
             gate.revoked,
             standing=standing,
-            until=until,
+            until=_end_of(permit) if standing else gate.clock() + gate.limits.max_call_seconds,
             clock=gate.clock,
-            check_task=lambda: _check_task(permit, gate, standing=standing),
+            check_task=_task_check(permit, gate, standing=standing),
         )
 
     async def before(self, step: Awaitable[T]) -> T:
@@ -71,18 +94,65 @@ class Ending:
 
         Raises: TokenExpired, TokenRevoked, TaskSuperseded, TaskExpired, AnswerTooLong, and what the step raises
         """
-        running = asyncio.ensure_future(step)
+        if self._fact is not None:
+            _never_begun(step)
+            raise self._fact
+        task = self._step = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an answer is made by a task")
+        cancelling = task.cancelling()
         try:
-            await asyncio.wait({running, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                return running.result()
-            raise self._task.result()
+            return await step
+        except asyncio.CancelledError:
+            # Ours if nobody else has cancelled the task, too.
+            if self._cut_by is not None and task.uncancel() <= cancelling:
+                raise self._cut_by from None
+            raise
         finally:
-            await _drop(running)
+            self._step = None
 
-    async def stop(self) -> None:
-        """Stop watching."""
-        await _drop(self._task)
+    def stop(self) -> None:
+        """Stop watching. May be called more than once."""
+        self._revoked.end(self)
+        self._wheel.discard(self, self._slot)
+
+    def look(self) -> None:
+        """See whether the end has come."""
+        if self._fact is None:
+            fact = self._find()
+            if fact is not None:
+                self._end(fact)
+
+    def time_is_up(self) -> None:
+        """Called by the timer wheel: the time was measured by another clock, so it is looked at again."""
+        self.look()
+
+    def _find(self) -> Refused | Unavailable | None:
+        """The fact that ends the call, once it is true; until then the wheel looks again when its time is up."""
+        try:
+            if self._check_task is not None:
+                self._check_task()
+            self._revoked.check(self._bound)
+            self._revoked.check_stop(standing=self._standing)
+        except (Refused, Unavailable) as fact:
+            return fact
+        remaining = self._until - self._clock()
+        if remaining <= 0:
+            return (
+                TokenExpired("the stream outlived its token")
+                if self._standing
+                else AnswerTooLong("the call took too long")
+            )
+        self._wheel.discard(self, self._slot)
+        self._slot = self._wheel.add(self, remaining)
+        return None
+
+    def _end(self, fact: Refused | Unavailable) -> None:
+        self._fact = fact
+        self._revoked.end(self)
+        if self._step is not None:
+            self._cut_by = fact
+            self._step.cancel()
 
 
 async def cut(
@@ -117,51 +187,30 @@ def last_words(call: Call) -> Callable[[Refused | Unavailable], Piece]:
     return render
 
 
-async def _wait_for_end(
-    bound: BoundToken,
-    revoked: RevocationWatch,
-    *,
-    standing: bool,
-    until: float,
-    clock: Callable[[], float],
-    check_task: Callable[[], None],
-) -> Refused | Unavailable:
-    """Return the fact that ends the call, when it comes true."""
-    while True:
-        try:
-            check_task()
-            revoked.check(bound)
-            revoked.check_stop(standing=standing)
-        except (Refused, Unavailable) as fact:
-            return fact
-        remaining = until - clock()
-        if remaining <= 0:
-            return (
-                TokenExpired("the stream outlived its token") if standing else AnswerTooLong("the call took too long")
-            )
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(remaining):
-                await revoked.changed()
-
-
 def _end_of(permit: Permit) -> int:
     """A stream without an end of its own ends with its token, or with its task if that is over sooner."""
     ends = permit.bound.expires_at
     return ends if permit.task is None else min(ends, permit.task.expires_at)
 
 
-def _check_task(permit: Permit, gate: Gate, *, standing: bool) -> None:
-    """Refuse to go on for a task that was superseded or ended; an answer may outlast a task whose time is over.
+def _task_check(permit: Permit, gate: Gate, *, standing: bool) -> Callable[[], None] | None:
+    """Refuses to go on for a task that was superseded or ended; an answer may outlast a task whose time is over.
 
-    Raises: TaskOutside, TaskSuperseded, TaskExpired
+    What it gives raises: TaskOutside, TaskSuperseded, TaskExpired
     """
     task = permit.task
-    if task is not None and (standing or gate.clock() < task.expires_at):
-        gate.tasks.check_token(permit.bound.token)
+    if task is None:
+        return None
+
+    def check() -> None:
+        if standing or gate.clock() < task.expires_at:
+            gate.tasks.check_token(permit.bound.token)
+
+    return check
 
 
-async def _drop(task: asyncio.Future[T]) -> None:
-    """Cancel what still runs and wait until it has stopped; what it says then is of no interest."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
+def _never_begun(step: Awaitable[object]) -> None:
+    """A coroutine that nobody awaits would complain."""
+    close = getattr(step, "close", None)
+    if close is not None:
+        close()

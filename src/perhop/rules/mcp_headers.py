@@ -12,7 +12,7 @@ import base64
 import binascii
 import re
 
-from perhop.core.call import Headers
+from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.errors import HeaderMismatch
 
 VERSION = "mcp-protocol-version"
@@ -36,7 +36,7 @@ def single_header(headers: Headers, name: str) -> str | None:
     Spec: RFC 9110 §5.5
     Raises: HeaderMismatch
     """
-    values = [value for each, value in headers if each == name]
+    values = values_of(headers, name)
     if len(values) > 1:
         raise HeaderMismatch(f"{len(values)} `{name}` headers")
     return values[0].strip(" \t") if values else None
@@ -102,6 +102,8 @@ def check_no_repeats(headers: Headers) -> None:
     Spec: MCP 2026-07-28 transports
     Raises: HeaderMismatch
     """
+    if type(headers) is HeaderFields and len(headers) == len(headers.by_name):
+        return  # nothing at all came twice
     names = [name for name, _ in headers if name.startswith(_MIRRORED)]
     if len(set(names)) != len(names):
         raise HeaderMismatch("a mirrored header came more than once")

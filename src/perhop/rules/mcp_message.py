@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from perhop.core.call import CallKind, Headers, Target
+from perhop.core.call import CallKind, Headers, Target, values_of
 from perhop.errors import (
     BodyTooLarge,
     HeaderMismatch,
@@ -55,14 +55,25 @@ MAX_METHOD_LENGTH = 256
 MAX_SAFE_INTEGER = 2**53 - 1
 """Beyond it, a peer that reads numbers as doubles takes two ids for one."""
 
+
+def _folded(name: str) -> str:
+    """The name as a reader without regard to case takes it."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+
+
+def _by_fold(*names: str) -> Mapping[str, str]:
+    return {_folded(name): name for name in names}
+
+
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 
-_ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
-_PARAMS = (
+_ENVELOPE = _by_fold("jsonrpc", "id", "method", "params", "result", "error")
+_PARAMS = _by_fold(
     *("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses"),
     *("taskId", "task"),
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +135,7 @@ def is_notification_body(body: bytes) -> bool:
 
 def render_json(value: Any) -> bytes:
     """Write a parsed value: no white space, members in the order they came, UTF-8."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:
@@ -270,7 +281,7 @@ def _parse_arguments(params: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(arguments, dict):
         raise ParamsMalformed("`arguments` is not an object")
     # A server that reads names without regard to case would take the second of two such arguments for the first.
-    if len({_folded(key) for key in arguments}) != len(arguments):
+    if len(arguments) > 1 and len({_folded(key) for key in arguments}) != len(arguments):
         raise ParamsMalformed("two arguments differ only in the case of their names")
     return arguments
 
@@ -284,22 +295,19 @@ def _parse_id(value: Any) -> str | int:
     raise RequestMalformed("`id` is neither a text nor an integer of fitting size")
 
 
-def _check_spelling(members: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _check_spelling(members: Mapping[str, Any], known: Mapping[str, str]) -> None:
     """Refuse members that a reader without regard to case would take for ones that we know."""
-    by_fold = {_folded(name): name for name in known}
     for member in members:
-        if by_fold.get(_folded(member), member) != member:
+        # Each known name is its own fold, but for those with capital letters.
+        if known.get(member) != member and known.get(_folded(member), member) != member:
             raise RequestMalformed("a member's name differs from a known one only in its case")
-
-
-def _folded(name: str) -> str:
-    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
 def _check_media_type(headers: Headers) -> None:
     """The body is JSON, in UTF-8, as it stands. Spec: MCP 2025-11-25 transports."""
-    types = [value for name, value in headers if name == "content-type"]
-    encodings = [value for name, value in headers if name == "content-encoding"]
+    types, encodings = values_of(headers, "content-type"), values_of(headers, "content-encoding")
+    if types == ("application/json",) and not encodings:
+        return
     if len(types) != 1 or any(each.strip().lower() != "identity" for each in encodings):
         raise MediaTypeUnsupported("no content type, several, or a content encoding")
     media_type, _, parameters = types[0].partition(";")

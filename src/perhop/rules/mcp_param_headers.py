@@ -44,19 +44,22 @@ class ParamHeader:
     type: str
 
 
-def param_headers(headers: Headers, arguments: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Headers:
+def param_headers(
+    headers: Headers, arguments: Mapping[str, Any], annotations: tuple[ParamHeader, ...] | None
+) -> Headers:
     """Compare the parameter headers of a call with its arguments; returns those that go on.
 
-    None for a schema that is not known: then all go on as they came, and the server compares.
+    `annotations` are those of the tool's schema. None where it is not known: then all go on as they came, and the
+    server compares.
 
     Spec: MCP 2026-07-28 transports
     Raises: HeaderMismatch
     """
-    annotated = {each.header: each for each in parse_annotations(schema or {})}
+    annotated = {each.header: each for each in annotations or ()}
     as_they_came = tuple(
-        (name, value) for name, value in headers if name.startswith(PARAM_PREFIX) and name not in annotated
+        [field for field in headers if field[0].startswith(PARAM_PREFIX) and field[0] not in annotated]
     )
-    return (*as_they_came, *_mirrored(headers, arguments, annotated))
+    return (*as_they_came, *_mirrored(headers, arguments, annotated)) if annotated else as_they_came
 
 
 def parse_annotations(schema: Mapping[str, Any]) -> tuple[ParamHeader, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -42,13 +43,7 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
         raise JsonUnparsable("byte order mark")
     _check_depth(raw, max_depth)
     try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=lambda pairs: _parse_object(pairs, max_keys),
-            parse_int=_parse_integer,
-            parse_float=_parse_float,
-            parse_constant=_refuse_constant,
-        )
+        value = _decoder(max_keys).decode(raw.decode("utf-8"))
         if _SURROGATE_ESCAPE.search(raw) is not None:
             # A pair of escapes has become one character by now; what cannot be encoded was alone.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -62,6 +57,26 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
     return value
 
 
+@cache
+def _decoder(max_keys: int) -> json.JSONDecoder:
+    """Made once for each bound, which are few and our own."""
+
+    def parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > max_keys:
+            raise JsonUnparsable(f"more than {max_keys} keys in one object")
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise JsonUnparsable("duplicate key")
+        return members
+
+    return json.JSONDecoder(
+        object_pairs_hook=parse_object,
+        parse_int=_parse_integer,
+        parse_float=_parse_float,
+        parse_constant=_refuse_constant,
+    )
+
+
 def _check_depth(raw: bytes, max_depth: int) -> None:
     """Refuse deep nesting before the parser, which recurses, sees it."""
     if raw.count(b"[") + raw.count(b"{") <= max_depth:
@@ -69,15 +84,6 @@ def _check_depth(raw: bytes, max_depth: int) -> None:
     brackets = _STRING.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS)
     if max(accumulate(memoryview(brackets).cast("b")), default=0) > max_depth:
         raise JsonUnparsable(f"nested deeper than {max_depth}")
-
-
-def _parse_object(pairs: list[tuple[str, Any]], max_keys: int) -> dict[str, Any]:
-    if len(pairs) > max_keys:
-        raise JsonUnparsable(f"more than {max_keys} keys in one object")
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise JsonUnparsable("duplicate key")
-    return members
 
 
 def _parse_integer(text: str) -> int:

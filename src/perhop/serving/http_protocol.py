@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import BaseTransport, TimerHandle
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -61,21 +62,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._in_headers:
             self._await_headers()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A trailer is no header, whatever it is called, and nothing of ours reads one.
-
-        Spec: RFC 9110 §6.5.1
-        """
-        if self._in_headers and not self._refused:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if self._refused:
             return
         self._in_headers = False
         self._unparsed = 0
         self._stop_timer()
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
+        if sum(map(len, chain.from_iterable(self.headers))) + 4 * len(self.headers) > MAX_HEADER_BYTES:
             self._refuse(_TOO_LARGE)
             return
         if self.parser.should_upgrade() or not is_good_target(self.url, self.headers):
@@ -87,6 +80,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(_OTHER_CODING)
             return
         super().on_headers_complete()
+        # A trailer is no header, whatever it is called, and nothing of ours reads one: it goes into a list of its own,
+        # which nobody has. Spec: RFC 9110 §6.5.1
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
@@ -125,7 +121,7 @@ def is_known_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
     Spec: RFC 9112 §6.1
     """
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    codings = [field[1].strip().lower() for field in headers if field[0] == b"transfer-encoding"]
     return codings in ([], [b"chunked"])
 
 

@@ -7,14 +7,13 @@ for: see `perhop.serving.gauges`.
 from __future__ import annotations
 
 import time
-from collections import Counter as Tally
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from perhop import errors
 from perhop.authorization_server import revocation_canary
@@ -31,6 +30,7 @@ from perhop.journal.witness import Told
 from perhop.rules.mcp_methods import NOTIFICATIONS, REQUESTS, STANDING_STREAM
 from perhop.wiring import metric_table as table
 from perhop.wiring.metric_table import NO_RESOURCE
+from perhop.wiring.tallies import Durations, Tally
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -72,8 +72,6 @@ class Metrics:
     """The witness of one journal; `registry` holds what it has counted, and the process's own metrics."""
 
     def __init__(self) -> None:
-        # When a series was made is of no use to anybody here. The library has this switch for the whole process.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._calls = self._counter(table.CALLS)
@@ -86,8 +84,7 @@ class Metrics:
         self._refusals = self._counter(table.REFUSALS)
         self._audience_rejections = self._counter(table.AUDIENCE_REJECTIONS)
         self._tokens = self._counter(table.TOKENS)
-        self._exchange_duration = self._histogram(table.EXCHANGE_DURATION)
-        self.gateway_exchange_duration = self._exchange_duration.labels("gateway")
+        self.exchange_duration = self._histogram(table.EXCHANGE_DURATION)
         self._reports = self._counter(table.REPORTS)
         self._revocations = self._counter(table.REVOCATIONS)
         self._failures = self._counter(table.JOURNAL_FAILURES)
@@ -129,42 +126,42 @@ class Metrics:
             case Event.TOKEN_ISSUED if is_written:
                 self._take_token(record, took)
             case Event.TOKEN_REFUSED:
-                self._tokens.labels(_grant(record), _resource(record), "refused").inc()
+                self._tokens.inc(_grant(record), _resource(record), "refused")
                 self._refuse(record.reason, record)
             case Event.ACCESS_EVALUATED if is_written:
                 self._take_evaluation(record)
             case Event.ACCESS_SEARCHED if is_written:
-                self._searches.labels(str((record.about or {}).get("sought")), _resource(record)).inc()
+                self._searches.inc(str((record.about or {}).get("sought")), _resource(record))
             case Event.ACCESS_REFUSED:
                 self._refuse(record.reason, record)
             case Event.REVOCATION if is_written:
-                self._revocations.labels(_revoked(record)).inc()
+                self._revocations.inc(_revoked(record))
             case _:
                 pass
 
     def _take_report(self, record: Record, *, is_written: bool) -> None:
         """What a server saw is no call of ours: of its refusals the reasons count, but not those of our own tests."""
         if is_written:
-            self._reports.labels(record.event.value, _resource(record)).inc()
+            self._reports.inc(record.event.value, _resource(record))
         if "self_test" not in (record.about or {}):
             self._refuse(record.reason, record)
 
     def _take_permit(self, record: Record, took: float | None) -> None:
         resource = _resource(record)
-        self._decisions.labels("permit", "none", resource).inc()
+        self._decisions.inc("permit", "none", resource)
         if took is not None:
             self._overhead.observe(took)
         if record.outbound is not None and self._is_new(record.outbound.jti):
-            self._tokens.labels("hop", resource, "issued").inc()
+            self._tokens.inc("hop", resource, "issued")
         if record.call is not None:
             jti = record.inbound.jti if record.inbound is not None else None
             self._in_flight[record.call.id] = OpenCall(resource, jti, record.call.method in _STANDING)
 
     def _take_end(self, record: Record) -> None:
         result, resource, method = record.result or ResultFacts(), _resource(record), _method(record)
-        self._calls.labels(resource, method, _outcome(result)).inc()
+        self._calls.inc(resource, method, _outcome(result))
         if result.duration_ms is not None:
-            self._call_duration.labels(resource, method).observe(result.duration_ms / 1000)
+            self._call_duration.observe(result.duration_ms / 1000, resource, method)
         if result.error in _REASONS:
             self._refuse(result.error, record)
         if record.call is not None:
@@ -172,29 +169,29 @@ class Metrics:
 
     def _take_refused_call(self, record: Record) -> None:
         resource = _resource(record)
-        self._calls.labels(resource, _method(record), _outcome(ResultFacts(error=record.reason or INTERNAL))).inc()
+        self._calls.inc(resource, _method(record), _outcome(ResultFacts(error=record.reason or INTERNAL)))
         self._refuse(record.reason, record)
         reason_class = _class_of(record.reason)
         if reason_class in _DECIDING:
-            self._decisions.labels("deny", reason_class, resource).inc()
+            self._decisions.inc("deny", reason_class, resource)
 
     def _take_token(self, record: Record, took: float | None) -> None:
         grant = _grant(record)
-        self._tokens.labels(grant, _resource(record), "issued").inc()
+        self._tokens.inc(grant, _resource(record), "issued")
         if grant == _label_of(GrantType.TOKEN_EXCHANGE) and took is not None:
-            self._exchange_duration.labels("token_endpoint").observe(took)
+            self.exchange_duration.observe(took, "token_endpoint")
 
     def _take_evaluation(self, record: Record) -> None:
         """A decision that somebody else acts on is no call, and a no of that kind no refusal of ours."""
         decision = "permit" if record.reason is None else "deny"
-        self._evaluations.labels(decision, _class_of(record.reason) or "none", _resource(record)).inc()
+        self._evaluations.inc(decision, _class_of(record.reason) or "none", _resource(record))
 
     def _refuse(self, reason: str | None, record: Record) -> None:
         if reason not in _REASONS:
             return
-        self._refusals.labels(reason, _resource(record)).inc()
+        self._refusals.inc(reason, _resource(record))
         if _class_of(reason) == "audience":
-            self._audience_rejections.labels(reason, _resource(record)).inc()
+            self._audience_rejections.inc(reason, _resource(record))
 
     def _is_new(self, jti: str) -> bool:
         """True for the first permit that names this hop token: it may serve the caller's further calls."""
@@ -207,23 +204,27 @@ class Metrics:
 
     # --- for whoever shows them --------------------------------------------------------------------------------------
 
-    def calls_in_flight(self) -> Tally[str]:
+    def calls_in_flight(self) -> Counter[str]:
         """Permitted calls that have not ended, by resource."""
-        return Tally(call.resource for call in self._in_flight.values())
+        return Counter(call.resource for call in self._in_flight.values())
 
-    def open_streams(self) -> Tally[str]:
+    def open_streams(self) -> Counter[str]:
         """Those of them whose answer is a stream without an end of its own."""
-        return Tally(call.resource for call in self._in_flight.values() if call.is_standing)
+        return Counter(call.resource for call in self._in_flight.values() if call.is_standing)
 
     def open_calls(self) -> Sequence[OpenCall]:
         """Permitted calls that have not ended, each with the token that it came with."""
         return tuple(self._in_flight.values())
 
-    def _counter(self, row: table.Metric) -> Counter:
-        return Counter(row.name, row.says, row.labels, registry=self.registry)
+    def _counter(self, row: table.Metric) -> Tally:
+        tally = Tally(row)
+        self.registry.register(tally)
+        return tally
 
-    def _histogram(self, row: table.Metric) -> Histogram:
-        return Histogram(row.name, row.says, row.labels, buckets=row.buckets, registry=self.registry)
+    def _histogram(self, row: table.Metric) -> Durations:
+        durations = Durations(row)
+        self.registry.register(durations)
+        return durations
 
 
 def _resource(record: Record) -> str:

@@ -38,7 +38,8 @@ ARGUMENTS = st.fixed_dictionaries(
 
 
 def passed(arguments: dict[str, Any], *headers: tuple[str, str], schema: Any = SCHEMA) -> Headers:
-    return param_headers(tuple((name, value) for name, value in headers), arguments, schema)
+    annotations = parse_annotations(schema) if schema is not None else None
+    return param_headers(tuple((name, value) for name, value in headers), arguments, annotations)
 
 
 @given(arguments=ARGUMENTS)

@@ -135,7 +135,7 @@ async def _open_stream(token: MintedToken, plane: Plane, watch: RevocationWatch)
     try:
         yield _Stream(cut(_opened_and_silent(), ending, last_words), last)
     finally:
-        await ending.stop()
+        ending.stop()
 
 
 async def _opened_and_silent() -> AsyncIterator[Piece]:
