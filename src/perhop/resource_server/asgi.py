@@ -16,7 +16,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-from perhop.core.call import Headers
+from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused, SettingsError
@@ -163,7 +163,7 @@ class Passed:
     def call_id(self) -> str | None:
         """The call that the gateway's header names, if the header is of this token's transaction."""
         token = self.admitted.token
-        traceparent = next((value for name, value in self.headers if name == TRACEPARENT), "")
+        traceparent = (values_of(self.headers, TRACEPARENT) or ("",))[0]
         return call_id_in(traceparent, token.txn or token.jti)
 
     def inner(self, asgi_scope: AsgiScope) -> AsgiScope:
@@ -235,7 +235,9 @@ async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> Non
 def read_headers(asgi_scope: AsgiScope) -> Headers:
     """The header fields of a request: names lower case, repeats kept."""
     fields = [(_NAMES.get(name), name, value) for name, value in asgi_scope["headers"]]
-    return tuple([(known or name.decode("latin-1").lower(), value.decode("latin-1")) for known, name, value in fields])
+    return HeaderFields.of(
+        [(known or name.decode("latin-1").lower(), value.decode("latin-1")) for known, name, value in fields]
+    )
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes | None:
@@ -243,7 +245,7 @@ async def read_body(headers: Headers, receive: Receive) -> bytes | None:
 
     Raises: BodyTooLarge, BodyTooSlow
     """
-    declared = next((value for name, value in headers if name == "content-length"), "")
+    declared = (values_of(headers, "content-length") or ("",))[0]
     if declared.isdecimal() and (len(declared) > 12 or int(declared) > MAX_BODY_BYTES):
         raise BodyTooLarge(f"{declared[:12]} bytes declared")
     reading = begin(_read_whole(receive))

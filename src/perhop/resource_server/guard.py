@@ -166,13 +166,18 @@ class Guard:
         verified: VerifiedToken | None = None
         bound: BoundToken | None = None
         try:
-            raw = parse_presented(headers).token
+            presented = parse_presented(headers)
+            raw = presented.token
             verified = await self._verify(raw)
             bound = bind_audience(verified, self.resource)
-            # A bearer token needs no proof, for whatever URI.
-            uri = self.resource if verified.sender is None else self._uri(method, path, headers)
-            proved = await self._senders.prove(bound, headers, method=method, uri=uri)
-            await self._check_revocation(bound)
+            if verified.sender is None:
+                proved = self._senders.prove_bearer(bound, presented)
+            else:
+                proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
+            feed = self._feeds[verified.issuer]
+            if not feed.is_heard():
+                await feed.hear()
+            feed.check(verified, must_be_fresh=self.risk is Risk.HIGH or verified.call is not None)
         except (Refused, Unavailable) as fact:
             trail = Trail(resource=self.resource, headers=headers, address=address, caller=verified)
             return self._refuse(fact, trail.presenting(raw) if bound is None else trail.bound())
@@ -286,17 +291,15 @@ class Guard:
         issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
         if issuer is None:
             return self._kept.verify(read, keys={}, now=int(self._clock()))
-        keys = issuer.keys_at_hand() or await issuer.keys()
         now = int(self._clock())
+        keys = issuer.keys_at_hand(now)
+        if keys is None:
+            keys, now = await issuer.keys(), int(self._clock())
         try:
             return self._kept.verify(read, keys={issuer.issuer: keys}, now=now)
         except TokenKeyUnknown:
             newer = {issuer.issuer: await issuer.newer_keys()}
         return self._kept.verify(read, keys=newer, now=now)
-
-    async def _check_revocation(self, bound: BoundToken) -> None:
-        token = bound.token
-        await self._feeds[token.issuer].check(token, must_be_fresh=self.risk is Risk.HIGH or token.call is not None)
 
     def refuse(
         self,

@@ -73,16 +73,22 @@ class RevocationFeed:
             await asyncio.wait([task])
         await self._loading.aclose()
 
-    async def check(self, token: VerifiedToken, *, must_be_fresh: bool) -> None:
+    def is_heard(self) -> bool:
+        """Follow the feed; True once it has answered, or one attempt to read it has failed."""
+        self.start()
+        return self._answered
+
+    async def hear(self) -> None:
+        """Wait for one attempt to read the feed."""
+        await self._loading.join()
+
+    def check(self, token: VerifiedToken, *, must_be_fresh: bool) -> None:
         """Refuse a token that is revoked; with `must_be_fresh`, any token while the feed is stale.
 
-        Before the feed has answered for the first time, one attempt to read it is waited for.
+        Knows what was heard: where nothing was yet (`is_heard`), the caller waits first (`hear`).
 
         Raises: TokenRevoked, KeysUnavailable
         """
-        self.start()
-        if not self._answered:
-            await self._loading.join()
         self._revocations.check(token)
         if must_be_fresh and not self.is_fresh:
             raise KeysUnavailable(f"the revocation feed of `{self._issuer.issuer}` is stale")

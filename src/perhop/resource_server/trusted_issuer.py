@@ -68,12 +68,13 @@ class TrustedIssuer:
         self._discovering = SingleFlight(self._discover)
         self._fetching = SingleFlight(self._fetch)
 
-    def keys_at_hand(self) -> Mapping[str, VerifyKey] | None:
-        """Keys by `kid` where `keys` would give these at once, and would fetch nothing; else None."""
+    def keys_at_hand(self, now: int) -> Mapping[str, VerifyKey] | None:
+        """Keys by `kid` where `keys` would give these at once, and would fetch nothing; else None.
+
+        `now` is the second of the clock that is going on.
+        """
         held = self._held
-        if held is None or not 0 <= self._clock() - held.fetched_at < _FRESH_PART * held.max_age:
-            return None
-        return held.keys
+        return held.keys if held is not None and -1 <= now - held.fetched_at < _FRESH_PART * held.max_age - 1 else None
 
     async def keys(self) -> Mapping[str, VerifyKey]:
         """Keys by `kid`, not older than their `max-age` unless the issuer does not answer.

@@ -9,10 +9,11 @@ Spec: RFC 9449 §7.1
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from perhop.core.call import Headers
+from perhop.core.call import HeaderFields, Headers
 from perhop.errors import TokenMalformed, TokenMissing
 
 MAX_TOKEN_BYTES = 8 * 1024
@@ -83,7 +84,9 @@ def parse_scheme(headers: Headers) -> Scheme:
     return parse_presented(headers).scheme if scheme is None else scheme
 
 
-def _authorization(headers: Headers) -> list[str]:
+def _authorization(headers: Headers) -> Sequence[str]:
+    if type(headers) is HeaderFields:
+        return headers.by_name.get("authorization", ())
     # No other length can become this name, so that most names cost a look at their length.
     return [value for name, value in headers if len(name) == 13 and name.lower() == "authorization"]
 
@@ -93,6 +96,9 @@ def uses_dpop(headers: Headers) -> bool:
 
     Spec: RFC 9449 §7.1
     """
+    if type(headers) is HeaderFields:
+        values = headers.by_name.get("authorization", ())
+        return "dpop" in headers.by_name or any(value[:5].lower() == "dpop " for value in values)
     for name, value in headers:
         length = len(name)
         if length == 4 and name.lower() == "dpop":

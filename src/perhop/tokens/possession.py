@@ -69,7 +69,7 @@ async def check_sender(
     """
     due = check_scheme(bound.token, parse_scheme(headers), must_be_bound=must_be_bound)
     if due is None:
-        return prove_sender(bound, None, None)
+        return prove_sender(bound, None, None)  # for most tokens all of it
     presented, desk = parse_presented(headers), open_desk()
     wanted = ProofFor(method=method, uri=uri, nonces=desk.nonces, token=presented.token)
     proof = check_proof(single_proof(headers), wanted, now=now)
