@@ -2,7 +2,8 @@
 
 CPU time of one request in one process without a socket, beside one raw ECDSA P-256 verification in the same rounds:
 the guard's whole middleware around an application that does nothing, less that application alone; of that, the check
-of the token by itself; each with a token that came before, and with one that did not. And how many functions are called.
+of the token by itself; each with a token that came before, and with one that did not. And how many functions a request
+calls.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ _HEADERS = {
 }
 
 
-async def _nothing(asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+async def _nothing(_: AsgiScope, receive: Receive, send: Send) -> None:
     """An application that reads its request and answers without a body."""
     await receive()
     await send({"type": "http.response.start", "status": 204, "headers": []})

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from perhop.authorization_server.endpoints.access import (
     EVALUATION_PATH,
@@ -40,6 +41,7 @@ from perhop.authorization_server.endpoints.token import token
 from perhop.authorization_server.federation.round_trip import CALLBACK_PATH
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
 from perhop.authorization_server.records_resource import RECORDS_PATH, records_uri
+from perhop.authorization_server.sender import TOKEN_PATH
 from perhop.authorization_server.trail import Trail
 from perhop.errors import Refused, Unavailable
 from perhop.rules.challenge import metadata_path
@@ -50,7 +52,7 @@ ENDPOINTS: Sequence[tuple[str, Endpoint, Sequence[str]]] = (
     ("/authorize", authorize, ("GET", "POST")),
     (MY_ACCESS_PATH, my_access, ("GET", "POST")),
     (CALLBACK_PATH, sign_in_callback, ("GET",)),
-    ("/token", token, ("POST",)),
+    (TOKEN_PATH, token, ("POST",)),
     (INTROSPECT_PATH, introspect, ("POST",)),
     ("/revoke", revoke, ("POST",)),
     ("/revocations", revocations, ("GET",)),
@@ -100,9 +102,26 @@ def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list
     ]
 
 
-def build_app(issuer_url: str, current: CurrentIssuer) -> Starlette:
+def build_app(issuer_url: str, current: CurrentIssuer) -> ASGIApp:
     """The authorization server alone, as an ASGI application."""
-    return Starlette(routes=authorization_server_routes(issuer_url, current))
+    return _Direct(issuer_url, current, Starlette(routes=authorization_server_routes(issuer_url, current)))
+
+
+class _Direct:
+    """What is asked for most is answered by its exact name, past the router, which answers everything else."""
+
+    def __init__(self, issuer_url: str, current: CurrentIssuer, routed: ASGIApp) -> None:
+        self._token_path = urlsplit(issuer_url).path.rstrip("/") + TOKEN_PATH
+        self._token = _at_the_edge(_counted(TOKEN_PATH, token), current)
+        self._routed = routed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_token_request = scope["type"] == "http" and scope["path"] == self._token_path and scope["method"] == "POST"
+        if is_token_request and not scope.get("root_path"):
+            answer = await self._token(Request(scope, receive, send))
+            await answer(scope, receive, send)
+        else:
+            await self._routed(scope, receive, send)
 
 
 def _counted(path: str, endpoint: Endpoint) -> Endpoint:

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import ClientDisconnect, Request
 
 from perhop.errors import BodyTooLarge, BodyTooSlow, TokenRequestMalformed
+from perhop.resource_server.at_once import AtOnce, begin
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_BODY_SECONDS = 30
@@ -123,15 +124,23 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
 
     Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
     """
-    body = bytearray()
     try:
+        reading = begin(_read_whole(request, max_bytes))
+        if isinstance(reading, AtOnce):
+            return reading.value
         async with asyncio.timeout(MAX_BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise BodyTooLarge(f"more than {max_bytes} bytes")
+            return await reading
     except TimeoutError:
         raise BodyTooSlow(f"longer than {MAX_BODY_SECONDS} s") from None
     except ClientDisconnect:
         raise TokenRequestMalformed("the peer left before the body was whole") from None
+
+
+async def _read_whole(request: Request, max_bytes: int) -> bytes:
+    """Raises: BodyTooLarge, ClientDisconnect."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise BodyTooLarge(f"more than {max_bytes} bytes")
     return bytes(body)

@@ -124,11 +124,12 @@ class Trail:
         return self if family is None else replace(self, family=family.id)
 
     def under(self, task: TaskFacts | None) -> Trail:
-        """The request, or the token in it, names a task."""
-        return replace(self, task=task)
+        """The request, or the token in it, names a task, or none."""
+        return self if task is None and self.task is None else replace(self, task=task)
 
     def having_verified(self, token: VerifiedToken | None) -> Trail:
-        return replace(self, verified=token)
+        """The subject token of an exchange holds; other requests have none."""
+        return self if token is None and self.verified is None else replace(self, verified=token)
 
     def refused(self, fact: Refused | Unavailable) -> Record:
         """The record of a refusal."""

@@ -20,7 +20,8 @@ class AtOnce(Generic[_T]):
 
 
 class Waiting(Generic[_T]):
-    """It waits; whoever awaits this goes on with it. To be awaited once, on the task that began it."""
+    """It waits; whoever awaits this goes on with it. To be awaited once, by whoever began it, and before anything else:
+    what it waits for counts as waited for already, and nobody else may wait for the same meanwhile."""
 
     __slots__ = ("_coroutine", "_first")
 

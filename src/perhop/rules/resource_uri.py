@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from perhop.core.resource import ResourceUri
 from perhop.errors import TargetInvalid
 
+_SHORT_URI = 256
 MAX_URI_LENGTH = 2048
 _MAX_HOST_LENGTH = 253  # RFC 1035 §2.3.4, without the trailing dot
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -65,6 +67,12 @@ def parse_resource_uri(text: str) -> ResourceUri:
     Spec: MCP 2026-07-28 authorization
     Raises: TargetInvalid
     """
+    return _parse_short(text) if len(text) <= _SHORT_URI else ResourceUri(str(parse_http_uri(text)))
+
+
+# The same few come with every request; what is refused is not kept.
+@lru_cache(maxsize=1024)
+def _parse_short(text: str) -> ResourceUri:
     return ResourceUri(str(parse_http_uri(text)))
 
 

@@ -12,7 +12,6 @@ from perhop.storage.engine import Database
 from perhop.storage.schema import assertion, spent_grant
 from perhop.storage.short_writes import as_sql
 
-
 _SPEND = as_sql(
     insert(assertion)
     .values({name: bindparam(name) for name in ("client_id", "jti", "expires_at")})

@@ -14,8 +14,8 @@ from perhop.authorization_server.people_store import Consent, TakenBack
 from perhop.authorization_server.store import TokenRecord
 from perhop.storage.engine import Database
 from perhop.storage.schema import authorization_code, consent, refresh_family
-from perhop.storage.short_writes import as_sql
 from perhop.storage.scope_text import join_scopes, split_scopes
+from perhop.storage.short_writes import as_sql
 
 
 class SqlConsents:

@@ -20,8 +20,8 @@ from perhop.core.authentication import Authentication
 from perhop.rules.revocation import RevocationKind, revocation_digest
 from perhop.storage.engine import Database
 from perhop.storage.schema import refresh_family, refresh_token, revocation
-from perhop.storage.short_writes import as_sql
 from perhop.storage.scope_text import join_scopes, split_scopes
+from perhop.storage.short_writes import as_sql
 
 _FAMILY = refresh_family.c
 _TOKEN = refresh_token.c

@@ -196,7 +196,7 @@ class Keyring:
         if sum(state is KeyState.ACTIVE for _, state in self.entries) != 1:
             raise KeyUnusable("not exactly one signing key is active", advice="run `perhop key list`")
 
-    @property
+    @cached_property
     def active(self) -> SigningKey:
         """The key that signs."""
         return next(key for key, state in self.entries if state is KeyState.ACTIVE)

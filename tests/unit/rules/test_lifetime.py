@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from perhop.core.resource import Risk
 from perhop.errors import BearerRefused, TokenExpired, TokenLifetimeTooLong, TokenNotYetValid
-from perhop.rules.lifetime import HOP_LIFETIME, MAX_LIFETIME, Leeway, access_lifetime, check_times, child_expiry, seconds_accepted
+from perhop.rules.lifetime import (
+    HOP_LIFETIME,
+    MAX_LIFETIME,
+    Leeway,
+    access_lifetime,
+    check_times,
+    child_expiry,
+    seconds_accepted,
+)
 
 NOW = 1_800_000_000
 
