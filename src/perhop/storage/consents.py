@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Exists, Row, bindparam, delete, exists, literal, select, update
+from sqlalchemy import ColumnElement, Exists, bindparam, delete, exists, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +15,7 @@ from perhop.authorization_server.store import TokenRecord
 from perhop.storage.engine import Database
 from perhop.storage.schema import authorization_code, consent, refresh_family
 from perhop.storage.scope_text import join_scopes, split_scopes
-from perhop.storage.short_writes import as_sql
+from perhop.storage.short_writes import as_sql, one_row
 
 
 class SqlConsents:
@@ -39,8 +39,9 @@ class SqlConsents:
 
         Raises: StorageUnavailable
         """
-        rows = await self._database.rows(select(consent).where(*_key(subject, client_id, resource)))
-        return _consent(rows[0]) if rows else None
+        whose = {"of_subject": subject, "of_client": client_id, "at_resource": resource}
+        row = await self._database.read_shortly(lambda connection: one_row(connection.execute(_GET, whose)))
+        return _consent(row) if row is not None else None
 
     async def all(self, subject: str | None = None) -> Sequence[Consent]:
         """Every consent, or those of one person; the newest first.
@@ -114,19 +115,17 @@ def _key(subject: str, client_id: str, resource: str) -> tuple[ColumnElement[boo
     return (consent.c.subject == subject, consent.c.client_id == client_id, consent.c.resource == resource)
 
 
-_NOTE_USE = (
-    update(consent)
-    .where(
-        consent.c.subject == bindparam("of_subject"),
-        consent.c.client_id == bindparam("of_client"),
-        consent.c.resource == bindparam("at_resource"),
-    )
-    .values(used_at=bindparam("at"))
+_WHOSE = (
+    consent.c.subject == bindparam("of_subject"),
+    consent.c.client_id == bindparam("of_client"),
+    consent.c.resource == bindparam("at_resource"),
 )
+_GET = as_sql(select(consent).where(*_WHOSE))
+_NOTE_USE = update(consent).where(*_WHOSE).values(used_at=bindparam("at"))
 _NOTE_USE_SQL = as_sql(_NOTE_USE)
 
 
-def _consent(row: Row[Any]) -> Consent:
+def _consent(row: Any) -> Consent:
     return Consent(
         subject=row.subject,
         client_id=row.client_id,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, false, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, false, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.refresh_families import (
@@ -21,7 +21,7 @@ from perhop.rules.revocation import RevocationKind, revocation_digest
 from perhop.storage.engine import Database
 from perhop.storage.schema import refresh_family, refresh_token, revocation
 from perhop.storage.scope_text import join_scopes, split_scopes
-from perhop.storage.short_writes import as_sql
+from perhop.storage.short_writes import as_sql, one_row
 
 _FAMILY = refresh_family.c
 _TOKEN = refresh_token.c
@@ -38,13 +38,12 @@ class SqlRefreshTokens:
 
         Raises: StorageUnavailable
         """
-        token = select(refresh_token).where(_TOKEN.token_hash == token_hash)
 
-        async def work(connection: AsyncConnection) -> StoredRefreshToken | None:
-            row = (await connection.execute(token)).one_or_none()
+        def work(connection: sqlite3.Connection) -> StoredRefreshToken | None:
+            row = one_row(connection.execute(_FIND, {"the_hash": token_hash}))
             if row is None:
                 return None
-            family = (await connection.execute(select(refresh_family).where(_FAMILY.id == row.family))).one()
+            family = one_row(connection.execute(_FIND_FAMILY, {"the_family": row.family}))
             return StoredRefreshToken(
                 token=RefreshToken(
                     token_hash=row.token_hash, family=row.family, issued_at=row.issued_at, expires_at=row.expires_at
@@ -54,7 +53,7 @@ class SqlRefreshTokens:
                 is_ended=family.ended_at is not None,
             )
 
-        return await self._database.read(work)
+        return await self._database.read_shortly(work)
 
     async def family(self, family: str) -> RefreshFamily | None:
         """A family that is known here, ended or not.
@@ -124,6 +123,8 @@ def spend(connection: sqlite3.Connection, token_hash: str, following: RefreshTok
     return True
 
 
+_FIND = as_sql(select(refresh_token).where(_TOKEN.token_hash == bindparam("the_hash")))
+_FIND_FAMILY = as_sql(select(refresh_family).where(_FAMILY.id == bindparam("the_family")))
 _SPEND = as_sql(
     update(refresh_token)
     .where(
@@ -208,7 +209,7 @@ async def _add_token(connection: AsyncConnection, token: RefreshToken) -> None:
     await connection.execute(_ADD_TOKEN, asdict(token))
 
 
-def _family(row: Row[Any]) -> RefreshFamily:
+def _family(row: Any) -> RefreshFamily:
     return RefreshFamily(
         id=row.id,
         client_id=row.client_id,

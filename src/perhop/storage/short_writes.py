@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from sqlalchemy import ClauseElement
@@ -34,7 +35,14 @@ AT_ONCE = 256
 
 def as_sql(statement: ClauseElement) -> str:
     """A statement as text for the plain driver, its parameters by name. For columns of text and whole numbers only."""
-    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
+
+
+def one_row(cursor: sqlite3.Cursor) -> Any:
+    """The first row, its columns by name; None if there is none."""
+    row = cursor.fetchone()
+    names = (column[0] for column in cursor.description)
+    return None if row is None else SimpleNamespace(**dict(zip(names, row, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
