@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perhop.errors import CodeInvalid, StorageUnavailable
-from perhop.storage.short_writes import AT_ONCE
+from perhop.storage.short_writes import AT_ONCE, Work
 from tests.storage.conftest import Opened
 
 ADD = "INSERT INTO assertion (client_id, jti, expires_at) VALUES ('c', ?, 1)"
 
 
-def adding(jti: str) -> object:
+def adding(jti: str) -> Work[Any]:
     return lambda connection: connection.execute(ADD, (jti,)).lastrowid and jti
 
 
@@ -28,7 +29,7 @@ def on_disk(path: Path) -> set[str]:
 async def test_many_at_once_are_all_done(opened: Opened) -> None:
     """Each caller gets its own result, more of them than one commit takes, and all of it is there for others."""
     names = [f"j{number}" for number in range(AT_ONCE + 20)]
-    done = await asyncio.gather(*(opened.database.write_shortly(adding(name)) for name in names))  # type: ignore[arg-type]
+    done = await asyncio.gather(*(opened.database.write_shortly(adding(name)) for name in names))
     assert done == names
     assert on_disk(opened.database.path) == set(names)
 
@@ -44,9 +45,9 @@ async def test_one_that_fails_takes_no_other_along(opened: Opened) -> None:
         connection.execute(ADD, ("broken",))
         connection.execute("INSERT INTO nowhere VALUES (1)")
 
-    works = (adding("a"), adding("a"), half, broken, adding("b"))
+    works: tuple[Work[Any], ...] = (adding("a"), adding("a"), half, broken, adding("b"))
     outcomes = await asyncio.gather(
-        *(opened.database.write_shortly(work) for work in works),  # type: ignore[arg-type]
+        *(opened.database.write_shortly(work) for work in works),
         return_exceptions=True,
     )
     assert (outcomes[0], outcomes[4]) == ("a", "b")
@@ -61,21 +62,21 @@ async def test_nobody_hears_of_what_is_not_committed(opened: Opened) -> None:
         connection.execute("ROLLBACK")
         raise sqlite3.OperationalError("disk I/O error")
 
-    works = (adding("a"), losing, adding("b"))
+    works: tuple[Work[Any], ...] = (adding("a"), losing, adding("b"))
     outcomes = await asyncio.gather(
-        *(opened.database.write_shortly(work) for work in works),  # type: ignore[arg-type]
+        *(opened.database.write_shortly(work) for work in works),
         return_exceptions=True,
     )
     assert {type(each) for each in outcomes} == {StorageUnavailable}
     assert on_disk(opened.database.path) == set()
-    assert await opened.database.write_shortly(adding("c")) == "c"  # type: ignore[arg-type]
+    assert await opened.database.write_shortly(adding("c")) == "c"
     assert on_disk(opened.database.path) == {"c"}
 
 
 async def test_whoever_goes_away_leaves_it_to_be_done(opened: Opened) -> None:
     """A caller that is gone neither undoes its own write nor holds anybody else's up."""
-    going = asyncio.create_task(opened.database.write_shortly(adding("gone")))  # type: ignore[arg-type]
-    staying = asyncio.create_task(opened.database.write_shortly(adding("stays")))  # type: ignore[arg-type]
+    going = asyncio.create_task(opened.database.write_shortly(adding("gone")))
+    staying = asyncio.create_task(opened.database.write_shortly(adding("stays")))
     await asyncio.sleep(0)
     going.cancel()
     assert await staying == "stays"
@@ -96,11 +97,11 @@ async def test_short_and_long_transactions_take_turns(opened: Opened) -> None:
 
 async def test_closing_waits_for_what_was_begun(opened: Opened) -> None:
     """What somebody has asked for is on disk when the database is closed."""
-    last = asyncio.create_task(opened.database.write_shortly(adding("last")))  # type: ignore[arg-type]
+    last = asyncio.create_task(opened.database.write_shortly(adding("last")))
     await asyncio.sleep(0)
     await opened.database.close()
-    assert await last == "last"
     assert on_disk(opened.database.path) == {"last"}
+    assert await last == "last"
 
 
 async def test_reading_sees_one_state_and_takes_no_lock(opened: Opened) -> None:
@@ -120,5 +121,5 @@ async def test_a_vanished_database_is_unavailable(opened: Opened) -> None:
     for file in opened.database.path.parent.glob("perhop.db*"):
         file.unlink()
     with pytest.raises(StorageUnavailable):
-        await opened.database.write_shortly(adding("a"))  # type: ignore[arg-type]
+        await opened.database.write_shortly(adding("a"))
     assert not opened.database.path.exists()
