@@ -62,6 +62,7 @@ from perhop.wiring.upstreams import Upstreams
 from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import JournalFolder, make_journal
+from tests.support.pools import POOL
 from tests.support.upstreams import RecordingUpstream, recording_upstream
 
 T = TypeVar("T")
@@ -296,7 +297,7 @@ async def gateway(
             tasks = _tasks(database, journal_folder, journal, revocations, clock)
             resource = a_resource(url, upstream_url or recording_url, kind=kind)
             resource = replace(resource, upstream=upstream or resource.upstream)
-            prepared = upstreams.prepare([resource])
+            prepared = upstreams.prepare([resource], POOL)
             prepared.take()
             way = prepared.ways[resource.name]
             engine = an_engine(resource, *policies)
