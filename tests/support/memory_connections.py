@@ -21,7 +21,7 @@ class MemoryTransport(asyncio.Transport):
         self._is_closing = False
         self.written: list[bytes] = []
         self.unsent = 0
-        self.is_reading = True
+        self.reads = True
         protocol.connection_made(self)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -34,10 +34,10 @@ class MemoryTransport(asyncio.Transport):
         return self._is_closing
 
     def pause_reading(self) -> None:
-        self.is_reading = False
+        self.reads = False
 
     def resume_reading(self) -> None:
-        self.is_reading = True
+        self.reads = True
 
     def close(self) -> None:
         if not self._is_closing:

@@ -9,24 +9,33 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from dataclasses import dataclass
 
 import aiohappyeyeballs
 
 from perhop.gateway.upstream.attempts import IDLE_CONNECTION_SECONDS
 from perhop.gateway.upstream.own_pool.connection import Connection
 
-MAX_IDLE = 256
 HAPPY_EYEBALLS_SECONDS = 0.25
 """Until the next address of a host is tried beside the one before (RFC 8305 §8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """How long a connection waits for a call, in seconds, and how many do."""
+
+    seconds: float = IDLE_CONNECTION_SECONDS
+    most: int = 256
 
 
 class Pool:
     """Connections to one host and port, with TLS if there is a context for it."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, bound: Idle) -> None:
         self._host = host
         self._port = port
         self._tls = tls
+        self._bound = bound
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -39,7 +48,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.is_open and now - connection.idle_since < IDLE_CONNECTION_SECONDS:
+            if connection.is_open and now - connection.idle_since < self._bound.seconds:
                 return connection
             connection.drop()
         return None
@@ -85,14 +94,14 @@ class Pool:
             connection.drop()
 
     def _on_freed(self, connection: Connection) -> None:
-        if self._is_retired or len(self._idle) >= MAX_IDLE:
+        if self._is_retired or len(self._idle) >= self._bound.most:
             connection.drop()
             return
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self._idle.append(connection)
         if self._sweep is None:
-            self._sweep = loop.call_later(IDLE_CONNECTION_SECONDS, self._drop_old)
+            self._sweep = loop.call_later(self._bound.seconds, self._drop_old)
 
     def _on_lost(self, connection: Connection) -> None:
         self._all.discard(connection)
@@ -106,11 +115,11 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._sweep = None
         now, old = loop.time(), 0
-        while old < len(self._idle) and now - self._idle[old].idle_since >= IDLE_CONNECTION_SECONDS:
+        while old < len(self._idle) and now - self._idle[old].idle_since >= self._bound.seconds:
             old += 1
         dropped, self._idle = self._idle[:old], self._idle[old:]
         for connection in dropped:
             connection.drop()
         if self._idle:
-            due = self._idle[0].idle_since + IDLE_CONNECTION_SECONDS
+            due = self._idle[0].idle_since + self._bound.seconds
             self._sweep = loop.call_at(due, self._drop_old)

@@ -85,8 +85,7 @@ class Reader:
             self._head_left = left - len(data)
             if self._head_left < 0:
                 self._feed(data[:left])
-                if self._framing is None:
-                    raise UpstreamUnavailable(f"upstream: a head of more than {MAX_HEAD_BYTES} bytes")
+                self._check_that_the_head_has_come()
                 data = data[left:]
         self._feed(data)
 
@@ -96,8 +95,7 @@ class Reader:
             return
         is_all_body = self._framing is not None
         self._piece = b""
-        self._parse(data)
-        if self.is_whole:
+        if self._parse(data):
             self._has_more = self._has_more or not self._ends_with(data, is_all_body)
         else:
             self._tail = (self._tail + data[-5:])[-5:]
@@ -113,15 +111,21 @@ class Reader:
         """True if the answer is whole, the server keeps the connection, and nothing has come behind the answer."""
         return self.is_whole and self._keeps_alive and not self._has_more
 
-    def _parse(self, data: bytes) -> None:
+    def _check_that_the_head_has_come(self) -> None:
+        if self._framing is None:
+            raise UpstreamUnavailable(f"upstream: a head of more than {MAX_HEAD_BYTES} bytes")
+
+    def _parse(self, data: bytes) -> bool:
+        """True if the answer is whole now."""
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.is_whole:
                 # The answer stands: what is wrong is behind it.
                 self._has_more = True
-                return
+                return True
             raise UpstreamUnavailable(f"upstream: {self._problem or 'no answer of HTTP/1.1'}") from error
+        return self.is_whole
 
     def _ends_with(self, data: bytes, is_all_body: bool) -> bool:
         """False if empty lines follow the answer: llhttp passes over those without a word."""

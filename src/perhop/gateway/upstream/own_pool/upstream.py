@@ -24,7 +24,7 @@ from perhop.gateway.upstream.attempts import SECOND_TRY_SECONDS, Attempts, Patie
 from perhop.gateway.upstream.interface import UpstreamReply, UpstreamState
 from perhop.gateway.upstream.own_pool.answer import Answer
 from perhop.gateway.upstream.own_pool.connection import Connection
-from perhop.gateway.upstream.own_pool.pool import Pool
+from perhop.gateway.upstream.own_pool.pool import Idle, Pool
 from perhop.gateway.upstream.own_pool.request import RequestForm
 from perhop.rules.mcp_methods import Era
 
@@ -38,6 +38,7 @@ class OwnHttpUpstream:
         *,
         patience: Patience = Patience(),
         tls: ssl.SSLContext | None = None,
+        idle: Idle = Idle(),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,7 +46,7 @@ class OwnHttpUpstream:
         if parsed.scheme not in ("http", "https") or parsed.raw_host is None or parsed.port is None:
             raise ValueError("an upstream over HTTP has an http or https URL")
         self._form = RequestForm(parsed)
-        self._pool = Pool(parsed.raw_host, parsed.port, _tls(tls) if parsed.scheme == "https" else None)
+        self._pool = Pool(parsed.raw_host, parsed.port, _tls(tls) if parsed.scheme == "https" else None, idle)
         self._patience = patience
         self._attempts = Attempts(patience, clock=clock, monotonic=monotonic)
         self._loop = asyncio.get_running_loop()
@@ -113,8 +114,9 @@ class OwnHttpUpstream:
 
     async def _ask_anew(self, request: bytes, deadline: float) -> Answer:
         """Over a new connection: what is on its way in another one is never waited for."""
+        patience = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline) as patience:
+            async with patience:
                 return await self._open_and_ask(request, deadline)
         except TimeoutError as error:
             if not patience.expired():
@@ -133,8 +135,9 @@ class OwnHttpUpstream:
 
     async def _open(self) -> Connection:
         self._check_open()
+        patience = asyncio.timeout(self._patience.connect)
         try:
-            async with asyncio.timeout(self._patience.connect) as patience:
+            async with patience:
                 connection = await self._pool.open()
         except TimeoutError as error:
             if not patience.expired():
