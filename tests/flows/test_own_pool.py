@@ -367,6 +367,21 @@ async def test_tls_names_the_host_and_offers_http_1_1(tmp_path: Path) -> None:
         assert len(raw.requests) == 2
 
 
+async def test_over_tls_the_end_of_a_connection_ends_no_answer(tmp_path: Path) -> None:
+    """Whoever cuts the connection could shorten such an answer; one that says how long it is comes through."""
+    ca, server = make_ca(tmp_path)
+    lengths = [b"", b"content-length: 2\r\n"]
+
+    async def handler(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.take(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + lengths.pop(0) + b"\r\n{}")
+
+    async with raw_server(handler, tls=server) as (url, _), way_to(url, tls=tls_trusting(ca)) as way:
+        with pytest.raises(UpstreamUnavailable, match="over TLS"):
+            await post(way)
+        assert await post(way) == b"{}"
+
+
 @pytest.mark.parametrize("url", ["ftp://localhost/", "http://user@localhost/", "/mcp", "http://localhost/a b"])
 def test_a_url_that_is_none_of_ours_is_refused(url: str, event_loop_policy: Any) -> None:
     """There is no way to it."""

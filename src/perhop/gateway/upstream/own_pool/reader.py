@@ -4,6 +4,7 @@ Beyond what llhttp refuses by itself, an answer is refused whose end could be re
 from a connection that broke. Octets that belong to no answer are noticed and given to nobody.
 
 Spec: RFC 9112 §6.3
+Spec: RFC 9112 §9.8
 Spec: RFC 9112 §11.2
 """
 
@@ -46,9 +47,13 @@ class _Stop(Exception):
 
 
 class Reader:
-    """`expect` names the answer that the next octets belong to, `feed` takes them."""
+    """`expect` names the answer that the next octets belong to, `feed` takes them.
+
+    `has_tls`: asyncio does not say whether the other end has closed a connection in order, or somebody between cut it.
+    """
 
     def __init__(self) -> None:
+        self.has_tls = False
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._problem = ""
@@ -184,6 +189,9 @@ class Reader:
         elif framing is None:
             if not says_close:
                 self._stop("an answer that does not say where it ends")
+            if self.has_tls:
+                # RFC 9112 §9.8: it would be whole only with TLS's own word that it has ended.
+                self._stop("an answer over TLS that only the end of its connection ends")
             framing = _Framing.CLOSE
         self._framing = framing
         self._keeps_alive = parser.should_keep_alive()
