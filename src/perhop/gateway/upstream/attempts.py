@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perhop.gateway.upstream.circuit import Attempt, Circuit
-from perhop.gateway.upstream.interface import Condition, StateKeeper, UpstreamState
+from perhop.gateway.upstream.interface import Condition, StateKeeper, UpstreamReply, UpstreamState
 
 IDLE_CONNECTION_SECONDS = 3.0
 """Shorter than common servers keep a connection: a request is not sent into one that is just being closed."""
@@ -62,9 +62,10 @@ class Attempts:
         """Nothing was learned of the upstream."""
         self._circuit.abandoned(attempt)
 
-    def answered(self, attempt: Attempt, status: int, media_type: Callable[[], str | None]) -> None:
-        """The head of an answer has come; `media_type` gives its content type where that is looked at."""
-        if status in _ANSWERS_OF_PROXIES and not _is_of_mcp(media_type()):
+    def answered(self, attempt: Attempt, reply: UpstreamReply) -> None:
+        """The head of an answer has come."""
+        status = reply.status
+        if status in _ANSWERS_OF_PROXIES and not _is_of_mcp(reply.header("content-type")):
             # An answer in the upstream's stead: a proxy before it says that it is not there.
             self._circuit.failed(attempt)
             self._keeper.become(Condition.FAILED, f"answered for with {status}")

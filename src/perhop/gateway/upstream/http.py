@@ -95,13 +95,14 @@ class HttpUpstream:
         except BaseException:
             self._attempts.abandoned(attempt)
             raise
-        self._attempts.answered(attempt, response.status, lambda: response.headers.get("content-type"))
-        return UpstreamReply(
+        reply = UpstreamReply(
             status=response.status,
             headers=tuple((name.lower(), value) for name, value in response.headers.items()),
             chunks=_chunks(response),
             close=_closing(response),
         )
+        self._attempts.answered(attempt, reply)
+        return reply
 
     async def _request(self, http_method: str, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
         try:

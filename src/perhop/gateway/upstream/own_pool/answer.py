@@ -87,12 +87,14 @@ class Answer(AsyncIterator[bytes]):
         """So much more of the body is there."""
         self._pieces.append(piece)
         self.size += len(piece)
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def end(self) -> None:
         """It is there as a whole."""
         self._source = None
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def fail(self, failure: Failure) -> None:
         """Nothing more will come; what is there of the body is read first."""

@@ -91,16 +91,23 @@ class Reader:
             if self._head_left < 0:
                 self._feed(data[:left])
                 self._check_that_the_head_has_come()
+                if self.is_whole:
+                    self._has_more = True
+                    return
                 data = data[left:]
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        if self.is_whole:
-            self._has_more = True
-            return
         is_all_body = self._framing is not None
         self._piece = b""
-        if self._parse(data):
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.is_whole:
+                raise UpstreamUnavailable(f"upstream: {self._problem or 'no answer of HTTP/1.1'}") from error
+            # The answer stands: what is wrong is behind it.
+            self._has_more = True
+        if self.is_whole:
             self._has_more = self._has_more or not self._ends_with(data, is_all_body)
         else:
             self._tail = (self._tail + data[-5:])[-5:]
@@ -119,18 +126,6 @@ class Reader:
     def _check_that_the_head_has_come(self) -> None:
         if self._framing is None:
             raise UpstreamUnavailable(f"upstream: a head of more than {MAX_HEAD_BYTES} bytes")
-
-    def _parse(self, data: bytes) -> bool:
-        """True if the answer is whole now."""
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self.is_whole:
-                # The answer stands: what is wrong is behind it.
-                self._has_more = True
-                return True
-            raise UpstreamUnavailable(f"upstream: {self._problem or 'no answer of HTTP/1.1'}") from error
-        return self.is_whole
 
     def _ends_with(self, data: bytes, is_all_body: bool) -> bool:
         """False if empty lines follow the answer: llhttp passes over those without a word."""

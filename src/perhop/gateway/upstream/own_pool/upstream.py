@@ -97,7 +97,7 @@ class OwnHttpUpstream:
             self._attempts.abandoned(attempt)
             raise
         reply = UpstreamReply(status=answer.status, headers=answer.headers, chunks=answer, close=answer.close)
-        self._attempts.answered(attempt, answer.status, lambda: reply.header("content-type"))
+        self._attempts.answered(attempt, reply)
         return reply
 
     async def _ask(self, request: bytes) -> Answer:
