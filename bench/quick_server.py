@@ -1,4 +1,4 @@
-"""A server that answers every request at once with the same 1 KB: `python -m bench.quick_server CORE`. For `bench.pools`.
+"""Answers every request at once with the same 1 KB: `python -m bench.quick_server CORE`. For `bench.pools`.
 
 Prints its port, and ends when its standard input does.
 """
