@@ -27,7 +27,7 @@ from perhop.core.decision import Permit
 from perhop.core.owner import Owner
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
-from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream
+from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream, UpstreamPool
 from perhop.core.token import BoundToken, HopToken, TokenDraft
 from perhop.errors import AgentDisabled
 from perhop.gateway.app import GatewayApp, gates_by_path
@@ -62,6 +62,7 @@ from perhop.wiring.upstreams import Upstreams
 from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import JournalFolder, make_journal
+from tests.support.pools import POOL
 from tests.support.upstreams import RecordingUpstream, recording_upstream
 
 T = TypeVar("T")
@@ -278,6 +279,7 @@ async def gateway(
     kind: CredentialKind = CredentialKind.EXCHANGE,
     verdict: Verdict = Verdict.ENFORCES,
     limits: Limits | None = None,
+    pool: UpstreamPool = POOL,
 ) -> AsyncIterator[World]:
     """A gateway in front of a recording upstream, or of the one at this URL, or of exactly this one."""
     clock = TestClock()
@@ -296,7 +298,7 @@ async def gateway(
             tasks = _tasks(database, journal_folder, journal, revocations, clock)
             resource = a_resource(url, upstream_url or recording_url, kind=kind)
             resource = replace(resource, upstream=upstream or resource.upstream)
-            prepared = upstreams.prepare([resource])
+            prepared = upstreams.prepare([resource], pool)
             prepared.take()
             way = prepared.ways[resource.name]
             engine = an_engine(resource, *policies)

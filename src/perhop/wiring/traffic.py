@@ -106,7 +106,7 @@ class Traffic:
         """
         before = {gate.resource.name: gate for gate in self.gates}
         resources = settings.registry.resources
-        prepared = self._upstreams.prepare(resources.values())
+        prepared = self._upstreams.prepare(resources.values(), settings.upstream_pool)
         gates = tuple(
             self._gate(resources[name], way, settings, policy, before.get(name)) for name, way in prepared.ways.items()
         )
