@@ -17,10 +17,10 @@ _log = logging.getLogger("perhop.journal")
 
 
 class Caller(NamedTuple):
-    """Who waits for a record, and where."""
+    """Who offered a record, and where; `future` is None if nobody waits for it."""
 
     patience: Patience
-    future: asyncio.Future[int]
+    future: asyncio.Future[int] | None
     told: Told
 
 
@@ -78,16 +78,21 @@ def tell(every: Sequence[Waiting], answers: Sequence[int | str]) -> None:
 
 
 def _settle(patience: Patience, answers: Sequence[tuple[Caller, int | str]]) -> None:
+    lost = 0
     for (_, future, told), answer in answers:
-        is_written = type(answer) is int
+        is_written = isinstance(answer, int)
         try:
             told(is_written)
         except Exception:  # whoever measures may fail, and whoever waits is answered all the same
             _log.exception("the journal's witness failed")
-        if future.done():
+        if future is None:
+            lost += not is_written
+        elif future.done():
             continue  # the caller was cancelled, or lost patience
-        if isinstance(answer, int):
+        elif isinstance(answer, int):
             future.set_result(answer)
         else:
             future.set_exception(JournalUnavailable(answer))
+    if lost:
+        _log.error("%d records for which nobody waited were not written: %s", lost, answers[-1][1])
     patience.forget_done()

@@ -110,6 +110,15 @@ class Journal:
         """
         return await self._offer(record)
 
+    def note(self, record: Record) -> None:
+        """Take a record for which nobody needs to wait: it stands in its order, and is written before `close` returns.
+
+        Does not say how that went. One that is lost is told to the witness, and counted in the log.
+
+        Raises: JournalUnavailable
+        """
+        self._take(record, asyncio.get_running_loop(), None, None)
+
     async def append_all(self, records: Sequence[Record]) -> None:
         """Record these events in this order, however long it takes.
 
@@ -151,17 +160,23 @@ class Journal:
         Raises: JournalUnavailable
         """
         loop = asyncio.get_running_loop()
-        patience = self._patience_of.get(loop) or self._patience_in(loop)
         future: asyncio.Future[int] = loop.create_future()
+        patience = self._take(record, loop, future, cut)
+        if not patiently:
+            patience.watch(future)
+        return future
+
+    def _take(
+        self, record: Record, loop: asyncio.AbstractEventLoop, future: asyncio.Future[int] | None, cut: Cut | None
+    ) -> Patience:
+        patience = self._patience_of.get(loop) or self._patience_in(loop)
         told = self._witness.offered(record)
         try:
             self._enqueue(Waiting(draft(record, time=self._clock()), Caller(patience, future, told), cut))
         except JournalUnavailable:
             told(False)
             raise
-        if not patiently:
-            patience.watch(future)
-        return future
+        return patience
 
     def _patience_in(self, loop: asyncio.AbstractEventLoop) -> Patience:
         """That of an event loop which is new here; those of loops that are over are forgotten."""

@@ -46,6 +46,9 @@ FREED_AT_ONCE = 256
 
 _TIDY_MILLISECONDS = 200
 
+_CACHE = "PRAGMA cache_size = -16384"
+"""16 MiB: the leaves of the indexes to which live tokens add stay there, and are not read again for each commit."""
+
 _FAULTS = (sqlite3.Error, OSError)
 
 
@@ -140,6 +143,7 @@ class JournalDatabase:
             self._connection = connection
             version = read_version(connection, self._path)
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(_CACHE)
             if version != VERSION:
                 bring_up_to_date(connection, version)
             self._facets = FacetWriter(connection)

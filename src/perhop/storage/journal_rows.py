@@ -29,4 +29,6 @@ def insert_rows(connection: sqlite3.Connection, table: str, rows: Sequence[tuple
 @lru_cache(maxsize=64)
 def _statement(table: str, columns: int, size: int) -> str:
     row = f"(?{', ?' * (columns - 1)})"
-    return f"INSERT INTO {table} VALUES {row}{f', {row}' * (size - 1)}"
+    # A row that cannot stand takes the whole transaction with it, as whoever commits wants it. Otherwise SQLite would
+    # keep what it needs to take this one statement back, in a file.
+    return f"INSERT OR ROLLBACK INTO {table} VALUES {row}{f', {row}' * (size - 1)}"
