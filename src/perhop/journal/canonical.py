@@ -11,7 +11,7 @@ Spec: RFC 8785 §3
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring as _quoted  # Python's escapes are those of RFC 8785 §3.2.2.2
 from operator import attrgetter
 from typing import Any, NamedTuple, get_args
@@ -95,20 +95,20 @@ def _head(record: Record) -> str:
     before = "{"
     if record.about is not None:
         before += f'"about":{canonical_json(_clean(record.about)).decode()},'
-    if (call := _written(record.call)) is not None:
+    if record.call is not None and (call := _written(record.call)):
         before += f'"call":{call},'
     if record.client is not None:
         before += f'"client":{_quoted(record.client)},'
-    if (decision := _written(record.decision)) is not None:
+    if record.decision is not None and (decision := _written(record.decision)):
         before += f'"decision":{decision},'
     if record.detail is not None:
         before += f'"detail":{_quoted(record.detail)},'
     head = f'{before}"event":"{record.event}"'
     if record.hop is not None:
         head += f',"hop":{record.hop}'
-    if (inbound := _written(record.inbound)) is not None:
+    if record.inbound is not None and (inbound := _written(record.inbound)):
         head += f',"in":{inbound}'
-    if (outbound := _written(record.outbound)) is not None:
+    if record.outbound is not None and (outbound := _written(record.outbound)):
         head += f',"out":{outbound}'
     if record.owner is not None:
         head += f',"owner":{_quoted(record.owner)}'
@@ -116,21 +116,22 @@ def _head(record: Record) -> str:
         head += f',"parent_jti":{_quoted(record.parent_jti)}'
     if record.reason is not None:
         head += f',"reason":{_quoted(record.reason)}'
-    if (report := _written(record.report)) is not None:
+    if record.report is not None and (report := _written(record.report)):
         head += f',"report":{report}'
-    if (request := _written(record.request)) is not None:
+    if record.request is not None and (request := _written(record.request)):
         head += f',"request":{request}'
     if record.resource is not None:
         head += f',"resource":{_quoted(record.resource)}'
-    if (result := _written(record.result)) is not None:
+    if record.result is not None and (result := _written(record.result)):
         head += f',"result":{result}'
     return head
 
 
 def _tail(record: Record, moment: Moment) -> str:
     """The members after `seq`, in their order."""
-    task = _written(record.task)
-    tail = "" if task is None else f'"task":{task},'
+    tail = ""
+    if record.task is not None and (task := _written(record.task)):
+        tail = f'"task":{task},'
     if record.tenant is not None:
         tail += f'"tenant":{_quoted(record.tenant)},'
     tail += f'"time":"{moment.text}"'
@@ -139,21 +140,19 @@ def _tail(record: Record, moment: Moment) -> str:
     return tail + "}"
 
 
-def _written(part: _Part | None) -> str | None:
-    """What is written of a part, None if it says nothing. A part is a value: its text is made once."""
-    if part is None:
-        return None
+def _written(part: _Part) -> str:
+    """What is written of a part, nothing if it says nothing. A part is a value: its text is made once."""
     try:
         return part.written
     except AttributeError:
-        made = _render_call(part) if type(part) is CallFacts else _render(part)
+        made = _RENDERERS.get(type(part), _render)(part)
         object.__setattr__(part, "written", made)
         return made
 
 
-def _render(part: _Part) -> str | None:
+def _render(part: _Part) -> str:
     members = _part(part)
-    return None if members is None else _QUICK.encode(members)
+    return _QUICK.encode(members) if members is not None else ""
 
 
 def _render_call(call: CallFacts) -> str:
@@ -170,6 +169,21 @@ def _render_call(call: CallFacts) -> str:
     if call.revision is not None:
         text += f',"revision":{_quoted(call.revision)}'
     return text + "}"
+
+
+def _render_result(result: ResultFacts) -> str:
+    said = []
+    if result.duration_ms is not None:
+        said.append(f'"duration_ms":{result.duration_ms}')
+    if result.error is not None:
+        said.append(f'"error":{_quoted(result.error)}')
+    if result.status is not None:
+        said.append(f'"status":{result.status}')
+    return f"{{{','.join(said)}}}" if said else ""
+
+
+_RENDERERS: Mapping[type, Callable[[Any], str]] = {CallFacts: _render_call, ResultFacts: _render_result}
+"""Parts that are new in every record, or nearly so."""
 
 
 def _is_sound(text: str) -> bool:

@@ -58,7 +58,7 @@ class Part:
     """What the parts of a record have in common: `written` is their text, once it was made (see `canonical`)."""
 
     __slots__ = ("written",)
-    written: str | None
+    written: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
