@@ -93,6 +93,10 @@ class Journal(Protocol):
         """Durable when it returns. Raises: JournalUnavailable."""
         ...
 
+    def note(self, record: Record) -> None:
+        """Written in its order, and nobody waits until it is. Raises: JournalUnavailable."""
+        ...
+
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """For refusals of strangers: beyond a rate, many become one counted record. Raises: JournalUnavailable."""
         ...
