@@ -29,12 +29,13 @@ from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, canonical_address, con
 from perhop.policy.widen import without_arguments
 
 _FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
-# A caller chooses the names of tools and URIs: neither their number nor their length may fill our memory.
+# A caller chooses the names of tools and URIs, and who asks for others also address and session: neither their number
+# nor their length may fill our memory.
 _MOST_CASES = 4096
 _MOST_SLICES = 1024
 _MOST_PERSONS = 1024
 _MOST_KEPT = 32_768
-_LONGEST_NAME = 256
+_LONGEST_NAMES = 256
 
 _render = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -202,7 +203,7 @@ class PolicyEngine:
         client = self.registry.clients.get(agent)
         # A client can become known, or another owner's, while the policies stay: then it is another case.
         owner = client.owner if client is not None else None
-        if len(agent) + len(server) + len(target.name) > _LONGEST_NAME:
+        if len(f"{agent}{server}{target.name}{question.ip}{question.session}") > _LONGEST_NAMES:
             return self._make_case(agent, owner, server, target.action, target.name, is_kept=False)
         return self._case_of(agent, owner, server, target.action, target.name)
 

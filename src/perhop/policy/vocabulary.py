@@ -146,13 +146,20 @@ def context(question: Question, arguments: Mapping[str, Any], *, only: Iterable[
     return shown
 
 
-@lru_cache(maxsize=4096)
 def canonical_address(text: str) -> str:
     """The address in the one spelling that ranges compare with: no zone, and IPv4 as IPv4. Raises ValueError."""
+    return _known_address(text) if len(text) <= _LONGEST_ADDRESS else _address(text)
+
+
+def _address(text: str) -> str:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(address)
+
+
+_known_address = lru_cache(maxsize=4096)(_address)
+_LONGEST_ADDRESS = 64  # a zone may be of any length, and is not kept
 
 
 def _agent(name: str, registry: Registry) -> tuple[pst.EntityUid, frozenset[pst.EntityUid], list[dict[str, Any]]]:

@@ -31,6 +31,7 @@ from perhop.journal.witness import Told
 from perhop.rules.mcp_methods import NOTIFICATIONS, REQUESTS, STANDING_STREAM
 from perhop.wiring import metric_table as table
 from perhop.wiring.metric_table import NO_RESOURCE
+from perhop.wiring.tallied import Tallied, TalliedHistogram
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -80,14 +81,14 @@ class Metrics:
         self._call_duration = self._histogram(table.CALL_DURATION)
         self._overhead = self._histogram(table.OVERHEAD)
         self._decisions = self._counter(table.DECISIONS)
-        self.decision_duration = self._histogram(table.DECISION_DURATION)
+        self.decision_duration = self._tally(table.DECISION_DURATION)
         self._evaluations = self._counter(table.EVALUATIONS)
         self._searches = self._counter(table.SEARCHES)
         self._refusals = self._counter(table.REFUSALS)
         self._audience_rejections = self._counter(table.AUDIENCE_REJECTIONS)
         self._tokens = self._counter(table.TOKENS)
-        self._exchange_duration = self._histogram(table.EXCHANGE_DURATION)
-        self.gateway_exchange_duration = self._exchange_duration.labels("gateway")
+        self._exchange_duration = self._histogram(table.EXCHANGE_DURATION, is_registered=False)
+        self.gateway_exchange_duration = self._tally(table.EXCHANGE_DURATION, self._exchange_duration, at="gateway")
         self._reports = self._counter(table.REPORTS)
         self._revocations = self._counter(table.REVOCATIONS)
         self._failures = self._counter(table.JOURNAL_FAILURES)
@@ -222,8 +223,16 @@ class Metrics:
     def _counter(self, row: table.Metric) -> Counter:
         return Counter(row.name, row.says, row.labels, registry=self.registry)
 
-    def _histogram(self, row: table.Metric) -> Histogram:
-        return Histogram(row.name, row.says, row.labels, buckets=row.buckets, registry=self.registry)
+    def _histogram(self, row: table.Metric, *, is_registered: bool = True) -> Histogram:
+        registry = self.registry if is_registered else None
+        return Histogram(row.name, row.says, row.labels, buckets=row.buckets, registry=registry)
+
+    def _tally(self, row: table.Metric, histogram: Histogram | None = None, **labels: str) -> Tallied:
+        """One set of labels that every call is observed in, counted apart: see `wiring.tallied`."""
+        tallied = Tallied(row.buckets)
+        others = histogram if histogram is not None else self._histogram(row, is_registered=False)
+        self.registry.register(TalliedHistogram(others, tallied, **labels))
+        return tallied
 
 
 def _resource(record: Record) -> str:

@@ -6,6 +6,7 @@ They answer exactly as what is behind them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 from perhop.core.decision import Decision, Permit, Question
 from perhop.core.token import HopToken
@@ -25,8 +26,11 @@ class TimedPolicy:
         return self.policy.version
 
     def decide(self, question: Question) -> Decision:
-        with self.metrics.decision_duration.time():
+        began = perf_counter()
+        try:
             return self.policy.decide(question)
+        finally:
+            self.metrics.decision_duration.observe(perf_counter() - began)
 
     def may_permit(self, question: Question) -> bool:
         return self.policy.may_permit(question)
@@ -43,5 +47,8 @@ class TimedExchanger:
     metrics: Metrics
 
     async def exchange(self, permit: Permit) -> HopToken:
-        with self.metrics.gateway_exchange_duration.time():
+        began = perf_counter()
+        try:
             return await self.exchanger.exchange(permit)
+        finally:
+            self.metrics.gateway_exchange_duration.observe(perf_counter() - began)
