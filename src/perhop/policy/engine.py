@@ -34,7 +34,8 @@ _FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
 _MOST_CASES = 4096
 _MOST_SLICES = 1024
 _MOST_PERSONS = 1024
-_MOST_KEPT = 32_768
+MOST_KEPT = 32_768
+"""Decisions of one engine."""
 _LONGEST_NAMES = 256
 
 _render = json.JSONEncoder(separators=(",", ":")).encode
@@ -74,7 +75,7 @@ class PolicyEngine:
     A failure is never kept, nor what follows from arguments or from the second.
     """
 
-    def __init__(self, policy_set: PolicySet, registry: Registry) -> None:
+    def __init__(self, policy_set: PolicySet, registry: Registry, *, most_kept: int = MOST_KEPT) -> None:
         self.policy_set = policy_set
         self.registry = registry
         self.version = policy_set.version
@@ -91,6 +92,7 @@ class PolicyEngine:
         # question that the policies of the case read. A case is equal to itself only, and is held by its keys.
         self._decisions: dict[Hashable, Decision] = {}
         self._visible: dict[Hashable, bool] = {}
+        self._most_kept = most_kept
 
     def decide(self, question: Question) -> Decision:
         """Allow, NeedsApproval or Deny; a question that cannot be evaluated is a Deny, not an exception.
@@ -112,7 +114,7 @@ class PolicyEngine:
         except Exception as error:  # whatever went wrong, nothing was decided: closed
             return self._failed((), f"the question could not be put: {type(error).__name__}")
         if not (isinstance(decision, Deny) and decision.failed):
-            _keep(self._decisions, key, decision)
+            self._keep(self._decisions, key, decision)
         return decision
 
     def _decide(self, question: Question, case: Case) -> Decision:
@@ -151,7 +153,7 @@ class PolicyEngine:
         except Exception:  # `decide` refuses for the same cause: the item is hidden
             return False
         if is_sure:
-            _keep(self._visible, key, visible)
+            self._keep(self._visible, key, visible)
         return visible
 
     def _may_permit(self, question: Question, case: Case) -> tuple[bool, bool]:
@@ -220,6 +222,12 @@ class PolicyEngine:
         ids = tuple(policy.id for policy in self.policy_set.policies if fits(policy.tree, asked))
         entities = cedarpy.Entities.from_json_str(json.dumps(asked.entities))
         return Case(asked, entities, self._slice_of(ids), _request_of(asked), is_kept)
+
+    def _keep(self, kept: dict[Hashable, Any], key: Hashable, value: Any) -> None:
+        """Keep within the bound: what is full begins anew."""
+        if len(kept) >= self._most_kept:
+            kept.clear()
+        kept[key] = value
 
     def _find_needing_body(self, server: str) -> tuple[str, ...]:
         there = scene("", server, Target(Action.LIST), self.registry)
@@ -305,10 +313,3 @@ def _request_of(asked: Scene) -> dict[str, Any]:
 
 def _make_entities_with(case: Case, subject: str, groups: frozenset[str]) -> cedarpy.Entities:
     return case.entities.with_added_json_str(json.dumps([person_entity(subject, groups)]))
-
-
-def _keep(kept: dict[Hashable, Any], key: Hashable, value: Any) -> None:
-    """Keep within the bound: what is full begins anew."""
-    if len(kept) >= _MOST_KEPT:
-        kept.clear()
-    kept[key] = value
