@@ -54,6 +54,8 @@ class Action(StrEnum):
     EXCHANGE = "exchange"
     ISSUE = "issue"
 
+    __hash__ = str.__hash__  # an enumeration's own is a call of Python for each look into a dict
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -19,6 +19,9 @@ from typing import Any, assert_never
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -46,6 +49,9 @@ MAX_KEY_ID_LENGTH = 128
 _KEY_ID = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_ID_LENGTH}}}")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _SIGNATURE_BYTES = 64  # of ES256 and Ed25519
+_SHA256 = SHA256()
+_ECDSA = ec.ECDSA(_SHA256)
+_PKCS1 = PKCS1v15()
 _REGISTRY = JWSRegistry(algorithms=[each.value for each in Algorithm])
 
 _PrivateKey = ec.EllipticCurvePrivateKey | Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -128,7 +134,6 @@ class SigningKey:
     kid: str
     algorithm: Algorithm
     _private: _PrivateKey = field(repr=False, compare=False)
-    _jose: _JoseKey = field(repr=False, compare=False)
 
     @classmethod
     def generate(cls, algorithm: Algorithm = Algorithm.ES256) -> SigningKey:
@@ -174,7 +179,7 @@ class SigningKey:
     def _of(cls, private: _PrivateKey) -> SigningKey:
         public = private.public_key()
         algorithm = check_public_key(public)[0]
-        return cls(thumbprint(public), algorithm, private, _import_key(private))
+        return cls(thumbprint(public), algorithm, private)
 
     def as_pem(self) -> Secret:
         """The private key as PKCS#8 PEM, for a file of mode 0600."""
@@ -182,18 +187,31 @@ class SigningKey:
         return Secret(pem.decode("ascii"))
 
     def sign(self, message: bytes) -> bytes:
-        """The raw JWS signature over these bytes. Spec: RFC 7515 §5.1."""
-        return _REGISTRY.get_alg(self.algorithm.value).sign(message, self._jose)
+        """The raw JWS signature over these bytes.
+
+        Spec: RFC 7515 §5.1
+        Spec: RFC 7518 §3.4
+        """
+        match self._private:
+            case ec.EllipticCurvePrivateKey() as private:
+                r, s = decode_dss_signature(private.sign(message, _ECDSA))
+                return r.to_bytes(_SIGNATURE_BYTES // 2) + s.to_bytes(_SIGNATURE_BYTES // 2)
+            case Ed25519PrivateKey() as private:
+                return private.sign(message)
+            case rsa.RSAPrivateKey() as private:
+                return private.sign(message, _PKCS1, _SHA256)
+            case _:
+                assert_never(self._private)
 
     def public(self) -> VerifyKey:
         """The public half, exactly as a reader of our JWKS gets it."""
         return VerifyKey.of(self._private.public_key())
 
 
-def _import_key(key: PublicKey | _PrivateKey) -> _JoseKey:
-    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
+def _import_key(key: PublicKey) -> _JoseKey:
+    if isinstance(key, ec.EllipticCurvePublicKey):
         return ECKey.import_key(key)
-    if isinstance(key, Ed25519PublicKey | Ed25519PrivateKey):
+    if isinstance(key, Ed25519PublicKey):
         return OKPKey.import_key(key)
     return RSAKey.import_key(key)
 
@@ -219,7 +237,7 @@ class Keyring:
         if sum(state is KeyState.ACTIVE for _, state in self.entries) != 1:
             raise KeyUnusable("not exactly one signing key is active", advice="run `perhop key list`")
 
-    @property
+    @cached_property
     def active(self) -> SigningKey:
         """The key that signs."""
         return next(key for key, state in self.entries if state is KeyState.ACTIVE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from perhop.errors import TokenKeyUnknown, TokenSignatureInvalid
@@ -22,13 +23,18 @@ def sign_compact(payload: Mapping[str, Any], *, media_type: str, key: SigningKey
 
     Spec: RFC 7515 §7.1
     """
-    header = {"alg": key.algorithm.value, "kid": key.kid, "typ": media_type}
-    signed = ".".join(base64url.encode(_text(part)) for part in (header, payload))
+    signed = f"{_header(key.algorithm, key.kid, media_type)}.{base64url.encode(_render(payload).encode('ascii'))}"
     return f"{signed}.{base64url.encode(key.sign(signed.encode('ascii')))}"
 
 
-def _text(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+_render = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@lru_cache(maxsize=64)
+def _header(algorithm: Algorithm, kid: str, media_type: str) -> str:
+    """The same for every token of one type that one key signs."""
+    header = {"alg": algorithm.value, "kid": kid, "typ": media_type}
+    return base64url.encode(_render(header).encode("ascii"))
 
 
 def parse_algorithm(jws: CompactJws) -> Algorithm:
