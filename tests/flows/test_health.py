@@ -117,7 +117,7 @@ async def test_a_key_that_does_not_sign_is_told(folder: Path) -> None:
         status, detail = await site.get("/readyz")
         kid = plane.issuer.keyring.active.kid
         assert (status, detail["signing_key"]) == (200, {"ok": True, "kid": kid, "algorithm": "ES256", "problem": ""})
-        broken = dataclasses.replace(plane.issuer.keyring.active, _jose=SigningKey.generate()._jose)
+        broken = dataclasses.replace(plane.issuer.keyring.active, _private=SigningKey.generate()._private)
         plane.issuer = dataclasses.replace(plane.issuer, keyring=Keyring(((broken, KeyState.ACTIVE),)))
         status, detail = await site.get("/readyz")
         assert (status, detail["signing_key"]["problem"]) == (503, "TokenSignatureInvalid")

@@ -6,7 +6,8 @@ that endpoints, exchange and gateway ask of both. Does not revoke tokens: see `r
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 from perhop.authorization_server.store import Standings
 from perhop.core.client import Client
@@ -27,7 +28,12 @@ from perhop.rules.delegation import GATEWAY_PREFIX
 
 def ends_at(client: Client) -> int:
     """The moment at which a client expires: the end of its last day, UTC."""
-    return int(datetime.combine(client.expires + timedelta(days=1), time.min, UTC).timestamp())
+    return _end_of(client.expires)
+
+
+@lru_cache(maxsize=1024)
+def _end_of(day: date) -> int:
+    return int(datetime.combine(day + timedelta(days=1), time.min, UTC).timestamp())
 
 
 class Standing:
@@ -69,7 +75,7 @@ class Standing:
         return removed
 
     def is_disabled(self, kind: str, name: str) -> bool:
-        return (kind, name) in self._disabled
+        return bool(self._disabled) and (kind, name) in self._disabled
 
     def check_owner(self, registry: Registry, owner: str) -> None:
         """Refuse where nobody answers for an object.

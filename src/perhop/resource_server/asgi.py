@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import AsyncExitStack, contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager, AsyncExitStack
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-from perhop.core.call import Headers
+from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused, SettingsError
+from perhop.resource_server.at_once import AtOnce, begin
 from perhop.resource_server.inner_request import answering_with, as_bearer
 from perhop.resource_server.refusal import Challenge
 from perhop.rules.challenge import metadata_path
@@ -36,16 +37,24 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 TOKEN_KEY = "perhop.token"
+_NAMES = {
+    name.encode(): name
+    for name in (
+        *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
+        *("content-type", "dpop", "host", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version"),
+        *("mcp-session-id", "origin", "traceparent", "tracestate", "user-agent", "x-forwarded-for", "x-request-id"),
+    )
+}
+"""Names that come with most requests, as they are read; every other name is decoded."""
 BODY_SECONDS = 30.0
 METADATA_MAX_AGE = 300
 
-_admitted: ContextVar[Admitted] = ContextVar("perhop_admitted")
-_call_id: ContextVar[str | None] = ContextVar("perhop_call_id")
+_serving: ContextVar[Passed] = ContextVar("perhop_serving")
 
 
 def current_token() -> BoundToken:
     """The token for which the request being served was admitted. Raises LookupError outside of such a request."""
-    return _admitted.get().token
+    return _serving.get().admitted.token
 
 
 def admitted_with_proof(raw: str) -> Admitted | None:
@@ -53,14 +62,14 @@ def admitted_with_proof(raw: str) -> Admitted | None:
 
     A proof is good once, so for a framework that asks again this is the only answer; None for a bearer token.
     """
-    admitted = _admitted.get(None)
+    admitted = _served()
     is_it = admitted is not None and admitted.token.sender_key is not None and admitted.presented.reveal() == raw
     return admitted if is_it else None
 
 
 def was_admitted(token: BoundToken) -> bool:
     """True where this token's own request is being served: the whole check has passed, its call included."""
-    admitted = _admitted.get(None)
+    admitted = _served()
     return admitted is not None and admitted.token.token.fingerprint == token.token.fingerprint
 
 
@@ -69,7 +78,7 @@ def current_subject_token() -> Secret:
 
     Raises LookupError outside of an admitted request.
     """
-    return _admitted.get().presented
+    return _serving.get().admitted.presented
 
 
 def current_call_id() -> str | None:
@@ -77,7 +86,7 @@ def current_call_id() -> str | None:
 
     None where no gateway has sent it. Raises LookupError outside of an admitted request.
     """
-    return _call_id.get()
+    return _serving.get().call_id
 
 
 class GuardedApp:
@@ -148,6 +157,14 @@ class Passed:
 
     admitted: Admitted
     receive: Receive
+    headers: Headers
+
+    @property
+    def call_id(self) -> str | None:
+        """The call that the gateway's header names, if the header is of this token's transaction."""
+        token = self.admitted.token
+        traceparent = (values_of(self.headers, TRACEPARENT) or ("",))[0]
+        return call_id_in(traceparent, token.txn or token.jti)
 
     def inner(self, asgi_scope: AsgiScope) -> AsgiScope:
         """The request for an application that knows bearer tokens only: one that is bound to a key comes as such."""
@@ -159,16 +176,28 @@ class Passed:
         """The way back, on which the guard's own headers are put into the answer."""
         return answering_with(self.admitted.answer_headers, send) if self.admitted.answer_headers else send
 
-    @contextmanager
-    def in_force(self, asgi_scope: AsgiScope) -> Iterator[None]:
+    def in_force(self, asgi_scope: AsgiScope) -> AbstractContextManager[None]:
         """For as long as the request is served, its token is where applications look for it."""
         asgi_scope[TOKEN_KEY] = self.admitted.token
-        mark, call_mark = _admitted.set(self.admitted), _call_id.set(_named_call(self.admitted.token, asgi_scope))
-        try:
-            yield
-        finally:
-            _call_id.reset(call_mark)
-            _admitted.reset(mark)
+        return _InForce(self)
+
+
+class _InForce(AbstractContextManager[None]):
+    __slots__ = ("_mark", "_passed")
+
+    def __init__(self, passed: Passed) -> None:
+        self._passed = passed
+
+    def __enter__(self) -> None:
+        self._mark: Token[Passed] = _serving.set(self._passed)
+
+    def __exit__(self, *_: object) -> None:
+        _serving.reset(self._mark)
+
+
+def _served() -> Admitted | None:
+    passed = _serving.get(None)
+    return passed.admitted if passed is not None else None
 
 
 async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed | Challenge | None:
@@ -185,7 +214,7 @@ async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed
     if body is None:
         return None
     wrong = await guard.check_message(outcome, method=method, path=path, headers=headers, body=body, address=address)
-    return wrong or Passed(outcome, replay(body, receive))
+    return wrong or Passed(outcome, replay(body, receive), headers)
 
 
 async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> None:
@@ -205,7 +234,10 @@ async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> Non
 
 def read_headers(asgi_scope: AsgiScope) -> Headers:
     """The header fields of a request: names lower case, repeats kept."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"])
+    fields = [(_NAMES.get(name), name, value) for name, value in asgi_scope["headers"]]
+    return HeaderFields.of(
+        [(known or name.decode("latin-1").lower(), value.decode("latin-1")) for known, name, value in fields]
+    )
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes | None:
@@ -213,33 +245,36 @@ async def read_body(headers: Headers, receive: Receive) -> bytes | None:
 
     Raises: BodyTooLarge, BodyTooSlow
     """
-    declared = next((value for name, value in headers if name == "content-length"), "")
+    declared = (values_of(headers, "content-length") or ("",))[0]
     if declared.isdecimal() and (len(declared) > 12 or int(declared) > MAX_BODY_BYTES):
         raise BodyTooLarge(f"{declared[:12]} bytes declared")
-    body = bytearray()
+    reading = begin(_read_whole(receive))
+    if isinstance(reading, AtOnce):
+        return reading.value
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > MAX_BODY_BYTES:
-                    raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
-                if not message.get("more_body", False):
-                    return bytes(body)
+            return await reading
     except TimeoutError:
         raise BodyTooSlow(f"not within {BODY_SECONDS} s") from None
+
+
+async def _read_whole(receive: Receive) -> bytes | None:
+    """Raises: BodyTooLarge."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
 
 
 def _address(asgi_scope: AsgiScope) -> str | None:
     client = asgi_scope.get("client")
     return str(client[0]) if client else None
-
-
-def _named_call(token: BoundToken, asgi_scope: AsgiScope) -> str | None:
-    traceparent = next((value for name, value in read_headers(asgi_scope) if name == TRACEPARENT), "")
-    return call_id_in(traceparent, token.txn or token.jti)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -50,8 +50,8 @@ from perhop.rules.challenge import resource_metadata_document, taken_schemes
 from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
-from perhop.tokens.parse import parse_compact
-from perhop.tokens.verify import Leeway, verify
+from perhop.tokens.kept_tokens import KeptTokens
+from perhop.tokens.verify import Leeway
 
 _MESSAGE_METHODS = frozenset({"POST", "GET", "DELETE"})
 _UNESCAPED = "/!$&'()*+,;=:@"
@@ -106,6 +106,7 @@ class Guard:
         self.risk = _parse_risk(risk)
         self.scopes = tuple(scopes)
         self._clock = clock
+        self._kept = KeptTokens(Leeway.GUARD)
         self._used = SingleUse(self.resource, MemoryReplay(clock=clock) if replay is None else replay)
         self._senders = SenderCheck(self.resource, sender=sender, used=self._used, clock=clock)
         self._connections = Connections(http)
@@ -161,18 +162,25 @@ class Guard:
         Does not look at what a call token is bound to, does not use it up, and records no admission: `check_message`
         does.
         """
-        trail = Trail(resource=self.resource, headers=headers, address=address)
+        raw: str | None = None
+        verified: VerifiedToken | None = None
+        bound: BoundToken | None = None
         try:
-            raw = parse_presented(headers).token
-            trail = trail.presenting(raw)
+            presented = parse_presented(headers)
+            raw = presented.token
             verified = await self._verify(raw)
-            trail = trail.by(verified)
             bound = bind_audience(verified, self.resource)
-            trail = trail.bound()
-            proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
-            await self._check_revocation(bound)
+            if verified.sender is None:
+                proved = self._senders.prove_bearer(bound, presented)
+            else:
+                proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
+            feed = self._feeds[verified.issuer]
+            if not feed.is_heard():
+                await feed.hear()
+            feed.check(verified, must_be_fresh=self.risk is Risk.HIGH or verified.call is not None)
         except (Refused, Unavailable) as fact:
-            return self._refuse(fact, trail)
+            trail = Trail(resource=self.resource, headers=headers, address=address, caller=verified)
+            return self._refuse(fact, trail.presenting(raw) if bound is None else trail.bound())
         return Admitted(proved=proved, presented=Secret(raw), answer_headers=self._senders.nonce_for(headers))
 
     async def check_message(
@@ -193,20 +201,24 @@ class Guard:
 
         Spec: MCP 2026-07-28 transports
         """
-        trail = self._trail_of(admitted, headers, address)
+        message: Message | None = None
+        is_other = False
         try:
             if self._is_message(method, path, headers):
                 message = parse_message(method, headers, body)
-                trail = trail.asking(message)
-                await self._check_call(admitted.token.token, message)
+                await self._check_call(admitted.proved.bound.token, message)
             elif admitted.token.token.call is not None:
                 raise CallMismatch("the token is bound to one call, and this is no MCP message")
             else:
-                trail = trail.with_method(method)
+                is_other = True
             if self.records is not None:
-                await self.records.admitted(trail)
+                trail = self._trail_of(admitted, headers, address)
+                await self.records.admitted(trail.asking(message) if message is not None else trail.with_method(method))
         except (Refused, Unavailable) as fact:
-            return self._refuse(fact, trail, request_body=body)
+            trail = self._trail_of(admitted, headers, address)
+            if message is not None:
+                trail = trail.asking(message)
+            return self._refuse(fact, trail.with_method(method) if is_other else trail, request_body=body)
         return None
 
     def _is_message(self, method: str, path: str, headers: Headers) -> bool:
@@ -273,23 +285,21 @@ class Guard:
 
     async def _verify(self, raw: str) -> VerifiedToken:
         """Verify under the keys of the issuer that the token names, if that is one of ours."""
+        read = self._kept.read(raw)
         # Unverified, and used to choose among our own issuers only: `verify` compares it again.
-        claimed = parse_compact(raw).payload.get("iss")
+        claimed = read.claimed_issuer
         issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
-        keys = {issuer.issuer: await issuer.keys()} if issuer is not None else {}
+        if issuer is None:
+            return self._kept.verify(read, keys={}, now=int(self._clock()))
         now = int(self._clock())
+        keys = issuer.keys_at_hand(now)
+        if keys is None:
+            keys, now = await issuer.keys(), int(self._clock())
         try:
-            return verify(raw, keys=keys, now=now, leeway=Leeway.GUARD)
+            return self._kept.verify(read, keys={issuer.issuer: keys}, now=now)
         except TokenKeyUnknown:
-            if issuer is None:
-                raise
-        newer = {issuer.issuer: await issuer.newer_keys()}
-        return verify(raw, keys=newer, now=now, leeway=Leeway.GUARD)
-
-    async def _check_revocation(self, bound: BoundToken) -> None:
-        await self._feeds[bound.issuer].check(
-            bound.token, must_be_fresh=self.risk is Risk.HIGH or bound.token.call is not None
-        )
+            newer = {issuer.issuer: await issuer.newer_keys()}
+        return self._kept.verify(read, keys=newer, now=now)
 
     def refuse(
         self,

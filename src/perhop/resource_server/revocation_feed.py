@@ -47,6 +47,7 @@ class RevocationFeed:
         self._answered = False
         self._complaint: str | None = None
         self._loading = SingleFlight(self._load)
+        self._last_follower: asyncio.Task[None] | None = None
         self._following: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
     @property
@@ -56,10 +57,13 @@ class RevocationFeed:
 
     def start(self) -> None:
         """Follow the feed on the running event loop, if that is not done yet."""
-        loop = asyncio.get_running_loop()
+        loop, last = asyncio.get_running_loop(), self._last_follower
+        if last is not None and not last.done() and last.get_loop() is loop:
+            return
         task = self._following.get(loop)
         if task is None or task.done():
-            self._following[loop] = loop.create_task(self._follow())
+            task = self._following[loop] = loop.create_task(self._follow())
+        self._last_follower = task
 
     async def aclose(self) -> None:
         """Stop following on the running event loop."""
@@ -69,16 +73,22 @@ class RevocationFeed:
             await asyncio.wait([task])
         await self._loading.aclose()
 
-    async def check(self, token: VerifiedToken, *, must_be_fresh: bool) -> None:
+    def is_heard(self) -> bool:
+        """Follow the feed; True once it has answered, or one attempt to read it has failed."""
+        self.start()
+        return self._answered
+
+    async def hear(self) -> None:
+        """Wait for one attempt to read the feed."""
+        await self._loading.join()
+
+    def check(self, token: VerifiedToken, *, must_be_fresh: bool) -> None:
         """Refuse a token that is revoked; with `must_be_fresh`, any token while the feed is stale.
 
-        Before the feed has answered for the first time, one attempt to read it is waited for.
+        Knows what was heard: where nothing was yet (`is_heard`), the caller waits first (`hear`).
 
         Raises: TokenRevoked, KeysUnavailable
         """
-        self.start()
-        if not self._answered:
-            await self._loading.join()
         self._revocations.check(token)
         if must_be_fresh and not self.is_fresh:
             raise KeysUnavailable(f"the revocation feed of `{self._issuer.issuer}` is stale")

@@ -13,8 +13,9 @@ from perhop.core.resource import ResourceUri, SenderConstraint
 from perhop.core.token import BoundToken, ProvedToken
 from perhop.errors import ReplayUnavailable, SettingsError
 from perhop.resource_server.single_use import SingleUse
-from perhop.rules.bearer import uses_dpop
+from perhop.rules.bearer import Presented, uses_dpop
 from perhop.rules.dpop_nonce import Nonces
+from perhop.rules.sender import check_scheme, prove_sender
 from perhop.tokens.possession import ProofDesk, check_sender
 
 NONCE_HEADER = "dpop-nonce"
@@ -35,6 +36,14 @@ class SenderCheck:
         self._resource = resource
         self._used = used
         self._clock = clock
+
+    def prove_bearer(self, bound: BoundToken, presented: Presented) -> ProvedToken:
+        """A token that is bound to no key, from anybody, unless none is taken here without a proof.
+
+        Raises: SenderMismatch
+        """
+        due = check_scheme(bound.token, presented.scheme, must_be_bound=self.must_be_bound)
+        return prove_sender(bound, due, None)
 
     async def prove(self, bound: BoundToken, headers: Headers, *, method: str, uri: str) -> ProvedToken:
         """The token, from whoever may send it. A bearer token needs no store, so it passes where there is none.

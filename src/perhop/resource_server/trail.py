@@ -36,13 +36,11 @@ class Trail:
     name: str | None = None
     revision: str | None = None
 
-    def presenting(self, raw: str) -> Trail:
-        """A token came; until its signature holds, its digest is all there is to say."""
+    def presenting(self, raw: str | None) -> Trail:
+        """A token came, or none; until its signature holds, its digest is all there is to say."""
+        if raw is None:
+            return self
         return replace(self, digest=hashlib.sha256(raw.encode("utf-8", "replace")).hexdigest())
-
-    def by(self, caller: VerifiedToken) -> Trail:
-        """The token's signature and times hold."""
-        return replace(self, caller=caller)
 
     def bound(self) -> Trail:
         """It is addressed to this server."""

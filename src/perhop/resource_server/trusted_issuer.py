@@ -33,6 +33,8 @@ UNKNOWN_KEY_COOLDOWN = 30.0
 RETRY_PAUSE = 2.0
 """Between two fetches where the last one failed, and where the issuer itself has named a key that we do not know."""
 
+_FRESH_PART = 0.8
+"""Of their `max-age`: after it, newer keys are fetched while these are used."""
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
 _log = logging.getLogger("perhop.resource_server")
 
@@ -66,6 +68,14 @@ class TrustedIssuer:
         self._discovering = SingleFlight(self._discover)
         self._fetching = SingleFlight(self._fetch)
 
+    def keys_at_hand(self, now: int) -> Mapping[str, VerifyKey] | None:
+        """Keys by `kid` where `keys` would give these at once, and would fetch nothing; else None.
+
+        `now` is the second of the clock that is going on.
+        """
+        held = self._held
+        return held.keys if held is not None and -1 <= now - held.fetched_at < _FRESH_PART * held.max_age - 1 else None
+
     async def keys(self) -> Mapping[str, VerifyKey]:
         """Keys by `kid`, not older than their `max-age` unless the issuer does not answer.
 
@@ -76,7 +86,7 @@ class TrustedIssuer:
         if now >= self._retry_at:
             if self._held is None or age is None or age >= self._held.max_age:
                 await self._fetching.join()
-            elif age >= 0.8 * self._held.max_age:
+            elif age >= _FRESH_PART * self._held.max_age:
                 self._fetching.launch()
         if self._held is None or now - self._held.fetched_at >= MAX_STALENESS:
             raise KeysUnavailable(f"keys of `{self.issuer}`: {self._failure}")

@@ -9,10 +9,11 @@ Spec: RFC 9449 §7.1
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from perhop.core.call import Headers
+from perhop.core.call import HeaderFields, Headers
 from perhop.errors import TokenMalformed, TokenMissing
 
 MAX_TOKEN_BYTES = 8 * 1024
@@ -55,21 +56,39 @@ def parse_presented(headers: Headers) -> Presented:
     Spec: RFC 9449 §7.1
     Raises: TokenMissing, TokenMalformed
     """
-    values = [value for name, value in headers if name.lower() == "authorization"]
+    values = _authorization(headers)
     if not values:
         raise TokenMissing("no Authorization header")
     if len(values) > 1:
         raise TokenMalformed(f"{len(values)} Authorization headers")
-    credentials = _CREDENTIALS.fullmatch(values[0])
-    if credentials is None:
-        raise TokenMalformed("the Authorization header is not `scheme SP token`")
-    scheme = _SCHEMES.get(credentials[1].lower())
+    named, space, token = values[0].partition(" ")
+    scheme = _SCHEMES.get(named.lower()) if named.isascii() else None
     if scheme is None:
+        if _CREDENTIALS.fullmatch(values[0]) is None:
+            raise TokenMalformed("the Authorization header is not `scheme SP token`")
         raise TokenMissing("the Authorization header uses another scheme")
-    token = credentials[2]
-    if token is None or not is_b64token(token):
+    if not space or not is_b64token(token):
         raise TokenMalformed(f"what follows `{scheme}` is not one token of at most {MAX_TOKEN_BYTES} bytes")
     return Presented(scheme, token)
+
+
+def parse_scheme(headers: Headers) -> Scheme:
+    """The scheme of a request whose token has been read, under the same rules; the token is not looked at again.
+
+    Spec: RFC 6750 §2.1
+    Spec: RFC 9449 §7.1
+    Raises: TokenMissing, TokenMalformed
+    """
+    values = _authorization(headers)
+    scheme = _SCHEMES.get(values[0].partition(" ")[0].lower()) if len(values) == 1 else None
+    return parse_presented(headers).scheme if scheme is None else scheme
+
+
+def _authorization(headers: Headers) -> Sequence[str]:
+    if type(headers) is HeaderFields:
+        return headers.by_name.get("authorization", ())
+    # No other length can become this name, so that most names cost a look at their length.
+    return [value for name, value in headers if len(name) == 13 and name.lower() == "authorization"]
 
 
 def uses_dpop(headers: Headers) -> bool:
@@ -77,10 +96,16 @@ def uses_dpop(headers: Headers) -> bool:
 
     Spec: RFC 9449 §7.1
     """
-    return any(
-        name.lower() == "dpop" or (name.lower() == "authorization" and value[:5].lower() == "dpop ")
-        for name, value in headers
-    )
+    if type(headers) is HeaderFields:
+        values = headers.by_name.get("authorization", ())
+        return "dpop" in headers.by_name or any(value[:5].lower() == "dpop " for value in values)
+    for name, value in headers:
+        length = len(name)
+        if length == 4 and name.lower() == "dpop":
+            return True
+        if length == 13 and value[:5].lower() == "dpop " and name.lower() == "authorization":
+            return True
+    return False
 
 
 def is_b64token(text: str) -> bool:

@@ -68,6 +68,18 @@ def check_parent_lives(*, now: int, parent_expires_at: int) -> None:
         raise TokenExpired("the subject token has expired")
 
 
+def seconds_accepted(*, issued_at: int, not_before: int | None, expires_at: int, leeway: Leeway) -> range:
+    """The seconds in which `check_times` lets a token of these times pass; none for one that is good for too long.
+
+    Spec: RFC 7519 §4.1.4
+    Spec: RFC 7519 §4.1.5
+    """
+    lifetime = expires_at - issued_at
+    if lifetime > MAX_LIFETIME:
+        return range(0)
+    return range(max(issued_at, not_before or 0) - MAX_SKEW, expires_at + leeway.seconds(lifetime))
+
+
 def check_times(*, issued_at: int, not_before: int | None, expires_at: int, now: int, leeway: Leeway) -> None:
     """Refuse a token from the future, one that is good for too long, and one that has expired.
 

@@ -36,15 +36,23 @@ class Buckets:
 
     def take(self, key: str, *, per_minute: int, now: float) -> float:
         """Take one of this key's; 0 if there was one, else the seconds until there is. `per_minute` is 1 or more."""
-        used, at = self._used.get(key, (0.0, now))
-        # A clock that was set back gives nothing back, and keeps nobody out until it is where it was.
-        back = max(now - at, 0.0) * per_minute / WINDOW
-        used = min(max(used - back, 0.0), float(per_minute))
+        before = self._used.get(key)
+        used = 0.0
+        if before is not None:
+            used, at = before
+            # A clock that was set back gives nothing back, and keeps nobody out until it is where it was.
+            if now > at:
+                used -= (now - at) * per_minute / WINDOW
+            if used < 0.0:
+                used = 0.0
+            elif used > per_minute:
+                used = float(per_minute)
         beyond = used + 1.0 - per_minute
         is_free = beyond < _ROUNDING
         self._used[key] = (used + 1.0 if is_free else used, now)
-        self._used.move_to_end(key)
-        while len(self._used) > self._max_keys:
+        if before is not None:
+            self._used.move_to_end(key)
+        elif len(self._used) > self._max_keys:
             self._used.popitem(last=False)
         return 0.0 if is_free else beyond * WINDOW / per_minute
 

@@ -30,6 +30,9 @@ class RevocationKind(StrEnum):
     TASK = "task"
 
 
+_MOST_PASSED = 16_384
+
+
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """One revocation in force; times are seconds since the epoch."""
@@ -63,32 +66,46 @@ class Revocations:
     """The revocations in force, in memory. Grows by `add`; `forget` drops what can concern no token any more."""
 
     def __init__(self) -> None:
-        self._not_before: dict[tuple[RevocationKind, str], tuple[int, int]] = {}
-        self._kinds: set[RevocationKind] = set()
+        self._not_before: dict[RevocationKind, dict[str, tuple[int, int]]] = {kind: {} for kind in RevocationKind}
+        self._passed: dict[int, tuple[VerifiedToken, int]] = {}
+        self._added = 0
         self.seq = 0
 
     def add(self, revocation: Revocation) -> None:
         """Take one in; of two for the same value the later `not_before` wins."""
-        key = (revocation.kind, revocation.digest)
-        not_before, expires_at = self._not_before.get(key, (0, 0))
-        self._not_before[key] = max(not_before, revocation.not_before), max(expires_at, revocation.expires_at)
-        self._kinds.add(revocation.kind)
+        of_kind = self._not_before[revocation.kind]
+        not_before, expires_at = of_kind.get(revocation.digest, (0, 0))
+        of_kind[revocation.digest] = max(not_before, revocation.not_before), max(expires_at, revocation.expires_at)
         self.seq = max(self.seq, revocation.seq)
+        # INVARIANT: counted after it is in force, and a check reads the count before it looks: what passed before this
+        # is looked at again, whichever thread it is on.
+        self._added += 1
 
     def forget(self, *, now: int) -> None:
         """Drop revocations whose every token has expired by now."""
-        self._not_before = {key: value for key, value in self._not_before.items() if value[1] > now}
+        for kind, of_kind in self._not_before.items():
+            self._not_before[kind] = {digest: value for digest, value in of_kind.items() if value[1] > now}
 
     def covers(self, kind: RevocationKind, value: str, *, issued_at: int) -> bool:
         """True if what was issued at this time under this name is revoked."""
-        entry = self._not_before.get((kind, revocation_digest(value)))
+        of_kind = self._not_before[kind]
+        entry = of_kind.get(revocation_digest(value)) if of_kind else None
         return entry is not None and issued_at <= entry[0]
 
     def check(self, token: VerifiedToken) -> None:
         """Refuse a token that a revocation names. Does not look at its expiry.
 
+        A token that passed passes again until something is revoked: it is told by the object, not by what it says.
+
         Raises: TokenRevoked
         """
+        passed = self._passed.get(id(token))
+        if passed is not None and passed[0] is token and passed[1] == self._added:
+            return
+        added = self._added
         for kind, value in _names(token):
-            if kind in self._kinds and self.covers(kind, value, issued_at=token.issued_at):
+            if self.covers(kind, value, issued_at=token.issued_at):
                 raise TokenRevoked(f"revoked by {kind.value}")
+        if len(self._passed) >= _MOST_PASSED:
+            self._passed = {}
+        self._passed[id(token)] = token, added

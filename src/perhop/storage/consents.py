@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Exists, Row, delete, exists, literal, select, update
+from sqlalchemy import ColumnElement, Exists, Row, bindparam, delete, exists, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +14,7 @@ from perhop.authorization_server.people_store import Consent, TakenBack
 from perhop.authorization_server.store import TokenRecord
 from perhop.storage.engine import Database
 from perhop.storage.schema import authorization_code, consent, refresh_family
+from perhop.storage.short_writes import as_sql
 from perhop.storage.scope_text import join_scopes, split_scopes
 
 
@@ -81,8 +83,24 @@ async def note_use(connection: AsyncConnection, record: TokenRecord) -> None:
 
     Raises: SQLAlchemyError
     """
-    used = _key(record.subject, record.client_id, record.audience)
-    await connection.execute(update(consent).where(*used).values(used_at=record.issued_at))
+    await connection.execute(_NOTE_USE, _used(record))
+
+
+def note_use_shortly(connection: sqlite3.Connection, record: TokenRecord) -> None:
+    """The same in a short transaction.
+
+    Raises: sqlite3.Error
+    """
+    connection.execute(_NOTE_USE_SQL, _used(record))
+
+
+def _used(record: TokenRecord) -> dict[str, str | int]:
+    return {
+        "of_subject": record.subject,
+        "of_client": record.client_id,
+        "at_resource": record.audience,
+        "at": record.issued_at,
+    }
 
 
 def is_given(subject: ColumnElement[str], client_id: ColumnElement[str], resource: ColumnElement[str]) -> Exists:
@@ -94,6 +112,18 @@ def is_given(subject: ColumnElement[str], client_id: ColumnElement[str], resourc
 
 def _key(subject: str, client_id: str, resource: str) -> tuple[ColumnElement[bool], ...]:
     return (consent.c.subject == subject, consent.c.client_id == client_id, consent.c.resource == resource)
+
+
+_NOTE_USE = (
+    update(consent)
+    .where(
+        consent.c.subject == bindparam("of_subject"),
+        consent.c.client_id == bindparam("of_client"),
+        consent.c.resource == bindparam("at_resource"),
+    )
+    .values(used_at=bindparam("at"))
+)
+_NOTE_USE_SQL = as_sql(_NOTE_USE)
 
 
 def _consent(row: Row[Any]) -> Consent:

@@ -1,15 +1,16 @@
 """The database `perhop.db`: opening it, transactions, and what its errors mean.
 
-One connection and so one database thread: within the process writes queue instead of failing busy; other processes
-(commands) are waited for. Every transaction that returns has reached the disk. Does not create anything: see
-`perhop.storage.migrate`.
+One transaction at a time: within the process writes queue instead of failing busy; other processes (commands) are
+waited for. Every transaction that returns has reached the disk. Those of a request for a token, which are short, share
+one: see `perhop.storage.short_writes`. Does not create anything: see `perhop.storage.migrate`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from perhop.errors import StorageUnavailable
+from perhop.storage import short_writes
 from perhop.storage.schema_revision import check_migrated
+from perhop.storage.short_writes import ShortWrites
 from perhop.storage.sqlite import BUSY_SECONDS, READING, set_up
 
 _T = TypeVar("_T")
@@ -39,6 +42,7 @@ class Database:
         self._running: set[asyncio.Task[Any]] = set()
         # The pool lets who comes last go before those who wait: with many at once some would wait for ever.
         self._turn = asyncio.Lock()
+        self._short = ShortWrites(path, self._turn_taken)
         self.path = path
 
     async def write(self, work: Work[_T]) -> _T:
@@ -78,12 +82,33 @@ class Database:
 
         return await self.write(work)
 
+    async def write_shortly(self, work: short_writes.Work[_T]) -> _T:
+        """One short transaction over the plain driver, which may share its commit with others; as durable as `write`.
+
+        Raises: StorageUnavailable, and what the work raises
+        """
+        return await self._short.run(work)
+
+    async def read_shortly(self, work: short_writes.Work[_T]) -> _T:
+        """One short reading transaction over the plain driver; it sees one state of the database, and takes no lock.
+
+        Raises: StorageUnavailable, and what the work raises
+        """
+        return await self._short.read(work)
+
     async def close(self) -> None:
-        """Let running transactions end, then close the connection."""
+        """Let running transactions end, then close the connections."""
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._short.aclose()
         await self._engine.dispose()
 
     async def _in_turn(self, engine: AsyncEngine, work: Work[_T]) -> _T:
+        """Raises: StorageUnavailable."""
+        async with self._turn_taken():
+            return await _transact(engine, work)
+
+    @asynccontextmanager
+    async def _turn_taken(self) -> AsyncIterator[None]:
         """Raises: StorageUnavailable."""
         try:
             async with asyncio.timeout(TURN_SECONDS):
@@ -91,7 +116,7 @@ class Database:
         except TimeoutError:
             raise StorageUnavailable(f"{TURN_SECONDS} s went by before it was this transaction's turn") from None
         try:
-            return await _transact(engine, work)
+            yield
         finally:
             self._turn.release()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, false, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, false, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.refresh_families import (
@@ -18,6 +20,7 @@ from perhop.core.authentication import Authentication
 from perhop.rules.revocation import RevocationKind, revocation_digest
 from perhop.storage.engine import Database
 from perhop.storage.schema import refresh_family, refresh_token, revocation
+from perhop.storage.short_writes import as_sql
 from perhop.storage.scope_text import join_scopes, split_scopes
 
 _FAMILY = refresh_family.c
@@ -107,31 +110,38 @@ async def begin_family(connection: AsyncConnection, first: FirstOfFamily, *, cod
     return True
 
 
-async def spend(connection: AsyncConnection, token_hash: str, following: RefreshToken) -> bool:
-    """Spend a token and put the next one in its place, in the transaction that is open.
+def spend(connection: sqlite3.Connection, token_hash: str, following: RefreshToken) -> bool:
+    """Spend a token and put the next one in its place, in the short transaction that is open.
 
     Of many that try at the same time one spends it. False if it is spent or has expired, or its family is over.
 
-    Raises: SQLAlchemyError
+    Raises: sqlite3.Error
     """
-    now = following.issued_at
-    in_force = exists().where(_FAMILY.id == following.family, _FAMILY.ended_at.is_(None), _FAMILY.expires_at > now)
-    spent = (
-        update(refresh_token)
-        .where(
-            _TOKEN.token_hash == token_hash,
-            _TOKEN.family == following.family,
-            _TOKEN.spent_at.is_(None),
-            _TOKEN.expires_at > now,
-            in_force,
-        )
-        .values(spent_at=now)
-        .returning(_TOKEN.token_hash)
-    )
-    if (await connection.execute(spent)).one_or_none() is None:
+    spent = {"spent_hash": token_hash, "of_family": following.family, "at": following.issued_at}
+    if connection.execute(_SPEND, spent).fetchone() is None:
         return False
-    await _add_token(connection, following)
+    connection.execute(_ADD_TOKEN_SQL, asdict(following))
     return True
+
+
+_SPEND = as_sql(
+    update(refresh_token)
+    .where(
+        _TOKEN.token_hash == bindparam("spent_hash"),
+        _TOKEN.family == bindparam("of_family"),
+        _TOKEN.spent_at.is_(None),
+        _TOKEN.expires_at > bindparam("at"),
+        exists().where(
+            _FAMILY.id == bindparam("of_family"), _FAMILY.ended_at.is_(None), _FAMILY.expires_at > bindparam("at")
+        ),
+    )
+    .values(spent_at=bindparam("at"))
+    .returning(_TOKEN.token_hash)
+)
+_ADD_TOKEN = insert(refresh_token).values(
+    {name: bindparam(name) for name in ("token_hash", "family", "issued_at", "expires_at")}
+)
+_ADD_TOKEN_SQL = as_sql(_ADD_TOKEN)
 
 
 async def end_families(connection: AsyncConnection, names: Sequence[tuple[str, str]], *, now: int) -> Sequence[str]:
@@ -195,11 +205,7 @@ def _is_revoked(family: RefreshFamily) -> ColumnElement[bool]:
 
 
 async def _add_token(connection: AsyncConnection, token: RefreshToken) -> None:
-    await connection.execute(
-        insert(refresh_token).values(
-            token_hash=token.token_hash, family=token.family, issued_at=token.issued_at, expires_at=token.expires_at
-        )
-    )
+    await connection.execute(_ADD_TOKEN, asdict(token))
 
 
 def _family(row: Row[Any]) -> RefreshFamily:

@@ -14,6 +14,9 @@ BUSY_SECONDS = 5
 """How long a statement waits for another process's transaction before the database counts as not answering."""
 
 
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
 def set_up(engine: Engine) -> None:
     """Make every connection of this engine sync at each commit, and begin transactions as they are meant."""
     event.listen(engine, "connect", _prepare_connection)
@@ -24,7 +27,7 @@ def _prepare_connection(connection: Any, _record: object) -> None:
     # The driver's own transaction control begins late, and never for reads or table changes: ours is `_begin`.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

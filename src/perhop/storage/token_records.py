@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import asdict
 from typing import Any
 
@@ -11,13 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perhop.authorization_server.refresh_families import FirstOfFamily, RefreshToken
 from perhop.authorization_server.store import TokenRecord
 from perhop.errors import CodeInvalid, CodeReplayed
-from perhop.storage.consents import is_given, note_use
+from perhop.storage.consents import is_given, note_use, note_use_shortly
 from perhop.storage.engine import Database
 from perhop.storage.refresh_families import begin_family, spend
 from perhop.storage.schema import authorization_code, token_record
+from perhop.storage.short_writes import as_sql
 
 RECORD_COLUMNS = tuple(column for column in token_record.columns if column.name != "code_hash")
 """What a TokenRecord is made of, in the order of its fields' names."""
+
+
+_NAMES = tuple(column.name for column in RECORD_COLUMNS)
+_ADD = as_sql(insert(token_record).values({name: bindparam(name) for name in _NAMES}))
 
 
 def read_token_record(row: Row[Any]) -> TokenRecord:
@@ -36,7 +42,7 @@ class SqlTokenRecords:
 
         Raises: StorageUnavailable
         """
-        await self._database.apply(insert(token_record).values(**asdict(record)))
+        await self._database.write_shortly(lambda connection: _add(connection, record))
 
     async def add_for_code(self, record: TokenRecord, code_hash: str, *, begins: FirstOfFamily | None = None) -> None:
         """Add, tie the token to its code, and begin its family, unless that code was used a second time in between.
@@ -76,11 +82,16 @@ class SqlTokenRecords:
         Raises: StorageUnavailable
         """
 
-        async def work(connection: AsyncConnection) -> bool:
-            if not await spend(connection, spent_hash, following):
+        def work(connection: sqlite3.Connection) -> bool:
+            if not spend(connection, spent_hash, following):
                 return False
-            await connection.execute(insert(token_record).values(**asdict(record)))
-            await note_use(connection, record)
+            _add(connection, record)
+            note_use_shortly(connection, record)
             return True
 
-        return await self._database.write(work)
+        return await self._database.write_shortly(work)
+
+
+def _add(connection: sqlite3.Connection, record: TokenRecord) -> None:
+    """Raises: sqlite3.Error."""
+    connection.execute(_ADD, {name: getattr(record, name) for name in _NAMES})

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from perhop.core.actor import Actor, MayAct
-from perhop.core.authentication import Authentication
+from perhop.core.authentication import UNKNOWN, Authentication
 from perhop.core.call import CallBinding
 from perhop.core.token import Sender, SenderKey, SenderUnprovable
 from perhop.errors import AudienceMissing, AudienceMultiple, ScopeInvalid, TokenMalformed
@@ -28,6 +29,7 @@ MAX_ACTORS = 16
 MAX_HOP = 64
 MAX_MAY_ACT_SUBJECTS = 64
 _MAX_TIME = 253402300799  # the end of the year 9999
+_SHORT_SCOPE = 256
 
 _CALL_MEMBERS = frozenset({"type", "method", "name", "arguments_sha256", "params_sha256"})
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -103,6 +105,8 @@ def parse_authentication(payload: _Object) -> Authentication:
     Spec: RFC 9068 §2.2.1
     Raises: TokenMalformed
     """
+    if "auth_time" not in payload and "acr" not in payload:
+        return UNKNOWN
     return Authentication(
         time=parse_time(payload, "auth_time") if "auth_time" in payload else None,
         acr=_parse_optional_name(payload, "acr", MAX_ID_LENGTH),
@@ -190,9 +194,13 @@ def _parse_scopes(payload: _Object) -> frozenset[str]:
     if not isinstance(scope, str):
         raise TokenMalformed("`scope` is not a string")
     try:
-        return parse_scope(scope)
+        return _parse_short_scope(scope) if len(scope) <= _SHORT_SCOPE else parse_scope(scope)
     except ScopeInvalid as error:
         raise TokenMalformed(f"`scope`: {error.detail}") from None
+
+
+# Tokens of one client have one scope; what is refused is not kept.
+_parse_short_scope = lru_cache(maxsize=1024)(parse_scope)
 
 
 def _parse_hop(payload: _Object) -> int:
@@ -234,7 +242,9 @@ def _parse_may_act(value: object) -> MayAct:
 
 def _parse_details(payload: _Object) -> tuple[str | None, CallBinding | None]:
     """The task that the token is for, if any, and the one call that it is for, if any. Spec: RFC 9396 §2."""
-    details = payload.get("authorization_details", [])
+    if "authorization_details" not in payload:
+        return None, None
+    details = payload["authorization_details"]
     if not isinstance(details, list) or not all(isinstance(each, dict) for each in details):
         raise TokenMalformed("`authorization_details` is not a list of objects")
     task, call = None, None

@@ -44,7 +44,7 @@ def inspect_token(raw: str, *, now: int) -> Inspection:
     problems = [found for check in checks if (found := _problem_of(check)) is not None]
     if jws.media_type not in ACCESS_TOKEN_TYPES:
         problems.insert(0, "token.type: `typ` is not `at+jwt`")
-    return Inspection(header=jws.header, claims=jws.payload, problems=tuple(problems), bound_to=_key_of(jws))
+    return Inspection(header=dict(jws.header), claims=jws.payload, problems=tuple(problems), bound_to=_key_of(jws))
 
 
 def _check_claims(jws: CompactJws, *, now: int) -> None:

@@ -18,10 +18,7 @@ from typing import Any, assert_never
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -29,8 +26,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from joserfc.jwk import ECKey, OKPKey, RSAKey
-from joserfc.jws import JWSRegistry
 
 from perhop.core.secret import Secret
 from perhop.errors import KeyUnusable
@@ -43,19 +38,12 @@ from perhop.tokens.public_key import (
     thumbprint,
 )
 from perhop.tokens.public_key import Algorithm as Algorithm
+from perhop.tokens.raw_signature import PrivateKey, is_signed, sign_octets
 
 MAX_KEY_ID_LENGTH = 128
 
 _KEY_ID = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_ID_LENGTH}}}")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_SIGNATURE_BYTES = 64  # of ES256 and Ed25519
-_SHA256 = SHA256()
-_ECDSA = ec.ECDSA(_SHA256)
-_PKCS1 = PKCS1v15()
-_REGISTRY = JWSRegistry(algorithms=[each.value for each in Algorithm])
-
-_PrivateKey = ec.EllipticCurvePrivateKey | Ed25519PrivateKey | rsa.RSAPrivateKey
-_JoseKey = ECKey | OKPKey | RSAKey
 
 
 def is_key_id(value: object) -> bool:
@@ -70,7 +58,6 @@ class VerifyKey:
     kid: str
     algorithms: frozenset[Algorithm]
     _public: PublicKey = field(repr=False)
-    _jose: _JoseKey = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, public: PublicKey, *, kid: str | None = None, only: str | None = None) -> VerifyKey:
@@ -81,18 +68,11 @@ class VerifyKey:
         algorithms = frozenset(each for each in check_public_key(public) if only is None or each.value == only)
         if not algorithms:
             raise KeyUnusable("the key's `alg` is not one that we accept for its type", advice=KEY_ADVICE)
-        return cls(thumbprint(public) if kid is None else kid, algorithms, public, _import_key(public))
+        return cls(thumbprint(public) if kid is None else kid, algorithms, public)
 
     def is_signature(self, algorithm: Algorithm, signature: bytes, *, over: bytes) -> bool:
         """True if the signature over these bytes holds under this key and this algorithm."""
-        if algorithm not in self.algorithms or len(signature) != self._signature_length():
-            return False
-        return _REGISTRY.get_alg(algorithm.value).verify(over, signature, self._jose)
-
-    def _signature_length(self) -> int:
-        if isinstance(self._public, rsa.RSAPublicKey):
-            return (self._public.key_size + 7) // 8
-        return _SIGNATURE_BYTES
+        return algorithm in self.algorithms and is_signed(algorithm, signature, over=over, key=self._public)
 
     def as_jwk(self) -> dict[str, Any]:
         """The public JWK; `alg` is left out of a key that verifies two. Spec: RFC 7517 §4."""
@@ -133,7 +113,7 @@ class SigningKey:
 
     kid: str
     algorithm: Algorithm
-    _private: _PrivateKey = field(repr=False, compare=False)
+    _private: PrivateKey = field(repr=False, compare=False)
 
     @classmethod
     def generate(cls, algorithm: Algorithm = Algorithm.ES256) -> SigningKey:
@@ -176,7 +156,7 @@ class SigningKey:
         return cls._of(private)
 
     @classmethod
-    def _of(cls, private: _PrivateKey) -> SigningKey:
+    def _of(cls, private: PrivateKey) -> SigningKey:
         public = private.public_key()
         algorithm = check_public_key(public)[0]
         return cls(thumbprint(public), algorithm, private)
@@ -187,33 +167,12 @@ class SigningKey:
         return Secret(pem.decode("ascii"))
 
     def sign(self, message: bytes) -> bytes:
-        """The raw JWS signature over these bytes.
-
-        Spec: RFC 7515 §5.1
-        Spec: RFC 7518 §3.4
-        """
-        match self._private:
-            case ec.EllipticCurvePrivateKey() as private:
-                r, s = decode_dss_signature(private.sign(message, _ECDSA))
-                return r.to_bytes(_SIGNATURE_BYTES // 2) + s.to_bytes(_SIGNATURE_BYTES // 2)
-            case Ed25519PrivateKey() as private:
-                return private.sign(message)
-            case rsa.RSAPrivateKey() as private:
-                return private.sign(message, _PKCS1, _SHA256)
-            case _:
-                assert_never(self._private)
+        """The raw JWS signature over these bytes. Spec: RFC 7515 §5.1."""
+        return sign_octets(message, key=self._private)
 
     def public(self) -> VerifyKey:
         """The public half, exactly as a reader of our JWKS gets it."""
         return VerifyKey.of(self._private.public_key())
-
-
-def _import_key(key: PublicKey) -> _JoseKey:
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return ECKey.import_key(key)
-    if isinstance(key, Ed25519PublicKey):
-        return OKPKey.import_key(key)
-    return RSAKey.import_key(key)
 
 
 class KeyState(StrEnum):
@@ -237,7 +196,7 @@ class Keyring:
         if sum(state is KeyState.ACTIVE for _, state in self.entries) != 1:
             raise KeyUnusable("not exactly one signing key is active", advice="run `perhop key list`")
 
-    @cached_property
+    @property
     def active(self) -> SigningKey:
         """The key that signs."""
         return next(key for key, state in self.entries if state is KeyState.ACTIVE)

@@ -9,8 +9,10 @@ Spec: RFC 7519 §4
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from perhop.errors import JsonUnparsable, TokenMalformed
@@ -26,6 +28,8 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
 _REFUSED_PARAMETERS = ("crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c")
 # A proof of possession brings its own key, and there is nobody else whose key it could be. RFC 9449 §4.2
 _REFUSED_IN_PROOFS = tuple(name for name in _REFUSED_PARAMETERS if name != "jwk")
+_SHORT_HEADER = 512
+"""Characters; what is longer is read anew each time, so that what is kept stays small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,29 +67,53 @@ def parse_self_keyed(raw: str, *, max_bytes: int) -> CompactJws:
     return _parse(raw, max_bytes, _REFUSED_IN_PROOFS)
 
 
-def _parse(raw: str, max_bytes: int, refused_parameters: Sequence[str]) -> CompactJws:
+def _parse(raw: str, max_bytes: int, refused_parameters: tuple[str, ...]) -> CompactJws:
     if len(raw) > max_bytes:
         raise TokenMalformed(f"longer than {max_bytes} bytes")
     shape = _SHAPE.fullmatch(raw)
     if shape is None:
         raise TokenMalformed("not three parts of base64url")
+    header_text, payload_text, signature_text = shape.groups()
     try:
-        header_bytes, payload_bytes, signature = (base64url.decode(part) for part in shape.groups())
+        payload_bytes, signature = base64url.decode(payload_text), base64url.decode(signature_text)
+        parse = _parse_short_header if len(header_text) <= _SHORT_HEADER else _parse_header
+        header = parse(header_text, refused_parameters)
     except ValueError as error:
         raise TokenMalformed(str(error)) from None
-    header = _parse_object(header_bytes, "header")
-    refused = [name for name in refused_parameters if name in header]
-    if refused:
-        raise TokenMalformed(f"the header parameter `{refused[0]}` is refused")
     return CompactJws(
-        header=header,
-        algorithm=_parse_algorithm(header),
-        media_type=_parse_media_type(header),
-        key_id=_parse_key_id(header),
+        header=header.members,
+        algorithm=header.algorithm,
+        media_type=header.media_type,
+        key_id=header.key_id,
         payload=_parse_object(payload_bytes, "payload"),
         signed=raw[: shape.end(2)].encode("ascii"),
         signature=signature,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    members: Mapping[str, Any]
+    algorithm: str
+    media_type: str | None
+    key_id: str | None
+
+
+def _parse_header(text: str, refused_parameters: tuple[str, ...]) -> _Header:
+    """Raises: TokenMalformed, ValueError."""
+    members = _parse_object(base64url.decode(text), "header")
+    refused = [name for name in refused_parameters if name in members]
+    if refused:
+        raise TokenMalformed(f"the header parameter `{refused[0]}` is refused")
+    # One reading is given to everybody who brings this header, so nobody may write on it.
+    return _Header(
+        MappingProxyType(members), _parse_algorithm(members), _parse_media_type(members), _parse_key_id(members)
+    )
+
+
+# Tokens under one key have one header, letter by letter. Only what was read without a fault is kept, a reading follows
+# from the text and from what is refused in it, and it says nothing of trust.
+_parse_short_header = lru_cache(maxsize=256)(_parse_header)
 
 
 def _parse_object(raw: bytes, part: str) -> dict[str, Any]:

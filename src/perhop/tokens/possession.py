@@ -13,7 +13,7 @@ from typing import Protocol
 from perhop.core.call import Headers
 from perhop.core.proof import CheckedProof, UsedProof
 from perhop.core.token import BoundToken, ProvedToken
-from perhop.rules.bearer import parse_presented
+from perhop.rules.bearer import parse_presented, parse_scheme
 from perhop.rules.dpop import single_proof
 from perhop.rules.dpop_nonce import Nonces
 from perhop.rules.sender import check_key, check_scheme, prove_sender
@@ -67,11 +67,10 @@ async def check_sender(
     Spec: RFC 9449 §7.1
     Raises: TokenMissing, TokenMalformed, SenderMismatch, ProofRefused, ProofNonceNeeded, ProofReplayed, Unavailable
     """
-    presented = parse_presented(headers)
-    due = check_scheme(bound.token, presented.scheme, must_be_bound=must_be_bound)
+    due = check_scheme(bound.token, parse_scheme(headers), must_be_bound=must_be_bound)
     if due is None:
-        return prove_sender(bound, None, None)
-    desk = open_desk()
+        return prove_sender(bound, None, None)  # for most tokens all of it
+    presented, desk = parse_presented(headers), open_desk()
     wanted = ProofFor(method=method, uri=uri, nonces=desk.nonces, token=presented.token)
     proof = check_proof(single_proof(headers), wanted, now=now)
     check_key(due, proof.key)

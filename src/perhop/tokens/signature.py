@@ -49,16 +49,25 @@ def parse_algorithm(jws: CompactJws) -> Algorithm:
         raise TokenSignatureInvalid("the algorithm is not one that we accept") from None
 
 
+def find_key(jws: CompactJws, keys: Mapping[str, VerifyKey]) -> VerifyKey:
+    """The key that the header names, among these keys only.
+
+    Spec: RFC 7515 §4.1.4
+    Raises: TokenKeyUnknown
+    """
+    key = keys.get(jws.key_id) if jws.key_id is not None else None
+    if key is None:
+        raise TokenKeyUnknown("the header names no key that we hold")
+    return key
+
+
 def check_signature(jws: CompactJws, algorithm: Algorithm, keys: Mapping[str, VerifyKey]) -> None:
     """Refuse a signature that does not hold under the key that the header names, among these keys only.
 
     Spec: RFC 7515 §5.2
     Raises: TokenKeyUnknown, TokenSignatureInvalid
     """
-    key = keys.get(jws.key_id) if jws.key_id is not None else None
-    if key is None:
-        raise TokenKeyUnknown("the header names no key that we hold")
-    check_signature_under(jws, algorithm, key)
+    check_signature_under(jws, algorithm, find_key(jws, keys))
 
 
 def check_signature_under(jws: CompactJws, algorithm: Algorithm, key: VerifyKey) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from perhop.core.token import VerifiedToken
 from perhop.errors import TokenExpired, TokenIssuerUnknown, TokenTypeWrong
@@ -15,8 +16,8 @@ from perhop.rules.lifetime import Leeway as Leeway
 from perhop.rules.lifetime import check_times
 from perhop.tokens.claims import parse_audience, parse_claims, parse_name
 from perhop.tokens.keys import VerifyKey
-from perhop.tokens.parse import parse_compact
-from perhop.tokens.signature import check_signature, parse_algorithm
+from perhop.tokens.parse import CompactJws, parse_compact
+from perhop.tokens.signature import check_signature_under, find_key, parse_algorithm
 
 ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
 
@@ -34,7 +35,25 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
     Raises: TokenMalformed, TokenTypeWrong, TokenSignatureInvalid, TokenIssuerUnknown, TokenKeyUnknown,
         TokenNotYetValid, TokenLifetimeTooLong, TokenExpired, AudienceMissing, AudienceMultiple
     """
-    jws = parse_compact(raw)
+    return verify_parsed(raw, parse_compact(raw), keys=keys, now=now, leeway=leeway).token
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What held, and what it rests on: the key, which is the issuer's under the name in the header, and the times."""
+
+    token: VerifiedToken
+    key: VerifyKey
+    not_before: int | None
+
+
+def verify_parsed(raw: str, jws: CompactJws, *, keys: IssuerKeys, now: int, leeway: Leeway) -> Verification:
+    """The same for a token that has been parsed: `jws` is `parse_compact(raw)`.
+
+    Spec: RFC 9068 §4
+    Raises: TokenTypeWrong, TokenSignatureInvalid, TokenIssuerUnknown, TokenKeyUnknown, TokenMalformed,
+        TokenNotYetValid, TokenLifetimeTooLong, TokenExpired, AudienceMissing, AudienceMultiple
+    """
     if jws.media_type not in ACCESS_TOKEN_TYPES:
         raise TokenTypeWrong("`typ` is not `at+jwt`")
     algorithm = parse_algorithm(jws)
@@ -42,7 +61,8 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
     # Compared byte for byte; a slash or a capital letter more is another issuer. Spec: RFC 9207 §2.4
     if issuer not in keys:
         raise TokenIssuerUnknown("`iss` is not an issuer that is trusted here")
-    check_signature(jws, algorithm, keys[issuer])
+    key = find_key(jws, keys[issuer])
+    check_signature_under(jws, algorithm, key)
     claims = parse_claims(jws.payload)
     try:
         check_times(
@@ -54,7 +74,7 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
         )
     except TokenExpired as fact:
         raise TokenExpired(fact.detail, jti=claims.jti) from fact
-    return VerifiedToken(
+    token = VerifiedToken(
         issuer=issuer,
         jti=claims.jti,
         subject=claims.subject,
@@ -75,3 +95,4 @@ def verify(raw: str, *, keys: IssuerKeys, now: int, leeway: Leeway) -> VerifiedT
         sender=claims.sender,
         authentication=claims.authentication,
     )
+    return Verification(token, key, claims.not_before)

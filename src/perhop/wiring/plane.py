@@ -27,8 +27,9 @@ from perhop.storage.engine import Database
 from perhop.storage.journal_reader import JournalQueries
 from perhop.storage.retention import forget_expired
 from perhop.storage.stores import Stores
+from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import Algorithm
-from perhop.tokens.verify import Leeway, verify
+from perhop.tokens.verify import Leeway
 from perhop.wiring.keys import Rotated, SigningKeys
 from perhop.wiring.known_clients import keys_with_newcomers, registry_with_newcomers
 from perhop.wiring.known_tools import KnownTools
@@ -78,6 +79,7 @@ class Plane:
     last_reload_was_good: bool = True
     policies_refused: str = ""
     open_upstreams: dict[str, Upstream] = field(default_factory=dict)
+    kept_tokens: KeptTokens = field(default_factory=lambda: KeptTokens(Leeway.NONE))
 
     @property
     def registry(self) -> Registry:
@@ -89,13 +91,13 @@ class Plane:
         return self.issuer
 
     def verify_here(self, raw: str) -> VerifiedToken:
-        """Verify a token of our own, without leeway.
+        """Verify a token of our own, without leeway; its signature once, for as long as its key is in force.
 
         Raises: BearerRefused
         """
-        issuer = self.issuer
+        issuer, kept = self.issuer, self.kept_tokens
         keys = {issuer.url: issuer.keyring.verify_keys()}
-        return verify(raw, keys=keys, now=issuer.now(), leeway=Leeway.NONE)
+        return kept.verify(kept.read(raw), keys=keys, now=int(issuer.clock()))
 
     def take(self, settings: Settings, policy: PolicyEngine) -> None:
         """Go by this configuration from now on; a request keeps the issuer that it began with."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from perhop.core.resource import Risk
 from perhop.errors import BearerRefused, TokenExpired, TokenLifetimeTooLong, TokenNotYetValid
-from perhop.rules.lifetime import HOP_LIFETIME, MAX_LIFETIME, Leeway, access_lifetime, check_times, child_expiry
+from perhop.rules.lifetime import HOP_LIFETIME, MAX_LIFETIME, Leeway, access_lifetime, check_times, child_expiry, seconds_accepted
 
 NOW = 1_800_000_000
 
@@ -81,3 +81,23 @@ def test_guard_takes_whatever_the_gateway_takes(iat: int, lifetime: int, now: in
 
     strict, lenient = answer(Leeway.NONE), answer(Leeway.GUARD)
     assert strict == lenient or (strict, lenient) == ("token.expired", None)
+
+
+@given(
+    iat=st.integers(0, 3000),
+    nbf=st.none() | st.integers(0, 3000),
+    exp=st.integers(0, 4000),
+    now=st.integers(-100, 5000),
+    leeway=st.sampled_from(Leeway),
+)
+def test_the_seconds_accepted_are_those_in_which_the_check_passes(
+    iat: int, nbf: int | None, exp: int, now: int, leeway: Leeway
+) -> None:
+    """Whoever looks at the seconds only, and whoever checks the times, takes a token at the same moments."""
+    seconds = seconds_accepted(issued_at=iat, not_before=nbf, expires_at=exp, leeway=leeway)
+    try:
+        check(iat=iat, exp=exp, nbf=nbf, now=now, leeway=leeway)
+        passes = True
+    except BearerRefused:
+        passes = False
+    assert (now in seconds) is passes
