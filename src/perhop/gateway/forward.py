@@ -66,7 +66,7 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
         piece = translation.document(document)
         await closing()
         headers = (*_returned_headers(upstream, permit, gate), ("content-length", str(len(piece.octets))))
-        return Answer(status=upstream.status, headers=headers, pieces=_Single(piece), close=closing)
+        return Answer(status=upstream.status, headers=headers, pieces=_Single(piece), close=closing, is_whole=True)
     except BaseException:
         await closing()
         raise

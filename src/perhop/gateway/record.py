@@ -63,7 +63,7 @@ def recording_its_end(answer: Answer, trail: Trail, journal: Journal, *, clock: 
     the answer does not wait for it either.
     """
     body = _RecordedBody(answer, trail, journal, clock)
-    return Reply(status=answer.status, headers=answer.headers, body=body)
+    return Reply(status=answer.status, headers=answer.headers, body=body, is_whole=answer.is_whole)
 
 
 class _RecordedBody(AsyncIterator[bytes]):
