@@ -86,12 +86,11 @@ _last_asked_for: list[TimerWheel] = []
 def timer_wheel() -> TimerWheel:
     """The wheel of the running event loop."""
     loop = asyncio.get_running_loop()
-    for wheel in _last_asked_for:
-        if wheel.loop() is loop:
-            return wheel
-    wheel = _wheels.get(loop)
-    if wheel is None:
-        wheel = _wheels[loop] = TimerWheel(loop)
+    for last in _last_asked_for:
+        if last.loop() is loop:
+            return last
+    wheel = _wheels.get(loop) or TimerWheel(loop)
+    _wheels[loop] = wheel
     _last_asked_for[:] = [wheel]
     return wheel
 
