@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.leaks import plugin
+from tests.support.pools import pool_environment
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -64,6 +65,8 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setattr(tempfile, "tempdir", None)
         for name in [name for name in os.environ if name.startswith("PERHOP_")]:
             patch.delenv(name)
+        for name, value in pool_environment().items():
+            patch.setenv(name, value)
         yield
 
 

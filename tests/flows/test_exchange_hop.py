@@ -195,3 +195,77 @@ async def test_the_server_of_a_call_may_exchange_what_it_was_called_with(server:
     answer = await server.exchange(sign(token, server.keys.issuer))
     assert answer.status_code == 200, answer.text
     assert "authorization_details" not in claims_in(answer.json()["access_token"])
+
+
+async def test_a_kept_token_is_asked_about_each_time(server: RunningServer) -> None:
+    """The same caller gets the same token as long as policy lets the exchange pass: until another time, or policy."""
+    server.forbid(
+        '@id("late") forbid (principal, action == MCP::Action::"exchange", resource)'
+        f" when {{ context.request.time > {NOW + 5} }};"
+    )
+    hops, permit = server.hops(), server.permit(_inbound(server))
+    first = await hops.exchange(permit)
+    server.clock.now += 5
+    assert await hops.exchange(permit) is first
+    server.clock.now += 1
+    with pytest.raises(PolicyDenied, match="late"):
+        await hops.exchange(permit)
+    server.forbid("")
+    assert (await hops.exchange(permit)).jti != first.jti
+    server.forbid('@id("shut") forbid (principal, action == MCP::Action::"exchange", resource);')
+    with pytest.raises(PolicyDenied, match="shut"):
+        await hops.exchange(permit)
+
+
+async def test_a_kept_token_is_handed_out_for_a_living_parent_only(server: RunningServer) -> None:
+    """With the parent's last second the kept token is gone, too, whatever it has left."""
+    hops, permit = server.hops(), server.permit(_inbound(server, exp=NOW + 60))
+    first = await hops.exchange(permit)
+    assert await hops.exchange(permit) is first
+    server.clock.now += 60
+    with pytest.raises(TokenExpired):
+        await hops.exchange(permit)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sub": "user:bob"},
+        {"agent": "clerk"},
+        {"scope": "calendar:read"},
+        {"act": {"sub": "rooms-server"}},
+        {"hop": 2},
+        {"txn": "another"},
+        {"exp": NOW + 100},
+        {"auth_time": NOW - 50},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+async def test_a_kept_token_is_nobody_elses(server: RunningServer, changes: dict[str, object]) -> None:
+    """A token that says anything else gets another hop token, which says that, too."""
+    hops = server.hops()
+    mine = {"scope": "calendar:read calendar:write", "exp": NOW + 200}
+    permit = server.permit(_inbound(server, **mine))
+    first = await hops.exchange(permit)
+    other = await hops.exchange(server.permit(_inbound(server, **(mine | changes))))
+    assert other.jti != first.jti
+    before, after = claims_in(first.minted.raw.reveal()), claims_in(other.minted.raw.reveal())
+    told = {"sub", "agent", "scope", "act", "hop", "txn", "auth_time"} & changes.keys()
+    assert all(after[name] != before.get(name) for name in told)
+    assert await hops.exchange(permit) is first
+
+
+async def test_call_tokens_of_one_caller_are_each_its_own(server: RunningServer) -> None:
+    """What is kept of a caller goes into each call token; its id, its times and its call do not."""
+    calendar = server.issuer.registry.resources["calendar"]
+    assert calendar.upstream is not None
+    taking = replace(calendar, upstream=replace(calendar.upstream, credential=CredentialKind.CALL))
+    hops, permit = server.hops(), replace(server.permit(_inbound(server)), resource=taking)
+    calls = [bind_call("tools/call", {"name": "list_events", "arguments": {"day": day}}) for day in (1, 2)]
+    made = []
+    for call in calls:
+        made.append(await hops.exchange(replace(permit, call=replace(permit.call, binding=call))))
+        server.clock.now += 1
+    first, second = (claims_in(each.minted.raw.reveal()) for each in made)
+    differing = {name for name in first if first[name] != second[name]}
+    assert differing == {"jti", "iat", "exp", "authorization_details"}

@@ -216,7 +216,7 @@ async def test_without_a_journal_nothing_is_forwarded(world: World) -> None:
         async def append(self, record: Record) -> int:
             raise JournalUnavailable("disk full")
 
-        append_refusal = append
+        append_refusal = note = append
         mac = staticmethod(lambda arguments: "mac")
 
     world.replace_gate(journal=FullJournal())
@@ -233,12 +233,12 @@ async def test_an_outcome_that_cannot_be_written_does_not_change_the_answer(worl
     real = world.gate.journal
 
     class FillsUp:
-        async def append(self, record: Record) -> int:
-            if record.event == "call.ended":
-                raise JournalUnavailable("disk full")
-            return await real.append(record)
+        append = staticmethod(real.append)
+        append_refusal = staticmethod(real.append_refusal)
 
-        append_refusal = real.append_refusal
+        def note(self, record: Record) -> None:
+            raise JournalUnavailable("disk full")
+
         mac = staticmethod(real.mac)
 
     world.replace_gate(journal=FillsUp())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from perhop.authorization_server.drafts import Child, child_of
 from perhop.authorization_server.kept_hop_tokens import MAX_KEPT, MIN_LEFT_SECONDS, HopKey, KeptHopTokens
 from perhop.core.secret import Secret
-from perhop.core.token import HopToken, MintedToken, TokenDraft
+from perhop.core.token import HopToken, MintedToken, SenderKey, TokenDraft, VerifiedToken
 from perhop.rules.resource_uri import parse_resource_uri
 from tests.support.forge import ISSUER, NOW
+from tests.support.policies import a_resource
 
 UPSTREAM = parse_resource_uri("https://upstream.example.com/mcp")
 
@@ -38,31 +40,55 @@ def _key(**changes: str) -> HopKey:
     return HopKey(audience=UPSTREAM, scopes=frozenset({"calendar:read"}), **members)
 
 
-def test_the_same_caller_gets_the_same_token_while_it_lasts() -> None:
+def _child() -> Child:
+    parent = VerifiedToken(
+        issuer=ISSUER,
+        jti="parent",
+        subject="user:ann",
+        client_id="trip-planner",
+        audience="https://calendar.example.com/mcp",
+        scopes=frozenset({"calendar:read"}),
+        issued_at=NOW,
+        expires_at=NOW + 300,
+        agent="trip-planner",
+        fingerprint="f",
+    )
+    return child_of(
+        parent,
+        presenter="gateway:calendar",
+        audience=UPSTREAM,
+        resource=a_resource("calendar"),
+        scopes=frozenset({"calendar:read"}),
+    )
+
+
+def test_a_kept_token_is_good_while_it_lasts() -> None:
     """The second call gets the first call's token, until too little of it is left."""
-    kept = KeptHopTokens()
-    first = kept.get_or_make(_key(), lambda: _token("first", NOW + 60), now=NOW)
+    kept = KeptHopTokens().keep(_key(), _child())
+    assert kept.good_token(now=NOW) is None
+    kept.token = _token("first", NOW + 60)
     last_moment = NOW + 60 - MIN_LEFT_SECONDS
-    assert kept.get_or_make(_key(), lambda: _token("second", NOW + 90), now=last_moment) is first
-    assert kept.get_or_make(_key(), lambda: _token("third", NOW + 120), now=last_moment + 1).jti == "third"
+    assert kept.good_token(now=last_moment) is kept.token
+    assert kept.good_token(now=last_moment + 1) is None
 
 
 def test_everything_that_went_into_a_token_is_in_its_key() -> None:
-    """Another caller's token, presenter, key, policy or configuration is another hop token."""
+    """Another caller's token, presenter, key, policy, configuration, scopes or sender is another hop token."""
     kept = KeptHopTokens()
-    kept.get_or_make(_key(), lambda: _token("first", NOW + 60), now=NOW)
+    first = kept.keep(_key(), _child())
+    assert kept.find(_key()) is first
     for name in ("fingerprint", "presenter", "signing_key", "policy_version", "configuration_version"):
-        other = kept.get_or_make(_key(**{name: "other"}), lambda: _token("other", NOW + 60), now=NOW)
-        assert other.jti == "other", name
-    narrower = HopKey("f", "gateway:calendar", UPSTREAM, frozenset(), "k", "p", "c")
-    assert kept.get_or_make(narrower, lambda: _token("narrower", NOW + 60), now=NOW).jti == "narrower"
+        assert kept.find(_key(**{name: "other"})) is None, name
+    assert kept.find(_key()._replace(scopes=frozenset())) is None
+    assert kept.find(_key()._replace(sender=SenderKey("thumbprint"))) is None
 
 
 def test_memory_is_bounded() -> None:
-    """Beyond the bound the least recently used token is forgotten."""
-    kept = KeptHopTokens()
-    token = _token("any", NOW + 60)
-    for number in range(MAX_KEPT + 1):
-        kept.get_or_make(_key(fingerprint=str(number)), lambda: token, now=NOW)
-    anew = kept.get_or_make(_key(fingerprint="0"), lambda: _token("anew", NOW + 60), now=NOW)
-    assert anew.jti == "anew"
+    """Beyond the bound the least recently used is forgotten."""
+    kept, child = KeptHopTokens(), _child()
+    for number in range(MAX_KEPT):
+        kept.keep(_key(fingerprint=str(number)), child)
+    kept.find(_key(fingerprint="0"))
+    kept.keep(_key(fingerprint="one more"), child)
+    assert kept.find(_key(fingerprint="1")) is None
+    assert kept.find(_key(fingerprint="0")) is not None

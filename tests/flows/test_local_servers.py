@@ -29,6 +29,7 @@ from perhop.wiring.upstreams import Upstreams
 from tests.support.gateways import World
 from tests.support.installations import Installation, installed, run_by
 from tests.support.mcp_wire import call_legacy, call_modern, initialize
+from tests.support.pools import POOL
 from tests.support.processes import await_end_of, is_running
 from tests.support.stdio_upstreams import (
     EVERY_TOOL,
@@ -48,7 +49,7 @@ MODES: dict[Mode, tuple[str, int]] = {"auto": ("2026-07-28", 1), "legacy": ("202
 
 def take(upstreams: Upstreams, resources: list[Resource]) -> Mapping[str, OpenUpstream]:
     """Go on with the ways of these resources, and no others."""
-    prepared = upstreams.prepare(resources)
+    prepared = upstreams.prepare(resources, POOL)
     prepared.take()
     return prepared.ways
 

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from perhop.cli.main import main
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
+from tests.support.pools import pool_environment
 from tests.support.processes import free_ports
 
 CONFIGURATION = """\
@@ -103,5 +104,6 @@ def ports_of(folder: Path) -> tuple[int, int]:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without anything that configures Perhop."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PERHOP_")}
+    """The environment without anything that configures Perhop, but for the pool that the whole run uses."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PERHOP_")}
+    return clean | pool_environment()

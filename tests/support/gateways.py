@@ -9,7 +9,7 @@ import secrets
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from perhop.core.decision import Permit
 from perhop.core.owner import Owner
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
-from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream
+from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream, UpstreamPool
 from perhop.core.token import BoundToken, HopToken, TokenDraft
 from perhop.errors import AgentDisabled
 from perhop.gateway.app import GatewayApp, gates_by_path
@@ -44,6 +44,7 @@ from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.tool_pins import ResourcePins
 from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.journal.record import Record
+from perhop.journal.witness import Told
 from perhop.journal.writer import Journal
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import parse_policies
@@ -62,6 +63,7 @@ from perhop.wiring.upstreams import Upstreams
 from tests.support.databases import a_database
 from tests.support.forge import good_claims, sign
 from tests.support.journals import JournalFolder, make_journal
+from tests.support.pools import POOL
 from tests.support.upstreams import RecordingUpstream, recording_upstream
 
 T = TypeVar("T")
@@ -109,19 +111,46 @@ class MintingExchanger:
         )
 
 
+class NotedRecords:
+    """A witness that knows when a record for which nobody waits is on disk."""
+
+    def __init__(self) -> None:
+        self._noted: dict[int, Callable[[], None]] = {}
+
+    def expect(self, record: Record, then: Callable[[], None]) -> None:
+        """Call this when the record, which is about to be noted, is written."""
+        self._noted[id(record)] = then
+
+    def offered(self, record: Record) -> Told:
+        then = self._noted.pop(id(record), None)
+        return lambda is_written: then() if then is not None and is_written else None
+
+    def counted(self, record: Record) -> None:
+        """Nobody notes what is only counted."""
+
+
 class WatchedJournal:
     """The real journal, and a way to wait until it holds so many records."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, noted: NotedRecords) -> None:
         self._journal = journal
-        self._grown = asyncio.Condition()
+        self._noted = noted
+        self._grew = asyncio.Event()
         self.size = 0
 
     async def append(self, record: Record) -> int:
-        return await self._noting(self._journal.append(record))
+        seq = await self._journal.append(record)
+        self._grow()
+        return seq
+
+    def note(self, record: Record) -> None:
+        self._noted.expect(record, self._grow)
+        self._journal.note(record)
 
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
-        return await self._noting(self._journal.append_refusal(record, address=address))
+        seq = await self._journal.append_refusal(record, address=address)
+        self._grow()
+        return seq
 
     def mac(self, arguments: Mapping[str, Any]) -> str:
         return self._journal.mac(arguments)
@@ -132,15 +161,14 @@ class WatchedJournal:
 
     async def holds(self, count: int) -> None:
         """Return when the journal has taken this many records."""
-        async with asyncio.timeout(5), self._grown:
-            await self._grown.wait_for(lambda: self.size >= count)
+        async with asyncio.timeout(5):
+            while self.size < count:
+                self._grew.clear()
+                await self._grew.wait()
 
-    async def _noting(self, appending: Awaitable[T]) -> T:
-        written = await appending
-        async with self._grown:
-            self.size += 1
-            self._grown.notify_all()
-        return written
+    def _grow(self) -> None:
+        self.size += 1
+        self._grew.set()
 
 
 class ListedStanding:
@@ -278,25 +306,27 @@ async def gateway(
     kind: CredentialKind = CredentialKind.EXCHANGE,
     verdict: Verdict = Verdict.ENFORCES,
     limits: Limits | None = None,
+    pool: UpstreamPool = POOL,
 ) -> AsyncIterator[World]:
     """A gateway in front of a recording upstream, or of the one at this URL, or of exactly this one."""
     clock = TestClock()
     journal_folder = make_journal(folder)
     worlds: list[World] = []
+    noted = NotedRecords()
     async with (
         recording_upstream() as (recording_url, recording),
-        journal_folder.writing(clock) as journal,
+        journal_folder.writing(clock, noted) as journal,
         a_database(folder) as database,
         aclosing(Upstreams(inherited={"PATH": os.environ["PATH"]})) as upstreams,
     ):
 
         def make_app(url: str) -> Any:
-            watched = WatchedJournal(journal)
+            watched = WatchedJournal(journal, noted)
             revocations = Revocations()
             tasks = _tasks(database, journal_folder, journal, revocations, clock)
             resource = a_resource(url, upstream_url or recording_url, kind=kind)
             resource = replace(resource, upstream=upstream or resource.upstream)
-            prepared = upstreams.prepare([resource])
+            prepared = upstreams.prepare([resource], pool)
             prepared.take()
             way = prepared.ways[resource.name]
             engine = an_engine(resource, *policies)

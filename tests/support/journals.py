@@ -20,6 +20,7 @@ from perhop.journal.record import (
     ResultFacts,
 )
 from perhop.journal.verify import Verification, verify_journal
+from perhop.journal.witness import Unwatched, Witness
 from perhop.journal.writer import Journal
 from perhop.storage.journal_db import create_journal, open_journal
 from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
@@ -38,14 +39,16 @@ class JournalFolder:
     def path(self) -> Path:
         return self.folder / "journal.db"
 
-    def open(self, clock: Callable[[], float] = time.time) -> Journal:
+    def open(self, clock: Callable[[], float] = time.time, witness: Witness = Unwatched()) -> Journal:
         """Become the journal's writer; close it at the end, or use `writing`."""
-        return open_journal(self.path, key=self.key, clock=clock)
+        return open_journal(self.path, key=self.key, clock=clock, witness=witness)
 
     @asynccontextmanager
-    async def writing(self, clock: Callable[[], float] = time.time) -> AsyncIterator[Journal]:
+    async def writing(
+        self, clock: Callable[[], float] = time.time, witness: Witness = Unwatched()
+    ) -> AsyncIterator[Journal]:
         """The journal's writer while the block runs."""
-        journal = self.open(clock)
+        journal = self.open(clock, witness)
         try:
             yield journal
         finally:

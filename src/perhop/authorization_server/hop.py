@@ -8,23 +8,69 @@ Spec: RFC 8693 §1.1
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, assert_never
 
 from perhop.authorization_server.canary import is_canary, new_canary
-from perhop.authorization_server.drafts import draft_child, draft_first
-from perhop.authorization_server.issue import Authorized, issue, question_of
+from perhop.authorization_server.drafts import child_of, draft_first
+from perhop.authorization_server.issue import PERSON_PREFIX, Authorized, issue
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
-from perhop.authorization_server.kept_hop_tokens import HopKey, KeptHopTokens
+from perhop.authorization_server.kept_hop_tokens import HopKey, Kept, KeptHopTokens
 from perhop.core.authentication import AuthenticationWanted
-from perhop.core.call import Action, CallBinding
-from perhop.core.decision import Allow, Deny, NeedsApproval, Permit
+from perhop.core.call import Action, CallBinding, Target
+from perhop.core.decision import Allow, Deny, NeedsApproval, Permit, Question
 from perhop.core.resource import CredentialKind, Resource, ResourceUri
-from perhop.core.token import HopToken, TokenDraft
+from perhop.core.token import HopToken, VerifiedToken
 from perhop.errors import AuthenticationInsufficient, PolicyDenied, PolicyUndecidable, ScopeInsufficient
 from perhop.rules.delegation import GATEWAY_PREFIX, check_may_act
-from perhop.rules.lifetime import CALL_LIFETIME, HOP_LIFETIME
+from perhop.rules.lifetime import CALL_LIFETIME, HOP_LIFETIME, check_parent_lives
+from perhop.tokens.keys import SigningKey
 from perhop.tokens.mint import mint
+
+_EXCHANGE = Target(Action.EXCHANGE)
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What is the same for every exchange at one resource under one configuration, one key and one set of policies."""
+
+    issuer: Issuer
+    resource: Resource
+    presenter: str
+    audience: ResourceUri
+    scopes: frozenset[str]
+    signing_key: SigningKey
+    policy_version: str
+    is_call: bool
+
+    @classmethod
+    def of(cls, issuer: Issuer, resource: Resource) -> Way:
+        return cls(
+            issuer=issuer,
+            resource=resource,
+            presenter=GATEWAY_PREFIX + resource.name,
+            audience=_upstream(resource),
+            scopes=frozenset(resource.scopes),
+            signing_key=issuer.keyring.active,
+            policy_version=issuer.policy.version,
+            is_call=_takes_call_tokens(resource),
+        )
+
+    def key_of(self, parent: VerifiedToken) -> HopKey:
+        """What the tokens of this parent are kept under."""
+        return HopKey(
+            parent.fingerprint,
+            self.presenter,
+            self.audience,
+            parent.scopes & self.scopes,
+            self.signing_key.kid,
+            self.policy_version,
+            self.issuer.registry.version,
+            parent.sender,
+        )
 
 
 class HopExchanger:
@@ -33,6 +79,7 @@ class HopExchanger:
     def __init__(self, issuer: CurrentIssuer) -> None:
         self._issuer = issuer
         self._kept = KeptHopTokens()
+        self._ways: dict[str, Way] = {}
 
     def forget(self) -> None:
         """Hand out no token again: something was revoked, and it may be one of these."""
@@ -50,31 +97,39 @@ class HopExchanger:
         Raises: PresenterMismatch, ChainTooDeep, TokenExpired, ScopeInsufficient, PolicyDenied,
             AuthenticationInsufficient, PolicyUndecidable
         """
-        issuer, resource, parent = self._issuer(), permit.resource, permit.bound.token
-        is_call = _takes_call_tokens(resource)
-        presenter = GATEWAY_PREFIX + resource.name
-        check_may_act(parent, presenter, issuer.url)
-        scopes = parent.scopes & frozenset(resource.scopes)
-        if not scopes:
-            raise ScopeInsufficient(resource.advertised_scopes()[0], "the token has no scope of this resource")
-        draft = draft_child(
-            issuer,
-            parent,
-            presenter=presenter,
-            audience=_upstream(resource),
-            resource=resource,
-            scopes=scopes,
-            lifetime=CALL_LIFETIME if is_call else HOP_LIFETIME,
-            now=issuer.now(),
+        issuer, parent = self._issuer(), permit.bound.token
+        way = self._way(issuer, permit.resource)
+        check_may_act(parent, way.presenter, issuer.url)
+        key = way.key_of(parent)
+        kept = self._kept.find(key) or self._keep(key, parent, way)
+        now = issuer.now()
+        check_parent_lives(now=now, parent_expires_at=parent.expires_at)
+        _check_exchange(issuer, kept, way.resource, now=now)
+        if way.is_call:
+            binding = _for_this(permit.call.binding)
+            draft = kept.child.draft(issuer, lifetime=CALL_LIFETIME, now=now, call=binding)
+            return HopToken(mint(draft, way.signing_key))
+        token = kept.good_token(now=now)
+        if token is None:
+            draft = kept.child.draft(issuer, lifetime=HOP_LIFETIME, now=now)
+            token = kept.token = HopToken(mint(draft, way.signing_key))
+        return token
+
+    def _way(self, issuer: Issuer, resource: Resource) -> Way:
+        """INVARIANT: an issuer is replaced whole when a key, the policies or the configuration change."""
+        way = self._ways.get(resource.name)
+        if way is None or way.issuer is not issuer or way.resource is not resource:
+            way = self._ways[resource.name] = Way.of(issuer, resource)
+        return way
+
+    def _keep(self, key: HopKey, parent: VerifiedToken, way: Way) -> Kept:
+        """Raises: ScopeInsufficient, ChainTooDeep."""
+        if not key.scopes:
+            raise ScopeInsufficient(way.resource.advertised_scopes()[0], "the token has no scope of this resource")
+        child = child_of(
+            parent, presenter=way.presenter, audience=way.audience, resource=way.resource, scopes=key.scopes
         )
-        _check_exchange(issuer, draft, resource, parent.scopes)
-        signing_key = issuer.keyring.active
-        if is_call:
-            return HopToken(mint(_bound_to(permit.call.binding, draft), signing_key))
-        key = HopKey.of(
-            parent, draft, kid=signing_key.kid, policy=issuer.policy.version, configuration=issuer.registry.version
-        )
-        return self._kept.get_or_make(key, lambda: HopToken(mint(draft, signing_key)), now=draft.issued_at)
+        return self._kept.keep(key, child)
 
     def canary(self) -> ResourceUri:
         """A fresh audience that is registered nowhere, so that a token for it is good nowhere."""
@@ -104,7 +159,7 @@ class HopExchanger:
         lifetime = CALL_LIFETIME if _takes_call_tokens(resource) else HOP_LIFETIME
         draft = replace(right, audience=audience, expires_at=right.issued_at + lifetime)
         if _takes_call_tokens(resource):
-            draft = _bound_to(call, draft)
+            draft = replace(draft, call=_for_this(call))
         minted = await issue(Authorized(draft=draft, resource=resource), issuer, about={"self_test": resource.name})
         return HopToken(minted)
 
@@ -113,11 +168,11 @@ def _takes_call_tokens(resource: Resource) -> bool:
     return resource.upstream is not None and resource.upstream.credential is CredentialKind.CALL
 
 
-def _bound_to(call: CallBinding | None, draft: TokenDraft) -> TokenDraft:
-    """The draft of a call token. INVARIANT: where call tokens are taken, none leaves unbound."""
+def _for_this(call: CallBinding | None) -> CallBinding:
+    """The call of a call token. INVARIANT: where call tokens are taken, none leaves unbound."""
     if call is None:
         raise RuntimeError("a call token for no call")
-    return replace(draft, call=call)
+    return call
 
 
 def _upstream(resource: Resource) -> ResourceUri:
@@ -126,13 +181,33 @@ def _upstream(resource: Resource) -> ResourceUri:
     return resource.upstream.resource
 
 
-def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource, scopes: frozenset[str]) -> None:
-    """`scopes` are those of the caller's own token.
+def _question(issuer: Issuer, kept: Kept, resource: Resource, *, now: int) -> Question:
+    """What policy is asked about the exchange: the token as it would be. The same within a second."""
+    child, asked = kept.child, kept.question
+    parent = child.parent
+    task = issuer.tasks.find(parent.task) if parent.task is not None else None
+    if asked is None or asked.now != now or asked.task is not task:
+        asked = kept.question = Question(
+            target=_EXCHANGE,
+            agent=parent.agent or child.presenter,
+            server=resource.name,
+            subject=parent.subject if parent.subject.startswith(PERSON_PREFIX) else None,
+            client_id=child.presenter,
+            actors=tuple(child.actor.chain()),
+            scopes=child.scopes,
+            hop=parent.hop + 1,
+            now=now,
+            arguments=_NO_ARGUMENTS,
+            tenant=child.tenant,
+            task=task,
+            authentication=parent.authentication,
+        )
+    return asked
 
-    Raises: AuthenticationInsufficient, PolicyDenied, PolicyUndecidable
-    """
-    question = question_of(draft, resource, Action.EXCHANGE, task=issuer.tasks.find(draft.task))
-    match decision := issuer.policy.decide(question):
+
+def _check_exchange(issuer: Issuer, kept: Kept, resource: Resource, *, now: int) -> None:
+    """Raises: AuthenticationInsufficient, PolicyDenied, PolicyUndecidable."""
+    match decision := issuer.policy.decide(_question(issuer, kept, resource, now=now)):
         case Allow():
             return
         case NeedsApproval():  # an exchange needs no permit, so that no permit can want anything for it
@@ -143,7 +218,7 @@ def _check_exchange(issuer: Issuer, draft: TokenDraft, resource: Resource, scope
             raise AuthenticationInsufficient(
                 max_age=wanted.max_age,
                 acr_values=wanted.acr_values,
-                scopes=tuple(sorted(scopes)),
+                scopes=tuple(sorted(kept.child.parent.scopes)),  # those of the caller's own token
                 policies=decision.policies,
                 policy_version=decision.policy_version,
             )

@@ -54,6 +54,8 @@ class Action(StrEnum):
     EXCHANGE = "exchange"
     ISSUE = "issue"
 
+    __hash__ = str.__hash__  # an enumeration's own is a call of Python for each look into a dict
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -112,8 +114,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer that goes to the caller; the body is a stream of chunks, possibly one, possibly none."""
+    """The answer that goes to the caller; the body is a stream of chunks, possibly one, possibly none.
+
+    `is_whole`: it is one chunk, and there already.
+    """
 
     status: int
     headers: Headers
     body: AsyncIterator[bytes]
+    is_whole: bool = False

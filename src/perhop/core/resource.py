@@ -40,6 +40,13 @@ class DataPlane(StrEnum):
     FORWARD_AUTH = "forward_auth"
 
 
+class UpstreamPool(StrEnum):
+    """What keeps the connections to upstreams over HTTP: the library aiohttp, or a pool of our own."""
+
+    AIOHTTP = "aiohttp"
+    OWN = "own"
+
+
 class CredentialKind(StrEnum):
     """What the gateway presents to an upstream."""
 

@@ -5,15 +5,22 @@ A task narrows what tokens of it are good for, and grants nothing. What MCP call
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
 EVERYTHING = "*"
 
 
 def is_matched(name: str, pattern: str) -> bool:
     """True if the pattern matches the whole name; `*` is the only wildcard."""
-    return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
+    return _expression(pattern).match(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern.replace("[", "[[]").replace("?", "[?]")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,13 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer whose head is known. `close` may be called at any time, and more than once."""
+    """An answer whose head is known. `close` may be called at any time, and more than once.
+
+    `is_whole`: it has come to its end, and is one piece.
+    """
 
     status: int
     headers: Headers
     pieces: AsyncIterator[Piece]
+    is_whole: bool = False
     close: Callable[[], Awaitable[None]]

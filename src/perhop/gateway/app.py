@@ -125,9 +125,10 @@ async def _send_reply(reply: Reply, send: Send) -> None:
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
         async for chunk in reply.body:
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if chunk or reply.is_whole:
+                await send({"type": "http.response.body", "body": chunk, "more_body": not reply.is_whole})
+        if not reply.is_whole:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         close = getattr(reply.body, "aclose", None)
         if close is not None:

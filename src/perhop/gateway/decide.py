@@ -23,9 +23,8 @@ from perhop.errors import (
 from perhop.gateway.gate import Gate
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
-from perhop.policy.arguments import type_arguments
+from perhop.policy.arguments import Visible, type_arguments
 from perhop.policy.recorded import written_arguments
-from perhop.rules.scope import check_tool_scope
 from perhop.rules.task import is_covered
 
 PERSON_PREFIX = "user:"
@@ -42,10 +41,11 @@ def decide(request: Request, covered: Covered, gate: Gate) -> Allowed:
     bound, call = covered.bound, covered.call
     for target in call.targets:
         if target.action is Action.CALL_TOOL:
-            check_tool_scope(bound, gate.resource, target.name)
+            gate.tool_checks.check_scope(bound, gate.resource, target.name)
             gate.catalogue.check_approved(target.name)
     decisions = [_ask(question_about(target, request, covered, gate), gate) for target in call.targets]
-    return Allowed(bound, covered.task, gate.resource, call, _all_of(decisions, gate.policy.version))
+    decision = decisions[0] if len(decisions) == 1 else _all_of(decisions, gate.policy.version)
+    return Allowed(bound, covered.task, gate.resource, call, decision)
 
 
 def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> bool:
@@ -57,7 +57,7 @@ def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> boo
         return False
     if target.action is Action.CALL_TOOL:
         try:
-            check_tool_scope(permit.bound, permit.resource, target.name)
+            gate.tool_checks.check_scope(permit.bound, permit.resource, target.name)
             gate.catalogue.check_approved(target.name)
         except (ScopeInsufficient, PolicyDenied, ToolQuarantined):
             return False
@@ -71,10 +71,8 @@ def question_about(target: Target, request: Request, covered: Covered, gate: Gat
 
     Raises: ParamsMalformed
     """
-    schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
     given = covered.call.arguments if target.arguments is None else target.arguments
-    arguments = type_arguments(schema, given or {})
-    return _question(target, arguments, request, covered, gate)
+    return _question(target, _typed(target, given or {}, gate), request, covered, gate)
 
 
 def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:
@@ -85,34 +83,40 @@ def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:
     if call.arguments is None or not call.targets:
         return None
     target = call.targets[0]
-    schema = gate.catalogue.schema_of(target.name) if target.action is Action.CALL_TOOL else None
     try:
-        return written_arguments(gate.resource.record_arguments, type_arguments(schema, call.arguments))
+        return written_arguments(gate.resource.record_arguments, _typed(target, call.arguments, gate))
     except ParamsMalformed:
         return None
+
+
+def _typed(target: Target, arguments: Mapping[str, Any], gate: Gate) -> dict[str, Visible | None]:
+    """Raises: ParamsMalformed."""
+    if target.action is not Action.CALL_TOOL:
+        return type_arguments(None, arguments)
+    return gate.tool_checks.type_arguments(target.name, gate.catalogue.schema_of(target.name), arguments)
 
 
 def _question(
     target: Target, arguments: Mapping[str, Any], request: Request, asked: Covered | Permit, gate: Gate
 ) -> Question:
-    bound, call = asked.bound, asked.call
+    token, call = asked.bound.token, asked.call
     return Question(
         target=target,
-        agent=bound.agent,
+        agent=token.agent,
         server=gate.resource.name,
-        subject=bound.subject if bound.subject.startswith(PERSON_PREFIX) else None,
-        client_id=bound.client_id,
-        actors=bound.actors,
-        scopes=bound.scopes,
-        hop=bound.token.hop,
+        subject=token.subject if token.subject.startswith(PERSON_PREFIX) else None,
+        client_id=token.client_id,
+        actors=asked.bound.actors if token.actor is not None else (),
+        scopes=token.scopes,
+        hop=token.hop,
         now=int(gate.clock()),
         arguments=arguments,
-        tenant=bound.tenant,
+        tenant=token.tenant,
         ip=request.address or "",
         revision=call.revision,
         session=session_fingerprint(call.session) if call.session is not None else "",
         task=asked.task,
-        authentication=bound.authentication,
+        authentication=token.authentication,
     )
 
 

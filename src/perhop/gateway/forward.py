@@ -66,7 +66,7 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
         piece = translation.document(document)
         await closing()
         headers = (*_returned_headers(upstream, permit, gate), ("content-length", str(len(piece.octets))))
-        return Answer(status=upstream.status, headers=headers, pieces=_Single(piece), close=closing)
+        return Answer(status=upstream.status, headers=headers, pieces=_Single(piece), close=closing, is_whole=True)
     except BaseException:
         await closing()
         raise
@@ -193,14 +193,13 @@ class _Translation:
     def __init__(self, request: Request, permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:
         self._permit = permit
         self._gate = gate
-        self._principal = Principal.of(permit.bound)
         self._chunks = upstream.chunks
         self._is_modern = permit.call.revision in MODERN_REVISIONS
         # The answer to a handshake names the session that it opens.
         self._session = upstream.header(SESSION) or permit.call.session
         self._filter = ListFilter(
             is_shown=lambda target: may_see(target, request, permit, gate),
-            is_own_task=lambda task: gate.open_tasks.is_of(self._principal, task),
+            is_own_task=lambda task: gate.open_tasks.is_of(Principal.of(permit.bound), task),
             may_serve=gate.revisions.may_serve,
             is_private=self._is_modern,
             catalogue=gate.catalogue,
@@ -251,7 +250,7 @@ class _Translation:
         task = task_opened_by(message)
         if isinstance(task, str):
             opening = Opening(call.targets[0].name, call.arguments or {}, len(call.body))
-            self._gate.open_tasks.opened(self._principal, task, opening)
+            self._gate.open_tasks.opened(Principal.of(self._permit.bound), task, opening)
 
     def _note_request(self, message: object) -> None:
         """The server asks the client something: its answer may come back, once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from perhop.core.decision import Decision, Permit, Question
@@ -18,6 +18,7 @@ from perhop.gateway.readiness import Readiness
 from perhop.gateway.revisions import UpstreamRevisions
 from perhop.gateway.revocation_watch import RevocationWatch
 from perhop.gateway.sessions import SessionSealer
+from perhop.gateway.tool_checks import ToolChecks
 from perhop.gateway.upstream.interface import Upstream
 from perhop.journal.record import Record, TaskFacts
 from perhop.tokens.possession import ProofDesk
@@ -93,6 +94,10 @@ class Journal(Protocol):
         """Durable when it returns. Raises: JournalUnavailable."""
         ...
 
+    def note(self, record: Record) -> None:
+        """Written in its order, and nobody waits until it is. Raises: JournalUnavailable."""
+        ...
+
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """For refusals of strangers: beyond a rate, many become one counted record. Raises: JournalUnavailable."""
         ...
@@ -136,3 +141,4 @@ class Gate:
     clock: Callable[[], float]
     new_call_id: Callable[[], str]
     limits: Limits
+    tool_checks: ToolChecks = field(default_factory=ToolChecks)

@@ -61,7 +61,6 @@ class Judged:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ListFilter:
     """Filters the lists of one caller.
 
@@ -69,12 +68,24 @@ class ListFilter:
     whether a revision may be advertised.
     """
 
-    is_shown: Callable[[Target], bool]
-    is_own_task: Callable[[object], bool]
-    may_serve: Callable[[object], bool]
-    is_private: bool
-    catalogue: Catalogue
-    max_bytes: int
+    __slots__ = ("catalogue", "is_own_task", "is_private", "is_shown", "max_bytes", "may_serve")
+
+    def __init__(
+        self,
+        *,
+        is_shown: Callable[[Target], bool],
+        is_own_task: Callable[[object], bool],
+        may_serve: Callable[[object], bool],
+        is_private: bool,
+        catalogue: Catalogue,
+        max_bytes: int,
+    ) -> None:
+        self.is_shown = is_shown
+        self.is_own_task = is_own_task
+        self.may_serve = may_serve
+        self.is_private = is_private
+        self.catalogue = catalogue
+        self.max_bytes = max_bytes
 
     def judge(self, octets: bytes) -> Judged:
         """Look at one JSON-RPC message of the upstream and take out what the caller may not see.

@@ -50,9 +50,9 @@ async def handle(request: Request, gate: Gate) -> Reply:
         await record(trail, gate.journal)  # in and out, durable, or nothing is forwarded
         answer = await forward(request, permit, onward, gate)
     except (Refused, Unavailable) as fact:
-        await record_refusal(fact, trail, gate.journal, now=gate.clock())
+        await record_refusal(fact, trail.naming_token(request), gate.journal, now=gate.clock())
         return refuse(fact, request, trail)
     except BaseException as failure:  # our own error, or the caller is gone: recorded here, answered at the edge
-        await record_failure(failure, trail, gate.journal, now=gate.clock())
+        await record_failure(failure, trail.naming_token(request), gate.journal, now=gate.clock())
         raise
     return recording_its_end(answer, trail, gate.journal, clock=gate.clock)

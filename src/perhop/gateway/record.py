@@ -59,10 +59,11 @@ async def record_failure(failure: BaseException, trail: Trail, journal: Journal,
 def recording_its_end(answer: Answer, trail: Trail, journal: Journal, *, clock: Callable[[], float]) -> Reply:
     """The reply whose outcome is recorded when it ended, was cut, or the caller went away.
 
-    A failure to write the outcome does not change the answer: the call stays without one, and is listed as such.
+    A failure to write the outcome does not change the answer: the call stays without one, and is listed as such. So
+    the answer does not wait for it either.
     """
     body = _RecordedBody(answer, trail, journal, clock)
-    return Reply(status=answer.status, headers=answer.headers, body=body)
+    return Reply(status=answer.status, headers=answer.headers, body=body, is_whole=answer.is_whole)
 
 
 class _RecordedBody(AsyncIterator[bytes]):
@@ -98,6 +99,6 @@ class _RecordedBody(AsyncIterator[bytes]):
         finally:
             ended = self._trail.end_record(status=self._answer.status, error=self._error, now=self._clock())
             try:
-                await self._journal.append(ended)
+                self._journal.note(ended)
             except JournalUnavailable as failure:
                 _log.error("the outcome of call %s was not recorded: %s", self._trail.call_id, failure)

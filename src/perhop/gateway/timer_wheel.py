@@ -25,7 +25,7 @@ class TimerWheel:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # Not the loop itself: the wheels are kept by their loops.
-        self._loop = weakref.ref(loop)
+        self.loop = weakref.ref(loop)
         self._now = loop.time
         self._slots: dict[int, set[Timed]] = {}
         self._is_turning = False
@@ -54,7 +54,7 @@ class TimerWheel:
                 del self._slots[slot]
 
     def _turn_later(self) -> None:
-        loop = self._loop()
+        loop = self.loop()
         self._is_turning = loop is not None
         if loop is not None:
             loop.call_later(RESOLUTION, self._turn)
@@ -79,12 +79,19 @@ class TimerWheel:
 _wheels: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, TimerWheel] = weakref.WeakKeyDictionary()
 
 
+_last_asked_for: list[TimerWheel] = []
+"""At most one: a process has one loop as a rule, and asks three times a call."""
+
+
 def timer_wheel() -> TimerWheel:
     """The wheel of the running event loop."""
     loop = asyncio.get_running_loop()
-    wheel = _wheels.get(loop)
-    if wheel is None:
-        wheel = _wheels[loop] = TimerWheel(loop)
+    for last in _last_asked_for:
+        if last.loop() is loop:
+            return last
+    wheel = _wheels.get(loop) or TimerWheel(loop)
+    _wheels[loop] = wheel
+    _last_asked_for[:] = [wheel]
     return wheel
 
 

@@ -6,7 +6,6 @@ INVARIANT: a trail holds no token; of one whose signature did not hold, only a d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -26,6 +25,7 @@ from perhop.errors import (
 )
 from perhop.gateway.decide import recorded_arguments
 from perhop.gateway.gate import Gate
+from perhop.gateway.kept_facts import inbound_facts, outbound_facts, permitting, request_facts
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
 from perhop.journal.record import (
@@ -47,21 +47,23 @@ INTERNAL = "internal"
 """The `error` of a request that ended in an error of our own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Trail:
-    """What is known so far. `permit` and `draft` only once the permit is about to be recorded."""
+    """What is known so far. `permit` and `draft` only once the permit is about to be recorded.
+
+    `unverified` is the digest of what came as a token, once somebody wants it: see `naming_token`.
+    """
 
     call_id: str
     started: float
     http_method: str
     resource: Resource
     request: RequestFacts
-    unverified: str | None
+    unverified: str | None = None
     caller: VerifiedToken | None = None
     task: TaskFacts | None = None
     call: Call | None = None
-    arguments_mac: str | None = None
-    arguments: Mapping[str, Any] | None = None
+    facts: CallFacts | None = None
     permit: Permit | None = None
     draft: TokenDraft | None = None
 
@@ -74,46 +76,61 @@ class Trail:
             started=gate.clock(),
             http_method=request.http_method,
             resource=gate.resource,
-            request=RequestFacts(ip=request.address, user_agent=agent[:MAX_USER_AGENT] if agent else None),
-            unverified=_digest_of_token(request),
+            request=request_facts(request.address, agent[:MAX_USER_AGENT] if agent else None, None),
         )
 
     def by(self, caller: VerifiedToken, gate: Gate) -> Trail:
         """The token's signature and times hold. Whether the task that it names is any good is not known yet."""
-        return replace(self, caller=caller, task=gate.tasks.facts(caller.task))
+        return self._with(caller=caller, task=gate.tasks.facts(caller.task))
 
     def asking(self, call: Call, gate: Gate) -> Trail:
         """The message is understood. Of its arguments a MAC is kept, and what the resource's owner has recorded."""
-        mac = gate.journal.mac(call.arguments) if call.arguments is not None else None
-        arguments = recorded_arguments(call, gate) if gate.resource.record_arguments else None
-        session = session_fingerprint(call.session) if call.session is not None else None
-        request = replace(self.request, session=session)
-        return replace(self, call=call, arguments_mac=mac, arguments=arguments, request=request)
+        facts = CallFacts(
+            id=self.call_id,
+            method=call.method,
+            name=call.name,
+            arguments_mac=gate.journal.mac(call.arguments) if call.arguments is not None else None,
+            arguments=recorded_arguments(call, gate) if gate.resource.record_arguments else None,
+            revision=call.revision,
+            data_plane=_data_plane(gate.resource),
+        )
+        if call.session is None:
+            return self._with(call=call, facts=facts)
+        session = session_fingerprint(call.session)
+        return self._with(
+            call=call, facts=facts, request=request_facts(self.request.ip, self.request.user_agent, session)
+        )
 
     def permitted(self, permit: Permit, onward: Onward) -> Trail:
         """The call may go on, with this."""
         match onward:
             case HopToken():
-                return replace(self, permit=permit, draft=onward.minted.draft)
+                return self._with(permit=permit, draft=onward.minted.draft)
             case NoCredential():
-                return replace(self, permit=permit)
+                return self._with(permit=permit)
             case _:
                 assert_never(onward)
+
+    def naming_token(self, request: Request) -> Trail:
+        """With a digest of what came as a token, if nothing better is known of it: for a record that says no."""
+        return self if self.caller is not None else self._with(unverified=_digest_of_token(request))
+
+    def _with(self, **known: Any) -> Trail:
+        """A new trail that knows this, too. What `dataclasses.replace` does, for a twentieth of the steps."""
+        made = object.__new__(Trail)
+        made.__dict__.update(self.__dict__, **known)
+        return made
 
     def permit_record(self) -> Record:
         """The record that must be durable before anything is forwarded."""
         assert self.permit is not None
-        allow = self.permit.allow
+        allow, approval = self.permit.allow, self.permit.approval
+        decision = permitting(allow.policies, allow.policy_version)
         return self._record(
             Event.CALL_PERMITTED,
             inbound=self._inbound(),
-            outbound=Outbound.of(self.draft) if self.draft else None,
-            decision=DecisionFacts(
-                effect="permit",
-                policies=allow.policies,
-                policy_version=allow.policy_version,
-                approval=self.permit.approval,
-            ),
+            outbound=outbound_facts(self.draft) if self.draft else None,
+            decision=decision if approval is None else replace(decision, approval=approval),
         )
 
     def refusal_record(self, fact: Refused | Unavailable) -> Record:
@@ -136,7 +153,7 @@ class Trail:
         return self._record(
             Event.CALL_ENDED,
             inbound=self._inbound(),
-            outbound=Outbound.of(self.draft) if self.draft else None,
+            outbound=outbound_facts(self.draft) if self.draft else None,
             result=ResultFacts(status=status, error=error, duration_ms=max(0, round((now - self.started) * 1000))),
             detail=detail,
         )
@@ -152,44 +169,55 @@ class Trail:
 
     def _inbound(self, fact: Refused | Unavailable | None = None) -> Inbound | None:
         if self.caller is not None:
-            return Inbound.of(self.caller)
+            return inbound_facts(self.caller)
         if isinstance(fact, TokenExpired) and fact.jti is not None:
             return Inbound(jti=fact.jti)  # its signature held
         return Inbound(unverified=self.unverified) if self.unverified is not None else None
 
     def _call_facts(self, *, with_arguments: bool) -> CallFacts:
-        is_ours = self.resource.data_plane is DataPlane.GATEWAY
-        data_plane = None if is_ours else self.resource.data_plane.value
-        if self.call is None:
-            return CallFacts(id=self.call_id, method=self.http_method, data_plane=data_plane)
-        return CallFacts(
-            id=self.call_id,
-            method=self.call.method,
-            name=self.call.name,
-            arguments_mac=self.arguments_mac,
-            arguments=self.arguments if with_arguments else None,
-            revision=self.call.revision,
-            data_plane=data_plane,
-        )
+        facts = self.facts
+        if facts is None:
+            return CallFacts(id=self.call_id, method=self.http_method, data_plane=_data_plane(self.resource))
+        return facts if with_arguments or facts.arguments is None else replace(facts, arguments=None)
 
-    def _record(self, event: Event, **facts: Any) -> Record:
-        facts = {"request": self.request, **facts}
-        lineage: Mapping[str, Any] = {}
-        if self.draft is not None:
-            lineage = {"txn": self.draft.txn, "hop": self.draft.hop, "parent_jti": self.draft.parent_jti}
-        elif self.caller is not None:
-            lineage = {"txn": self.caller.txn, "hop": self.caller.hop}
+    def _record(
+        self,
+        event: Event,
+        *,
+        reason: str | None = None,
+        inbound: Inbound | None = None,
+        outbound: Outbound | None = None,
+        decision: DecisionFacts | None = None,
+        request: RequestFacts | None = None,
+        result: ResultFacts | None = None,
+        detail: str | None = None,
+    ) -> Record:
+        draft, caller, resource = self.draft, self.caller, self.resource
+        chain = draft or caller
         return Record(
             event=event,
-            call=self._call_facts(with_arguments=facts.get("decision") is not None),
+            reason=reason,
+            txn=chain.txn if chain is not None else None,
+            hop=chain.hop if chain is not None else None,
+            parent_jti=draft.parent_jti if draft is not None else None,
+            inbound=inbound,
+            outbound=outbound,
+            call=self._call_facts(with_arguments=decision is not None),
+            decision=decision,
             task=self.task,
-            owner=self.resource.owner,
-            tenant=self.resource.tenant,
-            resource=self.resource.name,
-            client=self.caller.client_id if self.caller else None,
-            **lineage,
-            **facts,
+            request=request or self.request,
+            result=result,
+            owner=resource.owner,
+            tenant=resource.tenant,
+            resource=resource.name,
+            client=caller.client_id if caller is not None else None,
+            detail=detail,
         )
+
+
+def _data_plane(resource: Resource) -> str | None:
+    """The data plane that a record names: None where we carry the call ourselves."""
+    return None if resource.data_plane is DataPlane.GATEWAY else resource.data_plane.value
 
 
 def _denied(fact: Refused | Unavailable) -> DecisionFacts | None:

@@ -107,7 +107,7 @@ def parse_vkey(text: str) -> JournalVerifyKey:
 class JournalKey:
     """The private half. Printing it shows the public half only."""
 
-    __slots__ = ("_mac_key", "_private", "verify_key")
+    __slots__ = ("_mac", "_private", "verify_key")
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
         if not is_key_name(name):
@@ -115,7 +115,8 @@ class JournalKey:
         self._private = private
         self.verify_key = JournalVerifyKey(name, private.public_key().public_bytes_raw())
         derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=_MAC_PURPOSE)
-        self._mac_key = derive.derive(private.private_bytes_raw())
+        # Keyed once; `hmac.digest` would also let the other thread run in the middle of every call.
+        self._mac = hmac.new(derive.derive(private.private_bytes_raw()), digestmod=hashlib.sha256)
 
     @classmethod
     def new(cls, name: str) -> JournalKey:
@@ -132,8 +133,9 @@ class JournalKey:
 
     def mac(self, message: bytes) -> str:
         """HMAC-SHA-256, base64url without padding: equal messages show as equal, and nothing else shows."""
-        digest = hmac.digest(self._mac_key, message, "sha256")
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        keyed = self._mac.copy()
+        keyed.update(message)
+        return base64.urlsafe_b64encode(keyed.digest()).rstrip(b"=").decode()
 
     def derive(self, purpose: bytes) -> bytes:
         """32 bytes for another purpose, which say nothing of the key: so that an installation keeps one secret less."""

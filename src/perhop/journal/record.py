@@ -54,8 +54,15 @@ class Event(StrEnum):
     JOURNAL_ARCHIVED = "journal.archived"
 
 
+class Part:
+    """What the parts of a record have in common: `written` is their text, once it was made (see `canonical`)."""
+
+    __slots__ = ("written",)
+    written: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inbound:
+class Inbound(Part):
     """The token that came in, or only `unverified` (hex SHA-256 of it) when its signature did not hold.
 
     `tenant` is the token's own claim, not its resource's tenant. `cnf` says to which key it is bound, if to one.
@@ -97,7 +104,7 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outbound:
+class Outbound(Part):
     """The token that went out. `sub` and `act` say for whom and through whom, where no later record would."""
 
     jti: str
@@ -123,7 +130,7 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallFacts:
+class CallFacts(Part):
     """The call: `id` is ours, `arguments_mac` an HMAC-SHA-256 of the arguments under a key of the journal.
 
     `arguments` holds what policy saw of the arguments that the resource lists: a value, None for one that was not
@@ -141,7 +148,7 @@ class CallFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionFacts:
+class DecisionFacts(Part):
     """What policy said: `effect` is `permit` or `deny`.
 
     `approval` is the id of the one that lets the call through, that it waits for, or that was denied.
@@ -154,7 +161,7 @@ class DecisionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFacts:
+class TaskFacts(Part):
     """The task under which it happened; `purpose` in its client's words, None where the task is not known here."""
 
     id: str
@@ -167,7 +174,7 @@ class TaskFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFacts:
+class RequestFacts(Part):
     """Where the request came from; `session` is a fingerprint, never the id.
 
     `sender_key` is the thumbprint of the key whose possession was proved instead of the token's.
@@ -180,7 +187,7 @@ class RequestFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResultFacts:
+class ResultFacts(Part):
     """How it ended: `status` is HTTP's, `error` a JSON-RPC code, `tool_error`, `cut`, `cancelled` or a reason."""
 
     status: int | None = None
@@ -189,7 +196,7 @@ class ResultFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFacts:
+class ReportFacts(Part):
     """Who says so, where it is not we who saw it: `by` is the client that answers for the server.
 
     `id` is the server's own for this report, `time` the moment by the server's clock, as the journal writes times.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from perhop.journal.facets import Facets
 from perhop.journal.tree import Frontier
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One record as it is stored: `leaf` is the hash of the body, `facets` are those of the body."""
 
     seq: int

@@ -49,7 +49,7 @@ class Frontier:
         for leaf in leaves:
             node, carry = leaf, size
             while carry & 1:
-                node = node_hash(hashes.pop(), node)
+                node = hashlib.sha256(b"\x01" + hashes.pop() + node).digest()  # `node_hash`, on the way of every record
                 carry >>= 1
             hashes.append(node)
             size += 1

@@ -25,7 +25,8 @@ from perhop.journal.recover import resume
 from perhop.journal.store import Cut, JournalStore, Row, SignedTree
 from perhop.journal.suppression import RefusalCounter, Suppressed
 from perhop.journal.tree import Frontier, leaf_hash
-from perhop.journal.witness import Told, Unwatched, Witness
+from perhop.journal.waiting import Caller, Patience, Waiting, tell
+from perhop.journal.witness import Unwatched, Witness
 from perhop.rules.canonical_json import canonical_json
 
 MAX_BATCH = 1024
@@ -52,24 +53,6 @@ class JournalStatus:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    """Who waits for a record, and where."""
-
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[int]
-    told: Told
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """One record on its way; nobody waits for a counted record."""
-
-    draft: Draft
-    caller: _Caller | None = None
-    cut: Cut | None = None
-
-
 class Journal:
     """The only writer of one journal. Starts its thread; `close` ends it.
 
@@ -92,9 +75,12 @@ class Journal:
         self._witness = witness
         self._checkpoint_seconds = checkpoint_seconds
         self._patience_seconds = patience_seconds
+        self._patience_of: dict[asyncio.AbstractEventLoop, Patience] = {}
         # Guards everything down to the blank line; the rest belongs to the writer thread.
-        self._changed = threading.Condition()
-        self._waiting: list[_Waiting] = []
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._asleep = False
+        self._waiting: list[Waiting] = []
         self._refusals = RefusalCounter()
         self._closing = False
         self._problem = ""
@@ -103,7 +89,7 @@ class Journal:
         self._base = 0
         self._swept = False
 
-        self._counted: list[_Waiting] = []
+        self._counted: list[Waiting] = []
         self._frontier: Frontier | None = None
         self._note = ""
         self._published = -1
@@ -122,7 +108,16 @@ class Journal:
 
         Raises: JournalUnavailable
         """
-        return await self._patiently(self._offer(record))
+        return await self._offer(record)
+
+    def note(self, record: Record) -> None:
+        """Take a record for which nobody needs to wait: it stands in its order, and is written before `close` returns.
+
+        Does not say how that went. One that is lost is told to the witness, and counted in the log.
+
+        Raises: JournalUnavailable
+        """
+        self._take(record, asyncio.get_running_loop(), None, None)
 
     async def append_all(self, records: Sequence[Record]) -> None:
         """Record these events in this order, however long it takes.
@@ -135,7 +130,7 @@ class Journal:
         offered: list[asyncio.Future[int]] = []
         try:
             for record in records:
-                offered.append(self._offer(record))
+                offered.append(self._offer(record, patiently=True))
         finally:
             outcomes = await asyncio.gather(*offered, return_exceptions=True)
         for outcome in outcomes:
@@ -149,7 +144,7 @@ class Journal:
 
         Raises: JournalUnavailable
         """
-        return await self._patiently(self._offer(record, cut))
+        return await self._offer(record, cut)
 
     async def swept(self) -> None:
         """Return when nothing that was archived is left in the file, or the journal is closed."""
@@ -159,32 +154,47 @@ class Journal:
         with self._changed:
             self._changed.wait_for(lambda: self._swept or self._closing)
 
-    async def _patiently(self, written: asyncio.Future[int]) -> int:
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await written
-        except TimeoutError as error:
-            raise JournalUnavailable("the journal did not write in time") from error
+    def _offer(self, record: Record, cut: Cut | None = None, *, patiently: bool = False) -> asyncio.Future[int]:
+        """The place where the `seq` will be told, within the patience that all have, or whenever it is.
 
-    def _offer(self, record: Record, cut: Cut | None = None) -> asyncio.Future[int]:
-        """The place where the `seq` will be told. Raises: JournalUnavailable."""
+        Raises: JournalUnavailable
+        """
         loop = asyncio.get_running_loop()
-        caller = _Caller(loop, loop.create_future(), self._witness.offered(record))
-        try:
-            self._enqueue(_Waiting(draft(record, time=self._clock()), caller, cut))
-        except JournalUnavailable:
-            caller.told(False)
-            raise
-        return caller.future
+        future: asyncio.Future[int] = loop.create_future()
+        patience = self._take(record, loop, future, cut)
+        if not patiently:
+            patience.watch(future)
+        return future
 
-    def _enqueue(self, waiting: _Waiting) -> None:
-        with self._changed:
+    def _take(
+        self, record: Record, loop: asyncio.AbstractEventLoop, future: asyncio.Future[int] | None, cut: Cut | None
+    ) -> Patience:
+        patience = self._patience_of.get(loop) or self._patience_in(loop)
+        told = self._witness.offered(record)
+        try:
+            self._enqueue(Waiting(draft(record, time=self._clock()), Caller(patience, future, told), cut))
+        except JournalUnavailable:
+            told(False)
+            raise
+        return patience
+
+    def _patience_in(self, loop: asyncio.AbstractEventLoop) -> Patience:
+        """That of an event loop which is new here; those of loops that are over are forgotten."""
+        left = {each: patience for each, patience in self._patience_of.items() if not each.is_closed()}
+        patience = left[loop] = Patience(loop, self._patience_seconds)
+        self._patience_of = left
+        return patience
+
+    def _enqueue(self, waiting: Waiting) -> None:
+        with self._lock:
             if self._closing:
                 raise JournalUnavailable("the journal is closed")
             if len(self._waiting) >= MAX_WAITING:
                 raise JournalUnavailable("too many records wait for the journal")
             self._waiting.append(waiting)
-            self._changed.notify_all()
+            if self._asleep:
+                self._asleep = False
+                self._changed.notify_all()
 
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """Record the refusal of a caller whom nobody knows; None if it was only counted, since too many came.
@@ -244,20 +254,22 @@ class Journal:
             with self._changed:
                 self._closing = True
                 left, self._waiting = self._waiting, []
-            _tell([(each, "the journal is closed") for each in left])
+            tell(left, ["the journal is closed"] * len(left))
             self._store.close()
 
     def _turn(self) -> bool:
         """Take what has piled up and write it; True when the journal is closed and nothing is left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or bool(self._waiting), self._patience())
+            self._asleep = True
+            self._changed.wait_for(lambda: self._closing or bool(self._waiting), self._pause())
+            self._asleep = False
             size = next((at for at, each in enumerate(self._waiting[:MAX_BATCH], 1) if each.cut), MAX_BATCH)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             last = self._closing and not self._waiting
             is_due = last or time.monotonic() >= self._due
             if is_due and not self._counted:
                 suppressed = self._refusals.drain(now=None if last else self._clock())
-                self._counted = [_Waiting(self._suppressed(each)) for each in suppressed]
+                self._counted = [Waiting(self._suppressed(each)) for each in suppressed]
         if batch or is_due:
             self._write(batch, sign=is_due)
         if is_due:
@@ -266,7 +278,7 @@ class Journal:
             self._sweep()
         return last
 
-    def _patience(self) -> float | None:
+    def _pause(self) -> float | None:
         """How long the thread may sleep: for ever while nothing is unsigned, counted, to be swept or wrong."""
         is_settled = self._frontier is not None and self._frontier.size == self._signed == self._published
         due = [] if self._swept or self._frontier is None else [self._sweep_due]
@@ -292,7 +304,7 @@ class Journal:
                 self._swept = True
                 self._changed.notify_all()
 
-    def _write(self, batch: Sequence[_Waiting], *, sign: bool) -> None:
+    def _write(self, batch: Sequence[Waiting], *, sign: bool) -> None:
         every = [*self._counted, *batch]
         try:
             if self._frontier is None:
@@ -309,18 +321,19 @@ class Journal:
             self._size = self._frontier.size if self._frontier is not None else self._size
             if (cut := _cut_of(every)) is not None:
                 self._base, self._swept = cut.base.frontier.size, False
-        _tell([(each, seq) for each, seq in zip(every, seqs, strict=True)])
+        tell(every, seqs)
         self._counted = []
         if sign:
             self._publish()
 
-    def _commit(self, every: Sequence[_Waiting], *, sign: bool) -> Sequence[int]:
+    def _commit(self, every: Sequence[Waiting], *, sign: bool) -> Sequence[int]:
         """One transaction; the tree grows only when it has succeeded."""
         assert self._frontier is not None
         rows = []
         for seq, each in enumerate(every, start=self._frontier.size + 1):
-            body = each.draft.body(seq)
-            rows.append(Row(seq, body, leaf_hash(body.encode()), each.draft.facets))
+            head, tail, facets = each.draft
+            body = f'{head},"seq":{seq},{tail}'
+            rows.append(Row(seq, body, leaf_hash(body.encode()), facets))
         grown = self._frontier.grown(row.leaf for row in rows)
         unsigned = grown.size - self._signed
         signed = None
@@ -358,14 +371,14 @@ class Journal:
         except JournalUnavailable as error:
             _log.warning("the checkpoint could not be published: %s", error)
 
-    def _failed(self, batch: Sequence[_Waiting], error: BaseException) -> None:
+    def _failed(self, batch: Sequence[Waiting], error: BaseException) -> None:
         self._frontier = None
         self._due = time.monotonic() + self._checkpoint_seconds
         with self._changed:
             was_healthy, self._problem = not self._problem, str(error) or type(error).__name__
         if was_healthy:
             _log.error("the journal cannot be written: %s", error)
-        _tell([(each, self._problem) for each in batch])
+        tell(batch, [self._problem] * len(batch))
 
     def _suppressed(self, counted: Suppressed) -> Draft:
         record = Record(
@@ -377,35 +390,6 @@ class Journal:
         return draft(record, time=self._clock())
 
 
-def _cut_of(every: Sequence[_Waiting]) -> Cut | None:
+def _cut_of(every: Sequence[Waiting]) -> Cut | None:
     """The cut that is made with these records; a batch ends with the first."""
     return next((each.cut for each in every if each.cut is not None), None)
-
-
-def _tell(answers: Sequence[tuple[_Waiting, int | str]]) -> None:
-    """Wake the waiters, each in its own event loop, one visit to each loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Caller, int | str]]] = {}
-    for waiting, answer in answers:
-        if waiting.caller is not None:
-            loops.setdefault(waiting.caller.loop, []).append((waiting.caller, answer))
-    for loop, callers in loops.items():
-        try:
-            loop.call_soon_threadsafe(_settle, callers)
-        except RuntimeError:
-            # The loop was closed: nobody waits there any more.
-            _log.warning("%d records were written for callers that are gone", len(callers))
-
-
-def _settle(answers: Sequence[tuple[_Caller, int | str]]) -> None:
-    for caller, answer in answers:
-        try:
-            caller.told(isinstance(answer, int))
-        except Exception:  # whoever measures may fail, and whoever waits is answered all the same
-            _log.exception("the journal's witness failed")
-        if caller.future.done():
-            continue  # the caller was cancelled, or lost patience
-        match answer:
-            case int():
-                caller.future.set_result(answer)
-            case str():
-                caller.future.set_exception(JournalUnavailable(answer))

@@ -41,6 +41,54 @@ def cedar_type(value: object) -> str:
     return "Long" if isinstance(value, int) else "String"
 
 
+class ArgumentTypes:
+    """The arguments of one tool as policy sees them, by the tool's input schema; None where there is none.
+
+    Reads the schema once: whoever keeps this must not let the schema be changed.
+    """
+
+    def __init__(self, input_schema: Mapping[str, Any] | None) -> None:
+        self._declared = None if input_schema is None else _properties(input_schema)
+        self._read_at_once = {
+            name: frozenset(each for each, json_types in _READ_AS.items() if not types or types & json_types)
+            for name, types in ((name, _declared_types(schema)) for name, schema in (self._declared or {}).items())
+        }
+
+    def type(self, arguments: Mapping[str, Any]) -> dict[str, Visible | None]:
+        """The top-level arguments as policy sees them; None stands for a value that is there and cannot be read.
+
+        Raises: ParamsMalformed
+        """
+        seen: dict[str, Visible | None] = {}
+        anything = _ANYTHING if self._declared is None else _NOTHING
+        for name, value in arguments.items():
+            # What passes here passes below: a plain value of a declared type.
+            if type(value) in self._read_at_once.get(name, anything) and (type(value) is not int or is_visible(value)):
+                seen[name] = value
+            elif self._is_there(name, value):
+                seen[name] = value if self._can_read(name, value) else None
+        return seen
+
+    def _is_there(self, name: str, value: object) -> bool:
+        types = frozenset() if self._declared is None else _declared_types(self._declared.get(name))
+        if types and not any(_is_of(value, each) for each in types):
+            raise ParamsMalformed(f"argument `{name}` is not of a type that the tool declares")
+        return value is not None
+
+    def _can_read(self, name: str, value: object) -> bool:
+        return (self._declared is None or name in self._declared) and is_visible(value)
+
+
+_READ_AS: Mapping[type, frozenset[str]] = {
+    str: frozenset({"string"}),
+    int: frozenset({"integer", "number"}),
+    bool: frozenset({"boolean"}),
+}
+"""The types of which a value can be read, each with the JSON types whose values are such."""
+_ANYTHING = frozenset(_READ_AS)
+_NOTHING: frozenset[type] = frozenset()
+
+
 def type_arguments(input_schema: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> dict[str, Visible | None]:
     """The top-level arguments as policy sees them; None stands for a value that is there and cannot be read.
 
@@ -51,17 +99,7 @@ def type_arguments(input_schema: Mapping[str, Any] | None, arguments: Mapping[st
 
     Raises: ParamsMalformed
     """
-    declared = None if input_schema is None else _properties(input_schema)
-    seen: dict[str, Visible | None] = {}
-    for name, value in arguments.items():
-        types = frozenset() if declared is None else _declared_types(declared.get(name))
-        if types and not any(_is_of(value, each) for each in types):
-            raise ParamsMalformed(f"argument `{name}` is not of a type that the tool declares")
-        if value is None:
-            continue
-        can_read = (declared is None or name in declared) and is_visible(value)
-        seen[name] = value if can_read else None
-    return seen
+    return ArgumentTypes(input_schema).type(arguments)
 
 
 def declared_types(input_schema: Mapping[str, Any], name: str) -> frozenset[str] | None:

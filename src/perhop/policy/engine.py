@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,17 +19,26 @@ from perhop.core.authentication import AuthenticationWanted, strictest
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
+from perhop.policy.arguments import Visible
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
+from perhop.policy.needs import paths_of
+from perhop.policy.paths import GROUPS
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, handle_of, make_slice
-from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, context, person_entity, scene, uid_value
+from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, canonical_address, context, person_entity, scene, uid_value
 from perhop.policy.widen import without_arguments
 
 _FAILED_POLICY = re.compile(r"error while evaluating policy `(?P<id>[^`]+)`")
-# A caller chooses the names of tools and URIs: neither their number nor their length may fill our memory.
-_MOST_CASES = 2048
+# A caller chooses the names of tools and URIs, and who asks for others also address and session: neither their number
+# nor their length may fill our memory.
+_MOST_CASES = 4096
 _MOST_SLICES = 1024
-_LONGEST_NAME = 256
+_MOST_PERSONS = 1024
+MOST_KEPT = 32_768
+"""Decisions of one engine."""
+_LONGEST_NAMES = 256
+
+_render = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +54,45 @@ class Evaluation:
     messages: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What is the same for every question of one agent about one thing: entities and policies, parsed."""
+    """What is the same for every question of one agent about one thing: entities and policies, parsed.
+
+    `request` is Cedar's request without its context. `is_kept` is False for one that is made anew for each question.
+    """
 
     scene: Scene
     entities: cedarpy.Entities
     slice: Slice
+    request: Mapping[str, Any]
+    is_kept: bool
 
 
 class PolicyEngine:
-    """Answers questions by one policy set and one registry; a change of either is a new engine."""
+    """Answers questions by one policy set and one registry; a change of either is a new engine.
 
-    def __init__(self, policy_set: PolicySet, registry: Registry) -> None:
+    What was decided is kept and given again to a question that is alike in everything that the policies about it read.
+    A failure is never kept, nor what follows from arguments or from the second.
+    """
+
+    def __init__(self, policy_set: PolicySet, registry: Registry, *, most_kept: int = MOST_KEPT) -> None:
         self.policy_set = policy_set
         self.registry = registry
+        self.version = policy_set.version
+        """The version of the policies."""
+        self.reads_groups = any(GROUPS in (paths_of(each.tree) or {GROUPS}) for each in policy_set.policies)
+        """False if it makes no difference in which groups a person is."""
         self._policies = {policy.id: policy for policy in policy_set.policies}
         self._case_of = lru_cache(maxsize=_MOST_CASES)(self._make_case)
         self._permits_of = lru_cache(maxsize=_MOST_SLICES)(self._make_permits)
         self._slice_of = lru_cache(maxsize=_MOST_SLICES)(self._make_slice)
         self._needing_body_at = lru_cache(maxsize=_MOST_SLICES)(self._find_needing_body)
-
-    @property
-    def version(self) -> str:
-        """The version of the policies."""
-        return self.policy_set.version
+        self._entities_with = lru_cache(maxsize=_MOST_PERSONS)(_make_entities_with)
+        # INVARIANT: a key is a case, which stands for policies, registry, agent, action and thing, and all of the
+        # question that the policies of the case read. A case is equal to itself only, and is held by its keys.
+        self._decisions: dict[Hashable, Decision] = {}
+        self._visible: dict[Hashable, bool] = {}
+        self._most_kept = most_kept
 
     def decide(self, question: Question) -> Decision:
         """Allow, NeedsApproval or Deny; a question that cannot be evaluated is a Deny, not an exception.
@@ -76,14 +100,35 @@ class PolicyEngine:
         Does not look at scopes, reach, consent or hops.
         """
         try:
-            case = self.case(question)
-            undecidable = case.slice.undecidable_for(question.arguments)
-            if undecidable:
-                return self._failed(undecidable, "a policy reads an argument whose value it cannot judge")
-            seen = context(question, case.slice.shown(question.arguments))
-            result = evaluate(case, case.slice.exact, seen)
+            case = self._found(question)
+            if question.ip:
+                canonical_address(question.ip)  # what is no address is refused, whether or not a policy reads it
+            key_of = case.slice.needs.key_of
+            if key_of is None or not case.is_kept:
+                return self._decide(question, case)
+            key = (case, key_of(question))
+            decision = self._decisions.get(key)
+            if decision is not None:
+                return decision
+            decision = self._decide(question, case)
         except Exception as error:  # whatever went wrong, nothing was decided: closed
             return self._failed((), f"the question could not be put: {type(error).__name__}")
+        if not (isinstance(decision, Deny) and decision.failed):
+            self._keep(self._decisions, key, decision)
+        return decision
+
+    def _decide(self, question: Question, case: Case) -> Decision:
+        policies = case.slice
+        shown: dict[str, Visible] = {}
+        if policies.arguments:
+            undecidable = policies.undecidable_for(question.arguments)
+            if undecidable:
+                return self._failed(undecidable, "a policy reads an argument whose value it cannot judge")
+            shown = policies.shown(question.arguments)
+        if question.groups is not None and policies.needs.groups:
+            case = self._with_person(case, question)
+        seen = context(question, shown, only=policies.needs.paths)
+        result = evaluate(case, policies.exact, seen)
         if result.messages:
             return self._failed(result.failed, "a policy could not be evaluated")
         return self._judge(question, case, seen, result)
@@ -94,22 +139,41 @@ class PolicyEngine:
         The question's own arguments are not looked at.
         """
         try:
-            case = self.case(question)
-            seen = context(question, {})
-            result = evaluate(case, case.slice.widened, seen)
+            case = self._found(question)
+            if question.ip:
+                canonical_address(question.ip)
+            key_of = case.slice.needs.key_without_arguments
+            if key_of is None or not case.is_kept:
+                return self._may_permit(question, case)[0]
+            key = (case, key_of(question))
+            kept = self._visible.get(key)
+            if kept is not None:
+                return kept
+            visible, is_sure = self._may_permit(question, case)
         except Exception:  # `decide` refuses for the same cause: the item is hidden
             return False
-        forbids = tuple(each for each in result.satisfied if self._is_forbid(each))
+        if is_sure:
+            self._keep(self._visible, key, visible)
+        return visible
+
+    def _may_permit(self, question: Question, case: Case) -> tuple[bool, bool]:
+        """Whether some arguments could make it permitted, and whether all policies could be evaluated."""
+        if question.groups is not None and case.slice.needs.groups:
+            case = self._with_person(case, question)
+        seen = context(question, {}, only=case.slice.needs.paths)
+        result = evaluate(case, case.slice.widened, seen)
+        is_sure = not result.messages
+        forbids = tuple(each for each in result.satisfied if each in case.slice.forbids)
         if forbids and self._sign_in_for(forbids, question) is None:
-            return False
+            return False, is_sure
         # Who does not see a tool never calls it, and is never told that a new sign-in opens it.
         allowed = self._is_permitted_but_for_forbids(case, seen, widened=True) if forbids else result.allowed
         # Without the arguments, a policy that asks for some may fail where with them it would not.
         doubtful = [each for each in result.failed if self._policies[each].arguments]
         if len(doubtful) < len(result.messages):
-            return False
-        hoped_for = [each for each in doubtful if not self._is_forbid(each)]
-        return allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT
+            return False, is_sure
+        hoped_for = [each for each in doubtful if each not in case.slice.forbids]
+        return allowed or bool(hoped_for) or question.target.action not in NEEDS_PERMIT, is_sure
 
     def reason_of(self, policy: str) -> str:
         """The `@reason` of a policy; empty if it has none, or is not in force."""
@@ -132,21 +196,38 @@ class PolicyEngine:
 
     def case(self, question: Question) -> Case:
         """The entities and the policies for a question."""
-        client = self.registry.clients.get(question.agent)
+        case = self._found(question)
+        return case if question.groups is None else self._with_person(case, question)
+
+    def _found(self, question: Question) -> Case:
+        """The case of a question, without its person."""
+        agent, server, target = question.agent, question.server, question.target
+        client = self.registry.clients.get(agent)
         # A client can become known, or another owner's, while the policies stay: then it is another case.
-        key = (question.agent, client.owner if client is not None else None, question.server, question.target)
-        is_long = len(question.agent) + len(question.server) + len(question.target.name) > _LONGEST_NAME
-        case = self._make_case(*key) if is_long else self._case_of(*key)
+        owner = client.owner if client is not None else None
+        if len(f"{agent}{server}{target.name}{question.ip}{question.session}") > _LONGEST_NAMES:
+            return self._make_case(agent, owner, server, target.action, target.name, is_kept=False)
+        return self._case_of(agent, owner, server, target.action, target.name)
+
+    def _with_person(self, case: Case, question: Question) -> Case:
         if question.subject is None or question.groups is None:
             return case
         # A person whose groups are not known is an entity without them, which is what Cedar takes an unknown one for.
-        known = person_entity(question.subject, question.groups)
-        return replace(case, entities=case.entities.with_added_json_str(json.dumps([known])))
+        return replace(case, entities=self._entities_with(case, question.subject, question.groups))
 
-    def _make_case(self, agent: str, _owner: str | None, server: str, target: Target) -> Case:
-        asked = scene(agent, server, target, self.registry)
+    def _make_case(
+        self, agent: str, _owner: str | None, server: str, action: Action, name: str, *, is_kept: bool = True
+    ) -> Case:
+        asked = scene(agent, server, Target(action, name), self.registry)
         ids = tuple(policy.id for policy in self.policy_set.policies if fits(policy.tree, asked))
-        return Case(asked, cedarpy.Entities.from_json_str(json.dumps(asked.entities)), self._slice_of(ids))
+        entities = cedarpy.Entities.from_json_str(json.dumps(asked.entities))
+        return Case(asked, entities, self._slice_of(ids), _request_of(asked), is_kept)
+
+    def _keep(self, kept: dict[Hashable, Any], key: Hashable, value: Any) -> None:
+        """Keep within the bound: what is full begins anew."""
+        if len(kept) >= self._most_kept:
+            kept.clear()
+        kept[key] = value
 
     def _find_needing_body(self, server: str) -> tuple[str, ...]:
         there = scene("", server, Target(Action.LIST), self.registry)
@@ -157,13 +238,13 @@ class PolicyEngine:
         return make_slice(tuple(self._policies[each] for each in ids))
 
     def _judge(self, question: Question, case: Case, seen: dict[str, Any], result: Evaluation) -> Decision:
-        forbids = tuple(each for each in result.satisfied if self._is_forbid(each))
+        forbids = tuple(each for each in result.satisfied if each in case.slice.forbids)
         if forbids:
             return Deny(forbids, self.version, wanted=self._wanted(forbids, question, case, seen))
         if question.target.action not in NEEDS_PERMIT:
             return Allow((), self.version)
         if result.allowed:
-            return self._permitted(result.satisfied)
+            return self._permitted(result.satisfied, case.slice.asking)
         return Deny((), self.version, detail="no policy permits it")
 
     def _wanted(
@@ -189,10 +270,11 @@ class PolicyEngine:
         trees = (self._policies[each].tree for each in ids if not self._is_forbid(each))
         return handle_of(without_arguments(tree) if widened else tree for tree in trees)
 
-    def _permitted(self, satisfied: tuple[str, ...]) -> Decision:
+    def _permitted(self, satisfied: tuple[str, ...], asking: frozenset[str]) -> Decision:
         """One permit that wants an approval is enough to need it, whatever the others say."""
-        asking = tuple(each for each in satisfied if self._policies[each].needs_approval)
-        return NeedsApproval(satisfied, self.version, asking) if asking else Allow(satisfied, self.version)
+        if asking.isdisjoint(satisfied):
+            return Allow(satisfied, self.version)
+        return NeedsApproval(satisfied, self.version, tuple(each for each in satisfied if each in asking))
 
     def _is_forbid(self, policy_id: str) -> bool:
         return self._policies[policy_id].effect == "forbid"
@@ -203,20 +285,31 @@ class PolicyEngine:
 
 def evaluate(case: Case, policies: cedarpy.PolicySet, question_context: dict[str, Any]) -> Evaluation:
     """Put a question to Cedar. No answer at all is an answer with a message and nothing allowed."""
-    request = {
-        "principal": uid_value(case.scene.principal),
-        "action": uid_value(case.scene.action),
-        "resource": uid_value(case.scene.resource),
-        "context": question_context,
-    }
-    result = cedarpy.is_authorized(request, policies, case.entities)
-    messages = tuple(result.diagnostics.errors)
-    if result.decision is cedarpy.Decision.NoDecision and not messages:
+    request = {**case.request, "context": _render(question_context)}
+    answer = cedarpy.is_authorized_batch([request], policies, case.entities)[0]
+    decision, diagnostics = answer.decision, answer.diagnostics
+    messages = tuple(diagnostics.errors)
+    if decision is cedarpy.Decision.NoDecision and not messages:
         messages = ("Cedar made no decision",)
-    failed = (match["id"] for match in map(_FAILED_POLICY.match, messages) if match)
     return Evaluation(
-        allowed=result.allowed,
-        satisfied=tuple(sorted(result.diagnostics.reasons)),
-        failed=tuple(sorted(failed)),
+        allowed=decision is cedarpy.Decision.Allow,
+        satisfied=tuple(sorted(diagnostics.reasons)),
+        failed=_failed_in(messages) if messages else (),
         messages=messages,
     )
+
+
+def _failed_in(messages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(match["id"] for match in map(_FAILED_POLICY.match, messages) if match))
+
+
+def _request_of(asked: Scene) -> dict[str, Any]:
+    return {
+        "principal": uid_value(asked.principal),
+        "action": uid_value(asked.action),
+        "resource": uid_value(asked.resource),
+    }
+
+
+def _make_entities_with(case: Case, subject: str, groups: frozenset[str]) -> cedarpy.Entities:
+    return case.entities.with_added_json_str(json.dumps([person_entity(subject, groups)]))

@@ -6,29 +6,46 @@ Leaving out a policy whose head does not fit changes nothing: Cedar looks at the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import cedarpy
 from cedarpy import pst
 
 from perhop.policy.arguments import Visible, is_visible
+from perhop.policy.needs import Needs, needs_of
 from perhop.policy.policy_set import Policy
 from perhop.policy.vocabulary import Scene
 from perhop.policy.widen import without_arguments
 
+_NO_ANNOTATIONS: pst.FrozenMap[str, str] = pst.FrozenMap()
+_NOTHING_UNDECIDABLE: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Parsed handles of some policies: `exact` as written, `widened` with the arguments unknown."""
+    """Parsed handles of some policies: `exact` as written, `widened` with the arguments unknown.
+
+    `arguments` are those that any of them asks for, each with the Python types of which all of them can judge any value
+    that is visible. `needs` is what they read besides.
+    """
 
     policies: Mapping[str, Policy]
     exact: cedarpy.PolicySet
     widened: cedarpy.PolicySet
-    arguments: frozenset[str]
+    arguments: Mapping[str, frozenset[type]]
+    needs: Needs
+    forbids: frozenset[str]
+    asking: frozenset[str]
 
     def undecidable_for(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Ids of the policies that ask for an argument and could only misjudge its value."""
+        for name, judged in self.arguments.items():
+            if name in arguments and not (type(value := arguments[name]) in judged and is_visible(value)):
+                return self._misjudging(arguments)
+        return _NOTHING_UNDECIDABLE
+
+    def _misjudging(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         asked = {name: arguments[name] for name in self.arguments if name in arguments}
         return tuple(
             policy_id
@@ -38,26 +55,38 @@ class Slice:
 
     def shown(self, arguments: Mapping[str, Any]) -> dict[str, Visible]:
         """The arguments that these policies ask for; where only presence is asked, True stands for the value."""
-        return {
-            name: arguments[name] if is_visible(arguments[name]) else True
-            for name in self.arguments
-            if name in arguments
-        }
+        shown: dict[str, Visible] = {}
+        for name in self.arguments:
+            if name in arguments:
+                value = arguments[name]
+                shown[name] = value if is_visible(value) else True
+        return shown
 
 
 def make_slice(policies: tuple[Policy, ...]) -> Slice:
     """Hand the policies to Cedar, once."""
+    names = sorted(frozenset().union(*(policy.arguments for policy in policies)))
     return Slice(
         policies={policy.id: policy for policy in policies},
         exact=handle_of(policy.tree for policy in policies),
         widened=handle_of(without_arguments(policy.tree) for policy in policies),
-        arguments=frozenset().union(*(policy.arguments for policy in policies)),
+        arguments={name: _judged(name, policies) for name in names},
+        needs=needs_of(policies),
+        forbids=frozenset(policy.id for policy in policies if policy.effect == "forbid"),
+        asking=frozenset(policy.id for policy in policies if policy.needs_approval),
+    )
+
+
+def _judged(name: str, policies: tuple[Policy, ...]) -> frozenset[type]:
+    """The types of which every policy can judge any visible value: told by one value of each."""
+    return frozenset(
+        type(value) for value in ("", 0, False) if all(policy.can_decide_on(name, value) for policy in policies)
     )
 
 
 def handle_of(trees: Iterable[pst.Template]) -> cedarpy.PolicySet:
-    """Cedar's handle of some policies; its answers name them by the ids of the trees."""
-    policies = {tree.id: tree for tree in trees}
+    """Cedar's handle of some policies; its answers name them by the ids of the trees, and need no annotations."""
+    policies = {tree.id: replace(tree, annotations=_NO_ANNOTATIONS) for tree in trees}
     return cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=policies, template_links=()))
 
 

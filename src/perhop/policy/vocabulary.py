@@ -7,9 +7,10 @@ agent, a tool or a URI can be taken for syntax.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, assert_never
 
 from cedarpy import pst
@@ -17,7 +18,6 @@ from cedarpy import pst
 from perhop.core.call import Action, Target
 from perhop.core.decision import Question
 from perhop.core.registry import Registry
-from perhop.core.task import Task
 
 NEEDS_PERMIT = frozenset({Action.CALL_TOOL, Action.GET_PROMPT, Action.READ_RESOURCE})
 """The others only must not be forbidden."""
@@ -74,64 +74,92 @@ def person_entity(subject: str, groups: Iterable[str]) -> dict[str, Any]:
     return {"uid": uid_value(mcp("User", subject)), "attrs": {"groups": sorted(groups)}, "parents": []}
 
 
-def context(question: Question, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The context of a question; `arguments` are those that policy may see.
-
-    Raises ValueError for an address that is none: the engine closes on it.
-    """
-    return {
-        **({"subject": {"__entity": uid_value(mcp("User", question.subject))}} if question.subject else {}),
-        **({"actor": question.actors[0]} if question.actors else {}),
-        "actors": list(question.actors),
-        "arguments": dict(arguments),
-        **({"session": question.session} if question.session else {}),
-        "token": _token(question),
-        **({"task": _task(question.task)} if question.task is not None else {}),
-        "request": _request(question),
-    }
+def _subject(question: Question) -> Any:
+    return {"__entity": uid_value(mcp("User", question.subject))} if question.subject else None
 
 
-def _token(question: Question) -> dict[str, Any]:
-    tenant = {"tenant": {"__entity": uid_value(mcp("Tenant", question.tenant))}} if question.tenant else {}
-    known = {"auth_time": question.authentication.time, "acr": question.authentication.acr}
-    return {
-        "scopes": sorted(question.scopes),
-        "client_id": question.client_id,
-        "hop": question.hop,
-        **tenant,
-        **{name: value for name, value in known.items() if value is not None},
-    }
+def _tenant(question: Question) -> Any:
+    return {"__entity": uid_value(mcp("Tenant", question.tenant))} if question.tenant else None
 
 
-def _task(task: Task) -> dict[str, Any]:
+def _task(question: Question) -> Any:
     """INVARIANT: what an agent says of itself permits nothing; only the purpose that a person approved is told.
 
     Its limits are told either way: they are no word that must be believed, since the gateway counts every call.
     """
+    task = question.task
+    if task is None:
+        return None
     purpose = {"purpose": task.purpose} if task.is_approved else {}
     limits = {"max_calls": task.limits.calls, "max_writes": task.limits.writes}
     bounds = {name: limit for name, limit in limits.items() if limit is not None}
     return {"id": task.id, "approved": task.is_approved, **purpose, **bounds}
 
 
-def _request(question: Question) -> dict[str, Any]:
-    time = datetime.fromtimestamp(question.now, UTC)
-    ip = {"ip": {"__extn": {"fn": "ip", "arg": _address(question.ip)}}} if question.ip else {}
-    return {
-        "time": question.now,
-        "hour": time.hour,
-        "weekday": time.isoweekday(),
-        "revision": question.revision,
-        **ip,
-    }
+def _time(question: Question) -> datetime:
+    return datetime.fromtimestamp(question.now, UTC)
+
+
+def _ip(question: Question) -> Any:
+    return {"__extn": {"fn": "ip", "arg": canonical_address(question.ip)}} if question.ip else None
+
+
+CONTEXT_FACTS: Mapping[str, Callable[[Question], Any]] = {
+    "subject": _subject,
+    "actor": lambda asked: asked.actors[0] if asked.actors else None,
+    "actors": lambda asked: list(asked.actors),
+    "session": lambda asked: asked.session or None,
+    "token.scopes": lambda asked: sorted(asked.scopes),
+    "token.client_id": lambda asked: asked.client_id,
+    "token.hop": lambda asked: asked.hop,
+    "token.tenant": _tenant,
+    "token.auth_time": lambda asked: asked.authentication.time,
+    "token.acr": lambda asked: asked.authentication.acr,
+    "task": _task,
+    "request.time": lambda asked: asked.now,
+    "request.hour": lambda asked: _time(asked).hour,
+    "request.weekday": lambda asked: _time(asked).isoweekday(),
+    "request.ip": _ip,
+    "request.revision": lambda asked: asked.revision,
+}
+"""All of the context but the arguments, by the path under `context`; None is what is not there."""
+
+
+def context(question: Question, arguments: Mapping[str, Any], *, only: Iterable[str] = CONTEXT_FACTS) -> dict[str, Any]:
+    """The context of a question; `arguments` are those that policy may see.
+
+    With `only`, of the rest no more than these paths, for policies that name no others.
+
+    Raises ValueError for an address that is none: the engine closes on it.
+    """
+    shown: dict[str, Any] = {"arguments": arguments}
+    for path in only:
+        record, _, name = path.partition(".")
+        value = CONTEXT_FACTS[path](question)
+        if not name:
+            if value is not None:
+                shown[record] = value
+            continue
+        members = shown.setdefault(record, {})
+        if value is not None:
+            members[name] = value
+    return shown
+
+
+def canonical_address(text: str) -> str:
+    """The address in the one spelling that ranges compare with: no zone, and IPv4 as IPv4. Raises ValueError."""
+    return _known_address(text) if len(text) <= _LONGEST_ADDRESS else _address(text)
 
 
 def _address(text: str) -> str:
-    """The address in the one spelling that ranges compare with: no zone, and IPv4 as IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(address)
+
+
+_known_address = lru_cache(maxsize=4096)(_address)
+_LONGEST_ADDRESS = 64  # a zone may be of any length, and is not kept
 
 
 def _agent(name: str, registry: Registry) -> tuple[pst.EntityUid, frozenset[pst.EntityUid], list[dict[str, Any]]]:

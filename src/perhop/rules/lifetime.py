@@ -58,9 +58,14 @@ def child_expiry(*, now: int, parent_expires_at: int, lifetime: int) -> int:
 
     Raises: TokenExpired
     """
+    check_parent_lives(now=now, parent_expires_at=parent_expires_at)
+    return min(parent_expires_at, now + lifetime)
+
+
+def check_parent_lives(*, now: int, parent_expires_at: int) -> None:
+    """Refuse an exchange of a token that has expired. Raises: TokenExpired."""
     if now >= parent_expires_at:
         raise TokenExpired("the subject token has expired")
-    return min(parent_expires_at, now + lifetime)
 
 
 def seconds_accepted(*, issued_at: int, not_before: int | None, expires_at: int, leeway: Leeway) -> range:

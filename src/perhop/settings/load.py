@@ -155,6 +155,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         max_call=file.max_call,
         approval_wait=file.approval_wait,
         drain=file.drain,
+        upstream_pool=file.upstream_pool,
         forwarded_from=networks,
         rate_limits=file.limits.limits(),
         exports=tuple(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from perhop.core.resource import CredentialKind, DataPlane, Risk, SenderConstraint
+from perhop.core.resource import CredentialKind, DataPlane, Risk, SenderConstraint, UpstreamPool
 from perhop.settings.newcomer_sections import ClientDocumentsSection
 from perhop.settings.rate_limit_section import RateLimitSection
 from perhop.settings.section import NAME as NAME
@@ -314,6 +314,13 @@ class File(Section):
         le=3600,
         description="seconds that calls get to end when Perhop is asked to stop; what starts and ends it must wait a "
         "few seconds longer before it kills, and containers are killed after 10 unless told otherwise",
+    )
+    upstream_pool: UpstreamPool = Field(
+        default=UpstreamPool.AIOHTTP,
+        strict=False,
+        description="what keeps the connections to upstreams with a `url`: `aiohttp`, the library; `own`, a pool of "
+        "Perhop's own, which takes less of the processor for each call and is stricter about what it takes for an "
+        "answer. Either may be chosen while Perhop serves",
     )
     forwarded_from: list[Text] = Field(
         default=[],

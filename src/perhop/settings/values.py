@@ -10,6 +10,7 @@ from pathlib import Path
 from perhop.core.newcomer import Admission
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
+from perhop.core.resource import UpstreamPool
 from perhop.core.secret import Secret
 
 
@@ -86,6 +87,7 @@ class Settings:
     max_call: int
     approval_wait: int
     drain: int
+    upstream_pool: UpstreamPool
     forwarded_from: tuple[IPv4Network | IPv6Network, ...]
     rate_limits: RateLimits
     exports: tuple[Export, ...]

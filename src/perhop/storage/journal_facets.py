@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from perhop.journal.facets import KIND, Facets, facets_of, parse_body
+from perhop.storage.journal_rows import insert_rows
 from perhop.storage.journal_schema import (
     BASE_SINCE,
     BASE_TABLE,
@@ -29,7 +30,6 @@ _TOLD_EVERY = 100_000
 
 _OWN = len(Facets._fields) - len(KIND)
 assert Facets._fields[_OWN - len(TERMS) : _OWN] == TERMS
-_INSERT = f"INSERT INTO facet VALUES (?{', ?' * (_OWN + 1)})"
 _FIND_KIND = f"SELECT id FROM kind WHERE {' AND '.join(f'{name} IS ?' for name in KIND)}"
 _ADD_KIND = f"INSERT INTO kind ({', '.join(KIND)}) VALUES (?{', ?' * (len(KIND) - 1)}) RETURNING id"
 
@@ -48,7 +48,7 @@ class FacetWriter:
 
     def add(self, facets: Iterable[tuple[int, Facets]]) -> None:
         """Write the facets of these records, in the transaction that is open."""
-        self._connection.executemany(_INSERT, [self._row(seq, each) for seq, each in facets])
+        insert_rows(self._connection, "facet", [self._row(seq, each) for seq, each in facets])
 
     def _row(self, seq: int, facets: Facets) -> tuple[object, ...]:
         get, kind = self._numbers.get, facets[_OWN:]

@@ -5,10 +5,10 @@ Spec: RFC 7515 §2
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PADDING = ("", None, "==", "=")
@@ -19,7 +19,7 @@ _LAST = ("", "", "AQgw", "AEIMQUYcgkosw048")
 
 def encode(raw: bytes) -> str:
     """Base64url without padding."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:

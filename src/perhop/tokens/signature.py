@@ -23,17 +23,18 @@ def sign_compact(payload: Mapping[str, Any], *, media_type: str, key: SigningKey
 
     Spec: RFC 7515 §7.1
     """
-    signed = f"{_header(key.algorithm, key.kid, media_type)}.{base64url.encode(_encode(payload).encode('ascii'))}"
+    signed = f"{_header(key.algorithm, key.kid, media_type)}.{base64url.encode(_render(payload).encode('ascii'))}"
     return f"{signed}.{base64url.encode(key.sign(signed.encode('ascii')))}"
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_render = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 @lru_cache(maxsize=64)
 def _header(algorithm: Algorithm, kid: str, media_type: str) -> str:
-    """All tokens of a kind under one key have this one."""
-    return base64url.encode(_encode({"alg": algorithm.value, "kid": kid, "typ": media_type}).encode("ascii"))
+    """The same for every token of one type that one key signs."""
+    header = {"alg": algorithm.value, "kid": kid, "typ": media_type}
+    return base64url.encode(_render(header).encode("ascii"))
 
 
 def parse_algorithm(jws: CompactJws) -> Algorithm:

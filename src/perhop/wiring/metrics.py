@@ -85,6 +85,7 @@ class Metrics:
         self._audience_rejections = self._counter(table.AUDIENCE_REJECTIONS)
         self._tokens = self._counter(table.TOKENS)
         self.exchange_duration = self._histogram(table.EXCHANGE_DURATION)
+        self.exchange_duration.expect("gateway")
         self._reports = self._counter(table.REPORTS)
         self._revocations = self._counter(table.REVOCATIONS)
         self._failures = self._counter(table.JOURNAL_FAILURES)

@@ -44,7 +44,7 @@ async def _way_to(plane: Plane, resource: Resource) -> AsyncIterator[Upstream]:
         return
     upstreams = Upstreams(inherited=plane.settings.inherited)
     try:
-        prepared = upstreams.prepare([resource])
+        prepared = upstreams.prepare([resource], plane.settings.upstream_pool)
         prepared.take()
         way = prepared.ways[resource.name]
         is_local = resource.upstream is not None and resource.upstream.command is not None

@@ -36,5 +36,7 @@ class PeoplePolicy:
         return self.engine.reading_arguments(question)
 
     def _known(self, question: Question) -> Question:
+        if not self.engine.reads_groups:
+            return question
         groups = self.groups.of(question.subject, now=question.now)
         return question if groups is None else replace(question, groups=groups)

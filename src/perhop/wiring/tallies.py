@@ -48,6 +48,10 @@ class Durations(Collector):
         if not row.labels:
             self._begin(())
 
+    def expect(self, *labels: str) -> None:
+        """Show these labels from now on, although nothing was observed yet."""
+        self._begin(labels)
+
     def observe(self, seconds: float, *labels: str) -> None:
         """One more of this length; a bucket holds what is not longer than its bound."""
         if labels not in self._sums:

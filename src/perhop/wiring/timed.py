@@ -5,8 +5,8 @@ They answer exactly as what is behind them.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from time import perf_counter
 
 from perhop.core.decision import Decision, Permit, Question
 from perhop.core.token import HopToken
@@ -26,11 +26,11 @@ class TimedPolicy:
         return self.policy.version
 
     def decide(self, question: Question) -> Decision:
-        began = time.perf_counter()
+        began = perf_counter()
         try:
             return self.policy.decide(question)
         finally:
-            self.metrics.decision_duration.observe(time.perf_counter() - began)
+            self.metrics.decision_duration.observe(perf_counter() - began)
 
     def may_permit(self, question: Question) -> bool:
         return self.policy.may_permit(question)
@@ -47,8 +47,8 @@ class TimedExchanger:
     metrics: Metrics
 
     async def exchange(self, permit: Permit) -> HopToken:
-        began = time.perf_counter()
+        began = perf_counter()
         try:
             return await self.exchanger.exchange(permit)
         finally:
-            self.metrics.exchange_duration.observe(time.perf_counter() - began, "gateway")
+            self.metrics.exchange_duration.observe(perf_counter() - began, "gateway")

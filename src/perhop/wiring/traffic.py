@@ -20,6 +20,7 @@ from perhop.core.resource import CredentialKind, DataPlane, Resource
 from perhop.core.token import BoundToken
 from perhop.errors import PerhopError
 from perhop.gateway.app import GatewayApp, gates_by_path
+from perhop.gateway.call_ids import CallIds
 from perhop.gateway.call_rates import CallRates
 from perhop.gateway.catalogue import Catalogue
 from perhop.gateway.data_planes.asking import BySecret, BySocket
@@ -89,6 +90,7 @@ class Traffic:
         # A gate that was replaced is watched as long as a call of its time runs.
         self._watches: weakref.WeakSet[RevocationWatch] = weakref.WeakSet()
         self._gateway = GatewayApp({})
+        self._call_ids = CallIds(secrets.token_bytes)
         self.authz = _authz(plane.settings)
         self._authorization_server = build_app(plane.issuer.url, plane.current_issuer)
         self._tests: list[asyncio.Task[NoReturn]] = []
@@ -106,7 +108,7 @@ class Traffic:
         """
         before = {gate.resource.name: gate for gate in self.gates}
         resources = settings.registry.resources
-        prepared = self._upstreams.prepare(resources.values())
+        prepared = self._upstreams.prepare(resources.values(), settings.upstream_pool)
         gates = tuple(
             self._gate(resources[name], way, settings, policy, before.get(name)) for name, way in prepared.ways.items()
         )
@@ -213,7 +215,7 @@ class Traffic:
             revisions=same.revisions if same else UpstreamRevisions(),
             catalogue=same.catalogue if same else Catalogue(plane.tool_pins.of(resource.name)),
             clock=plane.issuer.clock,
-            new_call_id=lambda: secrets.token_hex(8),
+            new_call_id=self._call_ids.new,
             limits=Limits(max_call_seconds=settings.max_call),
         )
 

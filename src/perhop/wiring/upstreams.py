@@ -6,14 +6,20 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
-from perhop.core.resource import Resource, Upstream
-from perhop.gateway.upstream.http import HttpUpstream, Patience, open_session, tls_trusting
+from perhop.core.resource import Resource, Upstream, UpstreamPool
+from perhop.gateway.upstream.attempts import Patience
+from perhop.gateway.upstream.http import HttpUpstream, open_session
 from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.gateway.upstream.orphan_watch import OrphanWatch
+from perhop.gateway.upstream.own_pool.upstream import OwnHttpUpstream
 from perhop.gateway.upstream.stdio import StdioUpstream
+from perhop.gateway.upstream.tls import tls_trusting
 
 DRAIN_SECONDS = 10.0
 """For calls that still run on a way that is no longer wanted."""
+
+Made = tuple[Upstream, UpstreamPool | None]
+"""What a way was opened for, and what keeps its connections; None for a server that is run by a command."""
 
 _log = logging.getLogger("perhop.upstream")
 
@@ -21,7 +27,7 @@ _log = logging.getLogger("perhop.upstream")
 class PreparedWays:
     """Ways that are open and not in use yet: `take` puts them in the place of those before, `drop` forgets them."""
 
-    def __init__(self, upstreams: Upstreams, wanted: dict[str, tuple[Upstream, OpenUpstream]]) -> None:
+    def __init__(self, upstreams: Upstreams, wanted: dict[str, tuple[Made, OpenUpstream]]) -> None:
         self._upstreams = upstreams
         self._wanted = wanted
         self.ways: Mapping[str, OpenUpstream] = {name: way for name, (_, way) in wanted.items()}
@@ -36,8 +42,8 @@ class PreparedWays:
 
     def _settle(
         self,
-        kept: dict[str, tuple[Upstream, OpenUpstream]],
-        others: Mapping[str, tuple[Upstream, OpenUpstream]],
+        kept: dict[str, tuple[Made, OpenUpstream]],
+        others: Mapping[str, tuple[Made, OpenUpstream]],
     ) -> None:
         in_use = {id(way) for _, way in kept.values()}
         self._upstreams.settle(kept, {name: way for name, (_, way) in others.items() if id(way) not in in_use})
@@ -50,28 +56,29 @@ class Upstreams:
         self._inherited = inherited
         self._session = open_session()
         self._watch = OrphanWatch()
-        self._ways: dict[str, tuple[Upstream, OpenUpstream]] = {}
+        self._ways: dict[str, tuple[Made, OpenUpstream]] = {}
         self._closing: dict[asyncio.Task[None], OpenUpstream] = {}
 
-    def prepare(self, resources: Iterable[Resource]) -> PreparedWays:
-        """The ways of these resources. A way whose upstream is unchanged is the one that is open."""
-        wanted: dict[str, tuple[Upstream, OpenUpstream]] = {}
+    def prepare(self, resources: Iterable[Resource], pool: UpstreamPool) -> PreparedWays:
+        """The ways of these resources. A way whose upstream and pool are unchanged is the one that is open."""
+        wanted: dict[str, tuple[Made, OpenUpstream]] = {}
         for resource in resources:
             if resource.upstream is not None:
+                made = (resource.upstream, pool if resource.upstream.command is None else None)
                 kept = self._ways.get(resource.name)
-                is_same = kept is not None and kept[0] == resource.upstream
-                way = kept[1] if kept is not None and is_same else self._open(resource.name, resource.upstream)
-                wanted[resource.name] = (resource.upstream, way)
+                is_same = kept is not None and kept[0] == made
+                way = kept[1] if kept is not None and is_same else self._open(resource.name, made)
+                wanted[resource.name] = (made, way)
         return PreparedWays(self, wanted)
 
-    def settle(self, wanted: dict[str, tuple[Upstream, OpenUpstream]], others: Mapping[str, OpenUpstream]) -> None:
+    def settle(self, wanted: dict[str, tuple[Made, OpenUpstream]], others: Mapping[str, OpenUpstream]) -> None:
         """Go on with these ways. The others take nothing new, and are closed when what runs on them has ended."""
         self._ways = wanted
         for name, way in others.items():
             self._close_beside(name, way, DRAIN_SECONDS)
 
     @property
-    def open_ways(self) -> dict[str, tuple[Upstream, OpenUpstream]]:
+    def open_ways(self) -> dict[str, tuple[Made, OpenUpstream]]:
         """The ways that are in use, by the name of their resource."""
         return dict(self._ways)
 
@@ -87,7 +94,8 @@ class Upstreams:
         await self._session.close()
         await self._watch.close()
 
-    def _open(self, name: str, upstream: Upstream) -> OpenUpstream:
+    def _open(self, name: str, made: Made) -> OpenUpstream:
+        upstream, pool = made
         if upstream.command is not None:
             return StdioUpstream(
                 name,
@@ -96,17 +104,16 @@ class Upstreams:
                 inherited=self._inherited,
                 watch=self._watch,
             )
-        return HttpUpstream(
-            upstream.place,
-            self._session,
-            patience=Patience(
-                connect=upstream.connect_timeout,
-                answer=upstream.answer_timeout,
-                circuit_failures=upstream.circuit_failures,
-                circuit_seconds=upstream.circuit_seconds,
-            ),
-            tls=None if upstream.ca_certificates is None else tls_trusting(upstream.ca_certificates),
+        patience = Patience(
+            connect=upstream.connect_timeout,
+            answer=upstream.answer_timeout,
+            circuit_failures=upstream.circuit_failures,
+            circuit_seconds=upstream.circuit_seconds,
         )
+        tls = None if upstream.ca_certificates is None else tls_trusting(upstream.ca_certificates)
+        if pool is UpstreamPool.OWN:
+            return OwnHttpUpstream(upstream.place, patience=patience, tls=tls)
+        return HttpUpstream(upstream.place, self._session, patience=patience, tls=tls)
 
     def _close_beside(self, name: str, way: OpenUpstream, within: float) -> None:
         closing = asyncio.create_task(_close(name, way, within))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from perhop.core.client import ClientSecret, GrantType, NoAuthentication, PrivateKeyJwt
-from perhop.core.resource import CredentialKind, Hop, Risk, SenderConstraint
+from perhop.core.resource import CredentialKind, Hop, Risk, SenderConstraint, UpstreamPool
 from perhop.errors import SettingsError
 from perhop.settings import Address, load, render, show
 from tests.support.configuration import EXAMPLE, load_example, write_example
@@ -74,7 +74,18 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert settings.keys_dir == tmp_path / "keys"
     assert settings.policies_dir == tmp_path / "policies"
     assert (settings.max_call, settings.drain, settings.forwarded_from) == (600, 8, ())
+    assert settings.upstream_pool is UpstreamPool.AIOHTTP
     assert settings.registry.resources == {}
+
+
+def test_the_pool_is_chosen_by_the_file_or_the_environment(tmp_path: Path) -> None:
+    """It changes no definition: the version of the configuration stays."""
+    file = write_example(tmp_path, ("policies: policies/", "policies: policies/\nupstream_pool: own"))
+    chosen = load(file, {})
+    assert chosen.upstream_pool is UpstreamPool.OWN
+    as_ever = load(file, {"PERHOP_UPSTREAM_POOL": "aiohttp"})
+    assert as_ever.upstream_pool is UpstreamPool.AIOHTTP
+    assert as_ever.registry.version == chosen.registry.version
 
 
 def test_relative_paths_count_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         ("policies:", "max_call: 0\npolicies:", 0, "`max_call`"),
         ("policies:", "drain: -1\npolicies:", 0, "`drain`"),
         ("policies:", "drain: 3601\npolicies:", 0, "`drain`"),
+        ("policies:", "upstream_pool: httpx\npolicies:", 0, "`upstream_pool`"),
         ("policies:", "max_call: true\npolicies:", 0, "`max_call` must be a whole number"),
         ("expires: 2027-01-31", "expires: 2027-02-30", 0, "is not a day of the calendar"),
         ("expires: 2027-01-31", "expires: 20270131", 0, "must be a day"),

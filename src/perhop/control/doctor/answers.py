@@ -23,7 +23,7 @@ from perhop.core.token import TokenDraft
 from perhop.errors import AnswerUnfit, IssuerUnavailable, JsonUnparsable
 from perhop.founding import Told, ask_server
 from perhop.gateway.sse import parse_event, split_events
-from perhop.gateway.upstream.http import tls_trusting
+from perhop.gateway.upstream.tls import tls_trusting
 from perhop.rules.mcp_headers import SESSION, VERSION, mirrored_headers
 from perhop.rules.mcp_message import CAPABILITIES_KEY, VERSION_KEY, render_json
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS, SUPPORTED_REVISIONS

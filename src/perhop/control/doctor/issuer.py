@@ -15,7 +15,7 @@ from perhop.control.doctor.answers import SECONDS, in_words, skew_of
 from perhop.control.doctor.finding import Seen, failed, ok, skipped, some, warning
 from perhop.control.doctor.patient import Patient
 from perhop.errors import IssuerUnavailable
-from perhop.gateway.upstream.http import tls_trusting
+from perhop.gateway.upstream.tls import tls_trusting
 from perhop.rules.resource_uri import parse_http_uri
 from perhop.storage.engine import open_database
 from perhop.storage.key_states import SqlKeyStates

@@ -19,7 +19,7 @@ from perhop.control.doctor.patient import Patient
 from perhop.core.resource import Resource, Upstream
 from perhop.errors import IssuerUnavailable, JsonUnparsable
 from perhop.gateway.readiness import Verdict
-from perhop.gateway.upstream.http import tls_trusting
+from perhop.gateway.upstream.tls import tls_trusting
 from perhop.rules.challenge import metadata_path, metadata_url
 from perhop.rules.strict_json import parse_json
 

@@ -75,10 +75,10 @@ async def check(held: Held, gate: Gate) -> Reply:
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or the proxy hears no yes
     except (Refused, Unavailable) as fact:
-        await record_refusal(fact, trail, gate.journal, now=gate.clock())
+        await record_refusal(fact, trail.naming_token(request), gate.journal, now=gate.clock())
         return await _with_refusal(refuse(fact, request, trail))
     except BaseException as failure:
-        await record_failure(failure, trail, gate.journal, now=gate.clock())
+        await record_failure(failure, trail.naming_token(request), gate.journal, now=gate.clock())
         raise
     return _permitted(permit, onward)
 

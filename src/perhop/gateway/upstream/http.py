@@ -15,7 +15,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -23,28 +22,11 @@ from yarl import URL
 
 from perhop.core.call import Headers
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
-from perhop.gateway.upstream.circuit import Circuit
-from perhop.gateway.upstream.interface import Condition, StateKeeper, UpstreamReply, UpstreamState
+from perhop.gateway.upstream.attempts import IDLE_CONNECTION_SECONDS, SECOND_TRY_SECONDS, Attempts, Patience
+from perhop.gateway.upstream.interface import UpstreamReply, UpstreamState
 from perhop.rules.mcp_methods import Era
 
-IDLE_CONNECTION_SECONDS = 3.0
-"""Shorter than common servers keep a connection: a request is not sent into one that is just being closed."""
-
-SECOND_TRY_SECONDS = 0.1
-
 _NEVER_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_ANSWERS_OF_PROXIES = frozenset({502, 503, 504})
-_MCP_MEDIA_TYPES = ("application/json", "text/event-stream")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """Seconds for a connection and for the head of an answer; failures in a row, and seconds of rest after them."""
-
-    connect: float = 5.0
-    answer: float = 120.0
-    circuit_failures: int = 5
-    circuit_seconds: float = 5.0
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -80,12 +62,11 @@ class HttpUpstream:
         self._tls: ssl.SSLContext | bool = tls or True
         self._timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect, sock_connect=patience.connect)
         self._answer_seconds = patience.answer
-        self._circuit = Circuit(failures=patience.circuit_failures, seconds=patience.circuit_seconds, clock=monotonic)
-        self._keeper = StateKeeper(clock)
+        self._attempts = Attempts(patience, clock=clock, monotonic=monotonic)
 
     @property
     def state(self) -> UpstreamState:
-        return self._keeper.state
+        return self._attempts.state
 
     @property
     def eras(self) -> frozenset[Era]:
@@ -100,33 +81,28 @@ class HttpUpstream:
 
         Raises: UpstreamUnavailable, AnswerTooLong
         """
-        attempt = self._circuit.admit()
+        attempt = self._attempts.admit()
         try:
             async with asyncio.timeout(self._answer_seconds):
                 response = await self._request(http_method, headers, body)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
-            self._circuit.failed(attempt)
-            self._keeper.become(Condition.FAILED, type(error).__name__)
+            self._attempts.failed(attempt, type(error).__name__)
             raise _unavailable(error) from error
         except ValueError as error:
             # What cannot be written as a request says nothing of the upstream.
-            self._circuit.abandoned(attempt)
+            self._attempts.abandoned(attempt)
             raise UpstreamUnavailable(f"upstream: {type(error).__name__}") from error
         except BaseException:
-            self._circuit.abandoned(attempt)
+            self._attempts.abandoned(attempt)
             raise
-        if _is_from_a_proxy(response):
-            self._circuit.failed(attempt)
-            self._keeper.become(Condition.FAILED, f"answered for with {response.status}")
-        else:
-            self._circuit.reached(attempt)
-            self._keeper.become(Condition.UP)
-        return UpstreamReply(
+        reply = UpstreamReply(
             status=response.status,
             headers=tuple((name.lower(), value) for name, value in response.headers.items()),
             chunks=_chunks(response),
             close=_closing(response),
         )
+        self._attempts.answered(attempt, reply)
+        return reply
 
     async def _request(self, http_method: str, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
         try:
@@ -150,21 +126,10 @@ class HttpUpstream:
         )
 
 
-def tls_trusting(ca_certificates: str) -> ssl.SSLContext:
-    """A client's TLS that believes these certificates, and not the system's."""
-    return ssl.create_default_context(cadata=ca_certificates)
-
-
 def _unavailable(error: Exception) -> UpstreamUnavailable | AnswerTooLong:
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
         return AnswerTooLong("the head of the answer did not come in time")
     return UpstreamUnavailable(f"upstream: {type(error).__name__}")
-
-
-def _is_from_a_proxy(response: aiohttp.ClientResponse) -> bool:
-    """True for an answer in the upstream's stead: a proxy before it says that it is not there."""
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return response.status in _ANSWERS_OF_PROXIES and media_type not in _MCP_MEDIA_TYPES
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -80,6 +80,8 @@ class StateKeeper:
 
     def become(self, condition: Condition, problem: str = "") -> bool:
         """Note how it stands now; True if its condition is another than before."""
+        if condition is self._state.condition and problem == self._state.problem:
+            return False
         changed = condition is not self._state.condition
         since = self._clock() if changed else self._state.since
         self._state = UpstreamState(condition=condition, since=since, problem=problem)

@@ -1,0 +1,102 @@
+"""Facts that are kept for a token: never those of another, and never too many."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from perhop.core.resource import ResourceUri
+from perhop.core.token import SenderKey, TokenDraft, VerifiedToken
+from perhop.gateway.call_ids import CallIds
+from perhop.gateway.kept_facts import MAX_KEPT, KeptFacts, inbound_facts, outbound_facts, permitting, request_facts
+from perhop.journal.record import Inbound, Outbound
+
+TOKEN = VerifiedToken(
+    issuer="https://issuer.example.com",
+    jti="in-1",
+    subject="user:anna",
+    client_id="trip-planner",
+    audience="https://calendar.example.com/mcp",
+    scopes=frozenset({"calendar:read"}),
+    issued_at=1_790_000_000,
+    expires_at=1_790_000_300,
+    agent="trip-planner",
+    fingerprint="f" * 64,
+)
+DRAFT = TokenDraft(
+    issuer="https://issuer.example.com",
+    jti="out-1",
+    subject="user:anna",
+    client_id="gateway:perhop",
+    audience=ResourceUri("https://calendar.example.com/mcp"),
+    scopes=frozenset({"calendar:read"}),
+    issued_at=1_790_000_000,
+    expires_at=1_790_000_060,
+    txn="txn-1",
+)
+OTHERS = {
+    "subject": "user:bob",
+    "scopes": frozenset({"calendar:write"}),
+    "expires_at": 1_790_000_299,
+    "sender": SenderKey("thumbprint"),
+}
+
+
+@pytest.mark.parametrize("member", OTHERS)
+def test_a_token_is_never_recorded_as_another(member: str) -> None:
+    """One more token under the same fingerprint or `jti` that says anything else has facts of its own, in any order."""
+    token, draft = replace(TOKEN, **{member: OTHERS[member]}), replace(DRAFT, **{member: OTHERS[member]})
+    for each in (TOKEN, token, TOKEN):
+        assert inbound_facts(each) == Inbound.of(each)
+    for one in (DRAFT, draft, DRAFT):
+        assert outbound_facts(one) == Outbound.of(one)
+    assert inbound_facts(TOKEN) != inbound_facts(token)
+
+
+def test_equal_tokens_share_their_facts() -> None:
+    """A token that was verified anew finds what was made of it before."""
+    assert inbound_facts(TOKEN) is inbound_facts(replace(TOKEN))
+
+
+def test_only_so_many_are_kept() -> None:
+    """The oldest is forgotten, the newest is not, and the number stays."""
+    made: list[str] = []
+
+    def make(source: str) -> str:
+        made.append(source)
+        return source.upper()
+
+    kept = KeptFacts(make)
+    for number in range(MAX_KEPT + 1):
+        assert kept.of(str(number), f"token {number}") == f"TOKEN {number}"
+    made.clear()
+    assert [kept.of(number, f"token {number}") for number in (str(MAX_KEPT), "0")]
+    assert made == ["token 0"]
+
+
+def test_requests_and_decisions_differ_by_every_member() -> None:
+    """Where it came from and what was said are told apart in full; who sends nothing is not who sends an empty text."""
+    requests = {request_facts(*each).ip for each in (("a", "u", None), ("b", "u", None))}
+    assert requests == {"a", "b"}
+    assert request_facts("a", None, None).user_agent is None
+    assert request_facts("a", "", None).user_agent == ""
+    assert request_facts("a", "u", "s").session == "s"
+    assert permitting(("one",), "v1").policy_version == "v1"
+    assert permitting(("one",), "v2").policy_version == "v2"
+    assert permitting(("one", "two"), "v1").policies == ("one", "two")
+
+
+def test_ids_of_calls_are_drawn_and_never_given_twice() -> None:
+    """Sixteen hex digits each, whatever is drawn at once."""
+    drawn: list[int] = []
+
+    def random_bytes(count: int) -> bytes:
+        drawn.append(count)
+        return bytes((len(drawn) * 7 + at * 31 + at // 256) % 256 for at in range(count))
+
+    ids = CallIds(random_bytes)
+    given = [ids.new() for _ in range(600)]
+    assert {len(bytes.fromhex(each)) for each in given} == {8}
+    assert len(drawn) == 3
+    assert len(set(given[:256])) == 256

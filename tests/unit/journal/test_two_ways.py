@@ -1,0 +1,115 @@
+"""The quick way to a record's text, held against the strict one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perhop.errors import ParamsMalformed
+from perhop.journal.canonical import draft, strictly
+from perhop.journal.facets import facets_of, parse_body, parse_microseconds
+from perhop.journal.moment import moment_of
+from perhop.journal.record import (
+    CallFacts,
+    DecisionFacts,
+    Event,
+    Inbound,
+    Outbound,
+    Record,
+    ReportFacts,
+    RequestFacts,
+    ResultFacts,
+    TaskFacts,
+)
+from tests.support.journals import a_permit
+
+NOW = 1_790_000_000.25
+
+TEXTS = st.text(max_size=6) | st.sampled_from(["\ud800", "é\U0001f600", '"\\\x1f\x7f', "\ufb33", "a" * 300])
+SOME = st.none() | TEXTS
+NUMBERS = st.none() | st.integers(0, 2**53)
+ARGUMENTS = st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS | st.just({}), max_size=4)
+ACTS = st.none() | st.builds(lambda sub: {"sub": sub}, TEXTS) | st.just({"sub": "b", "act": {"sub": "a"}})
+CNFS = st.none() | st.builds(lambda jkt: {"jkt": jkt}, TEXTS)
+
+PARTS: dict[str, st.SearchStrategy[Any]] = {
+    "inbound": st.builds(
+        Inbound,
+        **dict.fromkeys(("jti", "aud", "sub", "agent", "client_id", "scope", "tenant", "acr", "unverified"), SOME),
+        **dict.fromkeys(("exp", "auth_time"), NUMBERS),
+        act=ACTS,
+        cnf=CNFS,
+    ),
+    "outbound": st.builds(
+        Outbound, jti=TEXTS, aud=TEXTS, scope=TEXTS, exp=st.integers(0, 2**53), sub=SOME, act=ACTS, cnf=CNFS
+    ),
+    "call": st.builds(
+        CallFacts,
+        id=TEXTS,
+        method=TEXTS,
+        **dict.fromkeys(("name", "arguments_mac", "revision", "data_plane"), SOME),
+        arguments=st.none() | ARGUMENTS,
+    ),
+    "decision": st.builds(
+        DecisionFacts,
+        effect=TEXTS,
+        policies=st.lists(TEXTS, max_size=3).map(tuple),
+        policy_version=TEXTS,
+        approval=SOME,
+    ),
+    "task": st.builds(TaskFacts, id=TEXTS, purpose=SOME),
+    "report": st.builds(ReportFacts, by=TEXTS, id=TEXTS, time=TEXTS),
+    "request": st.builds(
+        RequestFacts,
+        ip=SOME | st.sampled_from(["192.0.2.17", "2001:db8::1%1"]),
+        **dict.fromkeys(("user_agent", "session", "sender_key"), SOME),
+    ),
+    "result": st.builds(ResultFacts, status=NUMBERS, error=SOME, duration_ms=NUMBERS),
+}
+RECORDS = st.builds(
+    Record,
+    event=st.sampled_from(list(Event)),
+    hop=NUMBERS,
+    about=st.none() | ARGUMENTS,
+    **dict.fromkeys(("reason", "txn", "parent_jti", "owner", "tenant", "resource", "client", "detail"), SOME),
+    **{name: st.none() | part for name, part in PARTS.items()},
+)
+
+
+@given(record=RECORDS, time=st.floats(0, 4e9))
+def test_both_ways_lead_to_one_text(record: Record, time: float) -> None:
+    """Whatever is in a record, and the second time as well, its text and facets are those of the strict rules."""
+    drafted = draft(record, time=time)
+    assert drafted == strictly(record, time=time) == draft(record, time=time)
+    assert drafted.facets == facets_of(parse_body(drafted.body(7)))
+
+
+def test_a_part_that_was_changed_has_a_text_of_its_own() -> None:
+    """What was written of a part is not what is written of a copy with another member."""
+    permit = a_permit(7)
+    assert permit.request is not None
+    before = draft(permit, time=NOW).body(1)
+    other = replace(permit, request=replace(permit.request, ip="192.0.2.1"))
+    assert draft(other, time=NOW).body(1) == before.replace('"ip":"127.0.0.1"', '"ip":"192.0.2.1"') != before
+
+
+def test_what_is_no_json_is_refused_both_ways() -> None:
+    """A number without a canonical form is an error of the record alone."""
+    record = Record(event=Event.CONFIG_LOADED, about={"n": float("nan")})
+    for way in (draft, strictly):
+        with pytest.raises(ParamsMalformed):
+            way(record, time=NOW)
+
+
+@given(seconds=st.floats(0, 4e9))
+def test_a_moment_is_that_of_the_standard_library(seconds: float) -> None:
+    """Text and number are the same moment, and the one that `datetime` makes of it."""
+    text, microseconds = moment_of(seconds)
+    expected = datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="microseconds")
+    assert text == expected.replace("+00:00", "Z")
+    assert parse_microseconds(text) == microseconds
