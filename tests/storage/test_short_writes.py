@@ -96,12 +96,17 @@ async def test_short_and_long_transactions_take_turns(opened: Opened) -> None:
 
 
 async def test_closing_waits_for_what_was_begun(opened: Opened) -> None:
-    """What somebody has asked for is on disk when the database is closed."""
+    """What somebody has asked for is on disk when the database is closed; then nothing is done any more."""
     last = asyncio.create_task(opened.database.write_shortly(adding("last")))
     await asyncio.sleep(0)
     await opened.database.close()
     assert on_disk(opened.database.path) == {"last"}
     assert await last == "last"
+    with pytest.raises(StorageUnavailable):
+        await opened.database.write_shortly(adding("later"))
+    with pytest.raises(StorageUnavailable):
+        await opened.database.read_shortly(adding("later"))
+    assert on_disk(opened.database.path) == {"last"}
 
 
 async def test_reading_sees_one_state_and_takes_no_lock(opened: Opened) -> None:

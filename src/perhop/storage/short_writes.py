@@ -60,6 +60,7 @@ class ShortWrites:
         self._writing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="short-writes")
         self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
 
     async def run(self, work: Work[_T]) -> _T:
         """Do this in a transaction that it may share with others; on disk when it returns.
@@ -68,6 +69,7 @@ class ShortWrites:
 
         Raises: StorageUnavailable, and what the work raises
         """
+        self._check_open()
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[_T] = loop.create_future()
         self._waiting.append((work, outcome))
@@ -80,6 +82,7 @@ class ShortWrites:
 
         Raises: StorageUnavailable, and what the work raises
         """
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
 
     async def aclose(self) -> None:
@@ -88,7 +91,12 @@ class ShortWrites:
             await asyncio.wait([self._writing])
         if self._connection is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._forget_connection)
+        self._is_closed = True
         self._thread.shutdown()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StorageUnavailable("the database is closed")
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
