@@ -21,8 +21,7 @@ from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
 from perhop.policy.arguments import Visible
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
-from perhop.policy.needs import paths_of
-from perhop.policy.paths import GROUPS
+from perhop.policy.needs import needs_of
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Slice, fits, handle_of, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, canonical_address, context, person_entity, scene, uid_value
@@ -80,7 +79,7 @@ class PolicyEngine:
         self.registry = registry
         self.version = policy_set.version
         """The version of the policies."""
-        self.reads_groups = any(GROUPS in (paths_of(each.tree) or {GROUPS}) for each in policy_set.policies)
+        self.reads_groups = needs_of(policy_set.policies).groups
         """False if it makes no difference in which groups a person is."""
         self._policies = {policy.id: policy for policy in policy_set.policies}
         self._case_of = lru_cache(maxsize=_MOST_CASES)(self._make_case)
