@@ -77,8 +77,6 @@ class PolicyEngine:
     def __init__(self, policy_set: PolicySet, registry: Registry, *, most_kept: int = MOST_KEPT) -> None:
         self.policy_set = policy_set
         self.registry = registry
-        self.version = policy_set.version
-        """The version of the policies."""
         self.reads_groups = needs_of(policy_set.policies).groups
         """False if it makes no difference in which groups a person is."""
         self._policies = {policy.id: policy for policy in policy_set.policies}
@@ -93,6 +91,11 @@ class PolicyEngine:
         self._decisions: dict[Hashable, Decision] = {}
         self._visible: dict[Hashable, bool] = {}
         self._most_kept = most_kept
+
+    @property
+    def version(self) -> str:
+        """The version of the policies."""
+        return self.policy_set.version
 
     def decide(self, question: Question) -> Decision:
         """Allow, NeedsApproval or Deny; a question that cannot be evaluated is a Deny, not an exception.

@@ -32,7 +32,8 @@ class Tallied:
         total = 0
         for bound, count in zip(self._bounds, self._counts, strict=True):
             total += count
-            metric.add_sample(f"{metric.name}_bucket", {**labels, "le": floatToGoString(bound)}, total)
+            le = floatToGoString(bound)  # type: ignore[no-untyped-call]
+            metric.add_sample(f"{metric.name}_bucket", {**labels, "le": le}, total)
         metric.add_sample(f"{metric.name}_count", dict(labels), total)
         metric.add_sample(f"{metric.name}_sum", dict(labels), self._sum)
 
