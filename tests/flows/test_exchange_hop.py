@@ -269,3 +269,12 @@ async def test_call_tokens_of_one_caller_are_each_its_own(server: RunningServer)
     first, second = (claims_in(each.minted.raw.reveal()) for each in made)
     differing = {name for name in first if first[name] != second[name]}
     assert differing == {"jti", "iat", "exp", "authorization_details"}
+
+
+async def test_a_kept_token_is_of_its_resources_tenant(server: RunningServer) -> None:
+    """A call that brings the resource as it was under another configuration gets a token of its own."""
+    hops, permit = server.hops(), server.permit(_inbound(server))
+    first = await hops.exchange(permit)
+    other = await hops.exchange(replace(permit, resource=replace(permit.resource, tenant="globex")))
+    assert (first.minted.draft.tenant, other.minted.draft.tenant) == ("acme", "globex")
+    assert await hops.exchange(permit) is first

@@ -73,7 +73,7 @@ def test_a_kept_token_is_good_while_it_lasts() -> None:
 
 
 def test_everything_that_went_into_a_token_is_in_its_key() -> None:
-    """Another caller's token, presenter, key, policy, configuration, scopes or sender is another hop token."""
+    """Another caller's token, presenter, key, policy, configuration, scopes, sender or tenant is another hop token."""
     kept = KeptHopTokens()
     first = kept.keep(_key(), _child())
     assert kept.find(_key()) is first
@@ -81,6 +81,7 @@ def test_everything_that_went_into_a_token_is_in_its_key() -> None:
         assert kept.find(_key(**{name: "other"})) is None, name
     assert kept.find(_key()._replace(scopes=frozenset())) is None
     assert kept.find(_key()._replace(sender=SenderKey("thumbprint"))) is None
+    assert kept.find(_key()._replace(tenant="globex")) is None
 
 
 def test_memory_is_bounded() -> None:

@@ -70,6 +70,7 @@ class Way:
             self.policy_version,
             self.issuer.registry.version,
             parent.sender,
+            self.resource.tenant,
         )
 
 

@@ -22,7 +22,8 @@ MIN_LEFT_SECONDS = 20
 
 class HopKey(NamedTuple):
     """What a hop token follows from. `fingerprint` is the SHA-256 of the caller's token, all its claims included;
-    `sender` is that token's, so that what follows from one sender is never another's."""
+    `sender` is that token's, so that what follows from one sender is never another's. `tenant` is the resource's: while
+    the configuration changes, a call may still bring the resource as it was."""
 
     fingerprint: str
     presenter: str
@@ -32,6 +33,7 @@ class HopKey(NamedTuple):
     policy_version: str
     configuration_version: str
     sender: Sender | None = None
+    tenant: str | None = None
 
 
 @dataclass(slots=True)

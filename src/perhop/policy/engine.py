@@ -21,10 +21,9 @@ from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
 from perhop.policy.arguments import Visible
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
-from perhop.policy.needs import paths_of
-from perhop.policy.paths import GROUPS
+from perhop.policy.needs import needs_of
 from perhop.policy.policy_set import PolicySet
-from perhop.policy.slices import Slice, fits, handle_of, make_slice
+from perhop.policy.slices import Heads, Slice, handle_of, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, canonical_address, context, person_entity, scene, uid_value
 from perhop.policy.widen import without_arguments
 
@@ -78,11 +77,10 @@ class PolicyEngine:
     def __init__(self, policy_set: PolicySet, registry: Registry, *, most_kept: int = MOST_KEPT) -> None:
         self.policy_set = policy_set
         self.registry = registry
-        self.version = policy_set.version
-        """The version of the policies."""
-        self.reads_groups = any(GROUPS in (paths_of(each.tree) or {GROUPS}) for each in policy_set.policies)
+        self.reads_groups = needs_of(policy_set.policies).groups
         """False if it makes no difference in which groups a person is."""
         self._policies = {policy.id: policy for policy in policy_set.policies}
+        self._heads = Heads(policy_set.policies)
         self._case_of = lru_cache(maxsize=_MOST_CASES)(self._make_case)
         self._permits_of = lru_cache(maxsize=_MOST_SLICES)(self._make_permits)
         self._slice_of = lru_cache(maxsize=_MOST_SLICES)(self._make_slice)
@@ -93,6 +91,11 @@ class PolicyEngine:
         self._decisions: dict[Hashable, Decision] = {}
         self._visible: dict[Hashable, bool] = {}
         self._most_kept = most_kept
+
+    @property
+    def version(self) -> str:
+        """The version of the policies."""
+        return self.policy_set.version
 
     def decide(self, question: Question) -> Decision:
         """Allow, NeedsApproval or Deny; a question that cannot be evaluated is a Deny, not an exception.
@@ -219,7 +222,7 @@ class PolicyEngine:
         self, agent: str, _owner: str | None, server: str, action: Action, name: str, *, is_kept: bool = True
     ) -> Case:
         asked = scene(agent, server, Target(action, name), self.registry)
-        ids = tuple(policy.id for policy in self.policy_set.policies if fits(policy.tree, asked))
+        ids = self._heads.fitting(asked)
         entities = cedarpy.Entities.from_json_str(json.dumps(asked.entities))
         return Case(asked, entities, self._slice_of(ids), _request_of(asked), is_kept)
 

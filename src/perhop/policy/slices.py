@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, assert_never
 
 import cedarpy
@@ -88,6 +89,25 @@ def handle_of(trees: Iterable[pst.Template]) -> cedarpy.PolicySet:
     """Cedar's handle of some policies; its answers name them by the ids of the trees, and need no annotations."""
     policies = {tree.id: replace(tree, annotations=_NO_ANNOTATIONS) for tree in trees}
     return cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=policies, template_links=()))
+
+
+class Heads:
+    """The policies of a set by what their heads name, so that a slice costs no look at those about other things."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        self._of_one: dict[pst.EntityUid, list[tuple[int, Policy]]] = {}
+        self._of_many: list[tuple[int, Policy]] = []
+        for index, policy in enumerate(policies):
+            match policy.tree.resource:
+                case pst.ScopeEq(entity=pst.EntityUid() as only):
+                    self._of_one.setdefault(only, []).append((index, policy))
+                case _:
+                    self._of_many.append((index, policy))
+
+    def fitting(self, scene: Scene) -> tuple[str, ...]:
+        """Ids of the policies whose head admits the principal, the action and the resource, in the set's order."""
+        about = sorted((*self._of_one.get(scene.resource, ()), *self._of_many), key=itemgetter(0))
+        return tuple(policy.id for _, policy in about if fits(policy.tree, scene))
 
 
 def fits(tree: pst.Template, scene: Scene) -> bool:

@@ -30,7 +30,9 @@ from tests.support.journals import a_permit
 
 NOW = 1_790_000_000.25
 
-TEXTS = st.text(max_size=6) | st.sampled_from(["\ud800", "é\U0001f600", '"\\\x1f\x7f', "\ufb33", "a" * 300])
+SOUND = st.sampled_from(["", "a", "user:anna", "é\U0001f600", '"\\\x1f\x7f', "\ufb33", "a" * 300])
+TEXTS = SOUND | st.text(max_size=6)
+ONE_IN_MANY = SOUND | SOUND | SOUND | TEXTS | st.sampled_from(["\ud800", "b\udfff"])
 SOME = st.none() | TEXTS
 NUMBERS = st.none() | st.integers(0, 2**53)
 ARGUMENTS = st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS | st.just({}), max_size=4)
@@ -75,8 +77,9 @@ RECORDS = st.builds(
     Record,
     event=st.sampled_from(list(Event)),
     hop=NUMBERS,
+    detail=st.none() | ONE_IN_MANY,
     about=st.none() | ARGUMENTS,
-    **dict.fromkeys(("reason", "txn", "parent_jti", "owner", "tenant", "resource", "client", "detail"), SOME),
+    **dict.fromkeys(("reason", "txn", "parent_jti", "owner", "tenant", "resource", "client"), SOME),
     **{name: st.none() | part for name, part in PARTS.items()},
 )
 

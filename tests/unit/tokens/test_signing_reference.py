@@ -46,17 +46,18 @@ def test_a_library_reads_what_we_sign(algorithm: Algorithm) -> None:
 
 
 def test_short_numbers_of_a_signature_keep_their_place() -> None:
-    """An ES256 signature has 64 bytes, also where one of its numbers is small; joserfc accepts each of many."""
+    """An ES256 signature has 64 bytes, also where one of its numbers is small, and joserfc accepts it."""
     key, theirs = _keys(Algorithm.ES256)
     registry = jws.JWSRegistry(algorithms=["ES256"])
-    begins = set()
-    for number in range(300):
-        signed = sign_compact({"n": number}, media_type="at+jwt", key=key)
+    was_short: set[int] = set()
+    while was_short != {0, 32}:  # one in 256 of each begins with a zero octet
+        signed = sign_compact({}, media_type="at+jwt", key=key)
         signature = base64url.decode(signed.rpartition(".")[2])
-        begins |= {signature[0], signature[32]}
         assert len(signature) == 64
-        jws.deserialize_compact(signed, theirs, registry=registry)
-    assert len(begins) > 100
+        short = {at for at in (0, 32) if signature[at] == 0}
+        if short - was_short:
+            jws.deserialize_compact(signed, theirs, registry=registry)
+        was_short |= short
 
 
 @given(st.binary(max_size=200))
