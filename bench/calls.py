@@ -27,7 +27,8 @@ def main(resource: str, era: str, tokens: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix="perhop-bench-") as folder, installation.served_upstream() as server:
         file = Path(folder) / "profile"
         command = [sys.executable, str(Path(__file__).with_name("profiled_serve.py")), str(file)]
-        with installation.loaded(Path(folder) / "perhop", server, serve=command) as loaded:
+        more = os.environ.get("BENCH_MORE", "").replace("\\n", "\n")
+        with installation.loaded(Path(folder) / "perhop", server, serve=command, more=more) as loaded:
             ask = loaded.asks(resource, tokens=loaded.tokens(resource, tokens), era=era)
             closed_loop(ask, loaded.pid, seconds=2)
             os.kill(loaded.pid, signal.SIGUSR2)
