@@ -59,16 +59,15 @@ class GatewayApp:
             self._gate_at(asgi_scope) is not None or raw_path(asgi_scope) in self._metadata
         )
 
-    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+    def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
+        # Not async, nor is `_answer`: every turn of the event loop would have to step through them.
         gate = self._gate_at(asgi_scope)
         if gate is not None:
-            await _answer(gate, asgi_scope, receive, send)
-            return
+            return _answer(gate, asgi_scope, receive, send)
         described = self._metadata.get(raw_path(asgi_scope))
         if described is not None:
-            await _send_metadata(described, asgi_scope["method"], send)
-            return
-        await send_whole(send, 404, (), b"")
+            return _send_metadata(described, asgi_scope["method"], send)
+        return send_whole(send, 404, (), b"")
 
     def _gate_at(self, asgi_scope: AsgiScope) -> Gate | None:
         """By the path as it came, not decoded: what is not written like the resource's own path is another path."""
@@ -79,8 +78,8 @@ class GatewayApp:
         return (self._gates.get(b"%s?%s" % (path, query)) if query else None) or self._gates.get(path)
 
 
-async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
-    """Answer one request."""
+def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
+    """Answers one request, when it is awaited."""
     headers = read_headers(asgi_scope)
     lengths = values_of(headers, "content-length")
     body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=lengths[0] if lengths else None)
@@ -90,7 +89,7 @@ async def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Sen
     request = Request(
         http_method=asgi_scope["method"], headers=headers, address=client[0] if client else None, body=body
     )
-    await answer_while_wanted(lambda: _handled(request, gate), body, send)
+    return answer_while_wanted(lambda: _handled(request, gate), body, send)
 
 
 async def _handled(request: Request, gate: Gate) -> Reply:

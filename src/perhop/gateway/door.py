@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from perhop.core.call import values_of
 from perhop.core.resource import Resource, ResourceUri
 from perhop.errors import HttpMethodNotAllowed, OriginRefused, RequestMalformed
 from perhop.gateway.request import Request
@@ -48,16 +49,16 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_framing(request: Request) -> None:
-    for value in request.all("connection"):
+    for value in values_of(request.headers, "connection"):
         if not _is_known_connection(value):
             raise RequestMalformed("`Connection` names a header")
-    lengths = request.all("content-length")
-    if len(lengths) > 1 or (lengths and request.all("transfer-encoding")):
+    lengths = values_of(request.headers, "content-length")
+    if len(lengths) > 1 or (lengths and values_of(request.headers, "transfer-encoding")):
         raise RequestMalformed("the length of the body is stated twice")
 
 
 def _check_host(request: Request, resource: Resource) -> None:
-    hosts = request.all("host")
+    hosts = values_of(request.headers, "host")
     if len(hosts) == 1 and _is_host_of(hosts[0], resource.uri):
         return
     if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
@@ -67,7 +68,7 @@ def _check_host(request: Request, resource: Resource) -> None:
 
 def _check_origin(request: Request, resource: Resource) -> None:
     """A browser names the page's origin, a client that is none sends no `Origin`."""
-    origins = request.all("origin")
+    origins = values_of(request.headers, "origin")
     if not origins:
         return
     scheme, separator, authority = origins[0].partition("://")

@@ -49,12 +49,10 @@ _arrived: ContextVar[float | None] = ContextVar("perhop_arrived", default=None)
 def noting_arrival(app: AsgiApp) -> AsgiApp:
     """The same application; what is recorded for a request knows when the request came in."""
 
-    async def noting(asgi_scope: Any, receive: Any, send: Any) -> None:
-        mark = _arrived.set(time.perf_counter())
-        try:
-            await app(asgi_scope, receive, send)
-        finally:
-            _arrived.reset(mark)
+    def noting(asgi_scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        # Never reset: every request is answered by a task of its own, which has a context of its own.
+        _arrived.set(time.perf_counter())
+        return app(asgi_scope, receive, send)
 
     return noting
 

@@ -96,10 +96,10 @@ class Traffic:
         self._tests: list[asyncio.Task[NoReturn]] = []
         self._works = False
 
-    async def app(self, asgi_scope: Any, receive: Any, send: Any) -> None:
+    def app(self, asgi_scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """The application of the traffic listener."""
         chosen: AsgiApp = self._gateway if self._gateway.serves(asgi_scope) else self._authorization_server
-        await chosen(asgi_scope, receive, send)
+        return chosen(asgi_scope, receive, send)
 
     async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
         """Build the gates of a configuration. An upstream that is new is tested before it gets calls.

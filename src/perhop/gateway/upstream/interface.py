@@ -22,7 +22,10 @@ class UpstreamReply:
 
     def header(self, name: str) -> str | None:
         """The first value of a header."""
-        return next((value for each, value in self.headers if each == name), None)
+        for each, value in self.headers:
+            if each == name:
+                return value
+        return None
 
 
 class Upstream(Protocol):
