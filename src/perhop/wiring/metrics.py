@@ -96,6 +96,11 @@ class Metrics:
     def offered(self, record: Record) -> Told:
         """A record is on its way. A yes counts when it is on disk; a no, and the end of a call, in any case."""
         offered, arrived = time.perf_counter(), _arrived.get()
+        # Nobody waits until an outcome is on disk, and the call is over now. Of one whose permit is still on its way
+        # (the caller has gone), the permit is told first.
+        is_over = record.event is Event.CALL_ENDED and record.call is not None and record.call.id in self._in_flight
+        if is_over:
+            self._take_end(record)
 
         def told(is_written: bool) -> None:
             now = time.perf_counter()
@@ -103,7 +108,8 @@ class Metrics:
                 self._append_duration.observe(now - offered)
             else:
                 self._failures.inc()
-            self._take(record, is_written=is_written, took=None if arrived is None else now - arrived)
+            if not is_over:
+                self._take(record, is_written=is_written, took=None if arrived is None else now - arrived)
 
         return told
 

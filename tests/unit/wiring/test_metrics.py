@@ -51,6 +51,21 @@ def test_an_end_and_a_refusal_count_in_any_case() -> None:
     assert _value(metrics, "perhop_audience_rejections_total", reason="audience.mismatch", resource="calendar") == 1
 
 
+def test_an_end_counts_at_once_and_never_before_its_permit() -> None:
+    """Nobody waits until it is on disk; of a caller who went before the permit was, no call stays under way."""
+    metrics = Metrics()
+    calls = {"resource": "calendar", "method": "tools/call", "outcome": "ok"}
+    metrics.offered(_permit())(True)
+    told = metrics.offered(_end())
+    assert (metrics.calls_in_flight(), _value(metrics, "perhop_calls_total", **calls)) == ({}, 1)
+    told(True)
+    assert _value(metrics, "perhop_calls_total", **calls) == 1
+    permitted, ended = metrics.offered(_permit("two")), metrics.offered(_end())
+    permitted(True)
+    ended(True)
+    assert (metrics.calls_in_flight(), _value(metrics, "perhop_calls_total", **calls)) == ({}, 2)
+
+
 def test_a_kept_token_is_issued_once() -> None:
     """The second permit that names a hop token counts no token."""
     metrics = Metrics()
