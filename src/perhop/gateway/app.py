@@ -59,8 +59,11 @@ class GatewayApp:
             self._gate_at(asgi_scope) is not None or raw_path(asgi_scope) in self._metadata
         )
 
-    def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
-        # Not async, nor is `_answer`: every turn of the event loop would have to step through them.
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await self.answer(asgi_scope, receive, send)
+
+    def answer(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The same. Not async, nor is `_answer`: every turn of the event loop would have to step through them."""
         gate = self._gate_at(asgi_scope)
         if gate is not None:
             return _answer(gate, asgi_scope, receive, send)

@@ -98,7 +98,7 @@ class Traffic:
 
     def app(self, asgi_scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """The application of the traffic listener."""
-        chosen: AsgiApp = self._gateway if self._gateway.serves(asgi_scope) else self._authorization_server
+        chosen: AsgiApp = self._gateway.answer if self._gateway.serves(asgi_scope) else self._authorization_server
         return chosen(asgi_scope, receive, send)
 
     async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
