@@ -1,0 +1,1 @@
+"""What is measured: one module a scenario, each with `measure(size, tell)`."""
