@@ -97,6 +97,7 @@ def in_rounds(scenario: str, subject: str, setup: str, rounds: Sequence[dict[str
 
 UNITS = {
     "cpu_us": "us of CPU a request",
+    "whole_us": "us of CPU a request, the server included",
     "requests_a_second": "requests a second",
     "added_p50_ms": "ms added, half of the requests",
     "added_p99_ms": "ms added, 99 of 100 requests",

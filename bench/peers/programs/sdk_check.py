@@ -1,0 +1,59 @@
+"""The official SDK's server, with a verifier as its documentation shows it or with none: `PORT KEY ISSUER AUDIENCE`.
+
+KEY is a file with the issuer's public key; `-` is no verifier. One tool, `echo`; stateless, JSON answers, no logs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jwt
+import uvicorn
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+
+PORT, KEY, ISSUER, AUDIENCE = sys.argv[1:]
+
+
+class Verifier:
+    """Signature, issuer, audience and expiry, by PyJWT."""
+
+    def __init__(self) -> None:
+        self._key = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).prepare_key(Path(KEY).read_text())
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """What the token says, or None."""
+        try:
+            claims = jwt.decode(token, self._key, algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER)
+        except jwt.InvalidTokenError:
+            return None
+        return AccessToken(
+            token=token,
+            client_id=claims["client_id"],
+            scopes=claims["scope"].split(),
+            expires_at=claims["exp"],
+            resource=claims["aud"],
+        )
+
+
+def checks() -> dict[str, Any]:
+    """The arguments by which the server takes authentication."""
+    told = {"issuer_url": ISSUER, "resource_server_url": AUDIENCE, "validate_token_resource": True}
+    return {} if KEY == "-" else {"token_verifier": Verifier(), "auth": AuthSettings.model_validate(told)}
+
+
+server = MCPServer("bench", log_level="ERROR", **checks())
+
+
+@server.tool()
+def echo(amount: int, text: str) -> str:
+    """A short answer."""
+    del amount, text
+    return "x" * 89
+
+
+app = server.streamable_http_app(streamable_http_path="/mcp", json_response=True, stateless_http=True)
+uvicorn.run(app, port=int(PORT), loop="uvloop", http="httptools", access_log=False, log_level="error")
