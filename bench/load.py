@@ -28,13 +28,15 @@ CONNECTIONS = 32
 class Ask:
     """What is sent: one body, and one header set a variant (one token each, say), taken in turn by every request.
 
-    `values` are the `Authorization` values; no such header without any.
+    `values` are the `Authorization` values; no such header without any. `bodies` are there where each variant has a
+    body of its own, with the first value.
     """
 
     url: str
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     values: Sequence[str] = ()
+    bodies: Sequence[bytes] = ()
     method: str = "POST"
 
 
@@ -72,14 +74,18 @@ def rendered(ask: Ask) -> list[bytes]:
     """Every variant as octets on the wire."""
     url = urlsplit(ask.url)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    fixed = {"host": url.netloc, "content-length": str(len(ask.body)), **ask.headers}
-    heads = [{**fixed, "authorization": value} for value in ask.values] or [fixed]
+    fixed = {"host": url.netloc, **ask.headers}
+    first = {"authorization": ask.values[0]} if ask.values else {}
+    if ask.bodies:
+        variants = [({**fixed, **first}, body) for body in ask.bodies]
+    else:
+        variants = [({**fixed, "authorization": value}, ask.body) for value in ask.values] or [(fixed, ask.body)]
     return [
         f"{ask.method} {target} HTTP/1.1\r\n".encode()
-        + b"".join(f"{name}: {value}\r\n".encode() for name, value in head.items())
+        + b"".join(f"{name}: {value}\r\n".encode() for name, value in {**head, "content-length": len(body)}.items())
         + b"\r\n"
-        + ask.body
-        for head in heads
+        + body
+        for head, body in variants
     ]
 
 
