@@ -136,12 +136,14 @@ def loaded(
     server: str,
     *,
     more: str = "",
+    extra: int = 0,
     policies_of: dict[str, str] | None = None,
     serve: Sequence[str] = (PERHOP, "serve"),
 ) -> Iterator[Loaded]:
     """Init and serve before this server, on the subjects' core; ready, and the self-test made.
 
-    `more` is YAML at the end of the configuration, `serve` the command that serves.
+    `more` is YAML at the end of the configuration, where its clients are; `extra` is the number of resources besides,
+    each with a policy of its own; `serve` is the command that serves.
     """
     traffic, console, ops = (f"{LOOPBACK}:{port}" for port in free_ports(3))
     issuer, secret = f"http://{traffic}", secrets.token_urlsafe(32)
@@ -150,8 +152,12 @@ def loaded(
     for resource in RESOURCES:
         text = (policies_of or {}).get(resource) or policies(resource, reads_arguments=resource != "cached")
         (folder / "policies" / f"{resource}.cedar").write_text(text, encoding="utf-8")
+    extras = [f"extra-{number}" for number in range(extra)]
+    if extras:
+        text = "".join(policies(name, reads_arguments=False, count=1) for name in extras)
+        (folder / "policies" / "extra.cedar").write_text(text, encoding="utf-8")
     (folder / "perhop.yaml").write_text(
-        _configuration(issuer, (traffic, console, ops), server, secret) + more, encoding="utf-8"
+        _configuration(issuer, (traffic, console, ops), server, secret, extras) + more, encoding="utf-8"
     )
     made = subprocess.run([PERHOP, "init", str(folder)], capture_output=True, text=True, cwd=folder, check=False)
     if made.returncode:
@@ -162,7 +168,9 @@ def loaded(
         yield Loaded(folder=folder, issuer=issuer, ops=ops, server=server, secret=secret, process=process)
 
 
-def _configuration(issuer: str, listen: tuple[str, str, str], server: str, secret: str) -> str:
+def _configuration(
+    issuer: str, listen: tuple[str, str, str], server: str, secret: str, extras: Sequence[str] = ()
+) -> str:
     def resource(name: str) -> str:
         kind = "call" if name == "single" else "exchange"
         return f"""\
@@ -183,7 +191,7 @@ limits: {{requests_per_address: 1000000000, requests_per_client: 1000000000, cal
 owners:
   bench: {{contact: bench@example.com}}
 resources:
-{"".join(map(resource, RESOURCES))}clients:
+{"".join(map(resource, (*RESOURCES, *extras)))}clients:
   {AGENT}:
     owner: bench
     purpose: calls as fast as it can

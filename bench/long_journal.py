@@ -1,10 +1,10 @@
 """A long journal, made once and kept in .cache/bench: what questions about a long past are asked of.
 
 Everything follows from the number of records and the seed. A block of records is that of tests/support/busy_journals,
-written down as the writer writes; every further block says the same of other tokens, transactions and calls, later: ids
-and times are changed in the text, which is ten times faster, and each row goes through the store's own commit. In the
-middle there is one token with very many calls. The indexes are made when it is full, as the writer makes them for a file
-of an earlier version: by the same statements, a little denser than those that grew.
+written down as the writer writes. Every further block says the same of other tokens, transactions and calls, later:
+ids and times are changed in the text, which is several times faster, and each row goes through the store's own commit.
+In the middle there is one token with very many calls. The indexes are made when it is full, as the writer makes them
+for a file of an earlier version: by the same statements, a little denser than those that grew.
 
 A record takes about 1.5 KB: ten million want 15 GB of disk.
 """
@@ -134,7 +134,7 @@ class _Pattern:
         assert facets.time is not None
         head, tail = drafted.head, drafted.tail.replace(format_microseconds(facets.time), _TIME)
         ids = (facets.txn, facets.in_jti, facets.out_jti, facets.call_id)
-        for each in {*ids, mac, record.parent_jti} - {None}:
+        for each in filter(None, {*ids, mac, record.parent_jti}):
             marked = f"{_PREFIX}{each[_PREFIX_LENGTH:]}"
             head, tail = head.replace(each, marked), tail.replace(each, marked)
         return cls(head, tail, facets, tuple(each and each[_PREFIX_LENGTH:] for each in ids))

@@ -109,4 +109,7 @@ UNITS = {
     "seconds": "s",
     "resident_mb": "MB resident",
     "stream_kb": "KB a stream",
+    "token_kb": "KB a token",
+    "idle_cpu_ms": "ms of CPU a second with nothing to do",
+    "start_cpu_seconds": "s of CPU until ready",
 }

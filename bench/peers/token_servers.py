@@ -12,7 +12,11 @@ from scripts.fetch_real import PLACE, fetch, node
 from tests.support.processes import LOOPBACK, Running, free_port
 
 PROGRAMS = Path(__file__).parent / "programs"
-CLIENT, SECRET, RESOURCE = "bench-agent", "a-secret-of-the-bench-for-its-peers-0123456789", "http://127.0.0.1:9/mcp/work"
+CLIENT, SECRET, RESOURCE = (
+    "bench-agent",
+    "a-secret-of-the-bench-for-its-peers-0123456789",
+    "http://127.0.0.1:9/mcp/work",
+)
 AUTHLIB_SETUP = "AuthorizationServer on Starlette; one client in memory, client_secret_post; an ES256 JWT, not stored"
 SDK_SETUP = "the SDK's routes; families in memory, client_secret_post; an ES256 JWT by PyJWT, not stored"
 OIDC_SETUP = "`oidc-provider` on Node; memory, client_secret_post; an ES256 JWT for a resource indicator"

@@ -1,6 +1,7 @@
-"""The official SDK's authorization routes: `PORT CLIENT SECRET RESOURCE TOKEN...`, each the first refresh token of a family.
+"""The official SDK's authorization routes: `PORT CLIENT SECRET RESOURCE TOKEN...`.
 
-Refresh tokens in memory, each good once; an ES256 JWT by PyJWT for each answer. The routes have no client credentials.
+Each TOKEN is the first refresh token of a family. Refresh tokens in memory, each good once; an ES256 JWT by PyJWT for
+each answer. The routes have no client credentials.
 """
 
 from __future__ import annotations
