@@ -1,0 +1,60 @@
+"""The official SDK's server with a verifier as its documentation shows it: `PORT KEY ISSUER AUDIENCE`.
+
+Run by the Python of the peer's own environment. KEY is a file with the issuer's public key. One tool, `echo`; stateless,
+JSON answers, no logs: its cheapest mode.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jwt
+import uvicorn
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+from pydantic import AnyHttpUrl
+
+PORT, KEY, ISSUER, AUDIENCE = sys.argv[1:]
+
+
+class Verifier:
+    """Signature, issuer, audience and expiry, by PyJWT."""
+
+    def __init__(self) -> None:
+        self._key = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).prepare_key(Path(KEY).read_text())
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """What the token says, or None."""
+        try:
+            claims = jwt.decode(token, self._key, algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER)
+        except jwt.InvalidTokenError:
+            return None
+        return AccessToken(
+            token=token,
+            client_id=claims["client_id"],
+            scopes=claims["scope"].split(),
+            expires_at=claims["exp"],
+            resource=claims["aud"],
+        )
+
+
+server = MCPServer(
+    "bench",
+    token_verifier=Verifier(),
+    auth=AuthSettings(
+        issuer_url=AnyHttpUrl(ISSUER), resource_server_url=AnyHttpUrl(AUDIENCE), validate_token_resource=True
+    ),
+    log_level="ERROR",
+)
+
+
+@server.tool()
+def echo(amount: int, text: str) -> str:  # noqa: ARG001
+    """A short answer."""
+    return "x" * 89
+
+
+app = server.streamable_http_app(streamable_http_path="/mcp", json_response=True, stateless_http=True)
+uvicorn.run(app, port=int(PORT), loop="uvloop", http="httptools", access_log=False, log_level="error")
