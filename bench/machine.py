@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, and the versions of everything that was measured. No names, no paths."""
+"""What the figures were measured on: the machine, and the versions of what was measured. No names, no paths."""
 
 from __future__ import annotations
 

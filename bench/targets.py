@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench.measured import Results
+from bench.measured import Results, Size
 
 Figure = Callable[[Results], float | None]
 
@@ -25,7 +25,10 @@ class Reached(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One row. `must` and `aim` are in `unit`; `at_least` where more is better. `figure` reads the value from a run."""
+    """One row. `must` and `aim` are in `unit`; `at_least` where more is better.
+
+    `figure` reads the value from a run; `only_full` where the quick form measures something smaller.
+    """
 
     what: str
     must: float
@@ -33,14 +36,15 @@ class Target:
     unit: str
     figure: Figure
     at_least: bool = False
+    only_full: bool = False
 
     def value(self, results: Results) -> float | None:
         """What the run measured, or None."""
-        return self.figure(results)
+        return None if self.only_full and results.size is not Size.FULL else self.figure(results)
 
     def reached(self, results: Results) -> Reached:
         """What the run says of it."""
-        value = self.figure(results)
+        value = self.value(results)
         if value is None:
             return Reached.UNKNOWN
         if self._is_within(value, self.aim):
@@ -70,6 +74,16 @@ def median(scenario: str, subject: str, figure: str) -> Figure:
     def read(results: Results) -> float | None:
         found = results.find(scenario, subject, figure)
         return None if found is None else found.median
+
+    return read
+
+
+def worst(scenario: str, kind: str, figure: str) -> Figure:
+    """The largest median of the subjects of a kind: those that bear its name, alone or before a comma."""
+
+    def read(results: Results) -> float | None:
+        found = (each for each in results.measured if (each.scenario, each.figure) == (scenario, figure))
+        return max((each.median for each in found if each.subject.partition(",")[0] == kind), default=None)
 
     return read
 
@@ -164,20 +178,23 @@ TARGETS = (
         aim=15,
         unit=" KB",
         figure=median("growth", "idle streams", "stream_kb"),
+        only_full=True,
     ),
     Target(
-        what="`perhop trace` in ten million records",
+        what="`perhop trace` in ten million records, the slowest kind",
         must=2,
         aim=0.5,
         unit=" s",
-        figure=median("journal", "trace", "seconds"),
+        figure=worst("journal", "trace", "seconds"),
+        only_full=True,
     ),
     Target(
-        what="`perhop blast-radius` in ten million records",
+        what="`perhop blast-radius` in ten million records, the slowest kind",
         must=2,
         aim=0.5,
         unit=" s",
-        figure=median("journal", "blast-radius", "seconds"),
+        figure=worst("journal", "blast-radius", "seconds"),
+        only_full=True,
     ),
 )
 """All per core, medians of one run, with everything on and the journal durable; calls with one warm token and 1 KB."""

@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx2
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from bench.installation import LEGACY, Loaded, a_call, loaded, served_upstream
+from bench.installation import LEGACY, MODERN, Loaded, a_call, loaded, served_upstream
+from bench.load import CONNECTIONS
 from bench.measured import Measured, Size
 from bench.peers import contextforge, envoy, mcp_servers, nginx
 from bench.subjects import Rounds, Subject, in_turn, prove
@@ -122,16 +123,14 @@ class Peers:
 
     def quick(self) -> list[Subject]:
         """The three that most targets name."""
-        return [*self._nginx()[:1], self._envoy(), *self._mcp_server("fastmcp")[:1]]
+        return [self._nginx()[0], self._envoy(cache=False)[0], self._mcp_server("fastmcp")[0]]
 
     def full(self) -> list[Subject]:
         """All of them."""
-        many = Kept(self._installation, "work", MANY)
         return [
             *self._nginx(),
-            self._envoy(),
-            self._envoy(cache=True),
-            self._envoy(cache=True, tokens=many),
+            self._envoy(cache=False)[0],
+            *self._envoy(cache=True),
             *self._mcp_server("mcp sdk"),
             *self._mcp_server("fastmcp"),
             self._proxy(),
@@ -158,9 +157,8 @@ class Peers:
             subject("100 KB answered", tool="large"),
         ]
 
-    def _envoy(self, *, cache: bool = False, tokens: Kept | None = None) -> Subject:
-        name = "envoy" + (", cache" if cache else "") + (", 20,000 tokens" if tokens else "")
-        told = "a cache of 1,000 tokens" if cache else "no cache of tokens"
+    def _envoy(self, *, cache: bool) -> list[Subject]:
+        name, told = ("envoy, cache", "a cache of 1,000 tokens") if cache else ("envoy", "no cache of tokens")
         process, url = self._up.enter_context(
             envoy.running(
                 self._folder / name.replace(", ", "-"),
@@ -172,8 +170,9 @@ class Peers:
                 tell=self._tell,
             )
         )
-        setup = envoy.SETUP.format(cache=told)
-        return self._checking(name, setup, process, f"{url}/open", tokens=tokens, rate=0.0 if tokens else 100.0)
+        setup, many = envoy.SETUP.format(cache=told), Kept(self._installation, "work", MANY)
+        one = self._checking(name, setup, process, f"{url}/open")
+        return [one, self._checking(f"{name}, 20,000 tokens", setup, process, f"{url}/open", tokens=many, rate=0.0)]
 
     def _mcp_server(self, which: str) -> list[Subject]:
         start = mcp_servers.sdk_server if which == "mcp sdk" else mcp_servers.fastmcp_server
@@ -190,8 +189,9 @@ class Peers:
                 self._key, issuer=self._issuer, audience=self._audience, tell=self._tell, behind=f"{self._server}/open"
             )
         )
-        few = {"rate": LOW_RATE, "connections": FEW_CONNECTIONS}
-        return self._checking("fastmcp proxy", mcp_servers.PROXY_SETUP, process, url, **few)
+        return self._checking(
+            "fastmcp proxy", mcp_servers.PROXY_SETUP, process, url, rate=LOW_RATE, connections=FEW_CONNECTIONS
+        )
 
     def _contextforge(self) -> Subject:
         process, ask, refuses = self._up.enter_context(
@@ -217,17 +217,16 @@ class Peers:
         *,
         tokens: Kept | None = None,
         rate: float = 100.0,
-        connections: int = 32,
-        era: str = "",
+        connections: int = CONNECTIONS,
+        era: str = MODERN,
     ) -> Subject:
         """One that takes our tokens, and refuses those for another resource."""
-        call = {"era": era} if era else {}
         return Subject(
             name=name,
             setup=setup,
             pid=process.pid,
-            ask=lambda: a_call(url, tokens=(tokens or self._good)(), **call),
-            refuses=lambda: a_call(url, tokens=self._foreign(), **call),
+            ask=lambda: a_call(url, tokens=(tokens or self._good)(), era=era),
+            refuses=lambda: a_call(url, tokens=self._foreign(), era=era),
             answer=_SHORT,
             rate=rate,
             connections=connections,

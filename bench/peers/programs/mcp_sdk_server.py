@@ -1,6 +1,6 @@
 """The official SDK's server with a verifier as its documentation shows it: `PORT KEY ISSUER AUDIENCE`.
 
-Run by the Python of the peer's own environment. KEY is a file with the issuer's public key. One tool, `echo`; stateless,
+Run by the Python of its own environment. KEY is a file with the issuer's public key. One tool, `echo`; stateless,
 JSON answers, no logs: its cheapest mode.
 """
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import jwt
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
@@ -23,7 +25,10 @@ class Verifier:
     """Signature, issuer, audience and expiry, by PyJWT."""
 
     def __init__(self) -> None:
-        self._key = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).prepare_key(Path(KEY).read_text())
+        # Read once, not for each token.
+        key = load_pem_public_key(Path(KEY).read_bytes())
+        assert isinstance(key, EllipticCurvePublicKey)
+        self._key = key
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """What the token says, or None."""
