@@ -20,8 +20,11 @@ from urllib.parse import urlsplit
 
 from bench.processes import LOAD_CORE, cpu_seconds, pinned
 from scripts.fetch_debian import environment, wrk
+from scripts.fetch_real import ROOT
 
 CONNECTIONS = 32
+OVERTIME_SECONDS = 60
+"""How long answers of an open loop may still come after the last request was due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Ask:
     method: str = "POST"
 
 
-class LoadFailed(AssertionError):
+class LoadFailed(RuntimeError):
     """Some requests were not answered as they should be: what was measured is not what is claimed."""
 
 
@@ -119,8 +122,8 @@ def closed_loop(ask: Ask, pid: int, *, seconds: float, connections: int = CONNEC
         command = [*pinned(LOAD_CORE), str(wrk()), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
         url = urlsplit(ask.url)
         command += ["--timeout", "20s", "-s", str(script), f"http://{url.netloc}/"]
+        # What wrk reads before it begins is its own time, not the subject's.
         before = cpu_seconds(pid)
-        # What it loads before it begins is its own time, not the subject's.
         done = subprocess.run(
             command, env={"BENCH_REQUESTS": str(requests), **environment()}, capture_output=True, text=True, check=False
         )
@@ -145,7 +148,13 @@ def open_loop(ask: Ask, *, rate: float, seconds: float, connections: int = 16) -
             json.dumps({"url": ask.url, "asks": [each.decode("latin-1") for each in rendered(ask)]}), encoding="utf-8"
         )
         words = ["-m", "bench.load", str(wanted), str(rate), str(seconds), str(connections)]
-        done = subprocess.run([*pinned(LOAD_CORE), sys.executable, *words], capture_output=True, text=True, check=False)
+        command = [*pinned(LOAD_CORE), sys.executable, *words]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + OVERTIME_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise LoadFailed(f"{ask.url} left requests unanswered for {OVERTIME_SECONDS} s") from None
     if done.returncode:
         raise LoadFailed(done.stderr[-1000:])
     return [float(word) for word in done.stdout.split()]
@@ -177,7 +186,7 @@ async def _paced(url: str, asks: Sequence[bytes], rate: float, seconds: float, c
             raise LoadFailed(f"{url} answered {status}")
         free.put_nowait((reader, writer))
 
-    await asyncio.gather(*(one(number) for number in range(int(rate * seconds))))
+    await asyncio.gather(*(one(number) for number in range(round(rate * seconds))))
     return latencies
 
 

@@ -66,11 +66,15 @@ class Results:
         """These and more."""
         return Results(self.size, self.machine, (*self.measured, *more))
 
-    def write(self, file: Path) -> None:
+    def text(self) -> str:
         """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
         body = {"size": self.size, "machine": self.machine, "measured": [asdict(each) for each in self.measured]}
-        file.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        return json.dumps(body, indent=1) + "\n"
+
+    def write(self, file: Path) -> None:
+        """As a file of JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(self.text(), encoding="utf-8")
 
     @classmethod
     def read(cls, file: Path) -> Results:

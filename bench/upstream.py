@@ -25,6 +25,8 @@ REVISIONS = ("2026-07-28", "2025-11-25", "2025-06-18")
 LISTEN = "subscriptions/listen"
 TOOLS = ("echo", "large", "echo-stream", "large-stream")
 
+# What revision 2026-07-28 asks of results, and the one before allows.
+_MODERN, _FRESH = {"resultType": "complete"}, {"ttlMs": 60_000, "cacheScope": "public"}
 _SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer"}, "text": {"type": "string"}}}
 _STATUS = {200: b"200 OK", 202: b"202 Accepted", 401: b"401 Unauthorized", 405: b"405 Method Not Allowed"}
 
@@ -117,20 +119,22 @@ def _result(method: str, tool: str) -> bytes:
         case "tools/call":
             return _CALLED.get(tool) or b'{"content":[],"isError":true}'
         case "tools/list":
-            return json.dumps({"tools": [{"name": each, "inputSchema": _SCHEMA} for each in TOOLS]}).encode()
+            tools = [{"name": each, "inputSchema": _SCHEMA} for each in TOOLS]
+            return json.dumps({"tools": tools, **_MODERN, **_FRESH}).encode()
         case "initialize":
             about = {"name": "bench", "version": "1"}
             handshake = {"protocolVersion": REVISIONS[1], "capabilities": {"tools": {}}, "serverInfo": about}
             return json.dumps(handshake).encode()
         case "server/discover":
             about = {"name": "bench", "version": "1"}
-            return json.dumps({"supportedVersions": [REVISIONS[0]], "capabilities": {}, "serverInfo": about}).encode()
+            told = {"supportedVersions": [REVISIONS[0]], "capabilities": {"tools": {}}, "serverInfo": about}
+            return json.dumps({**told, **_MODERN, **_FRESH}).encode()
         case _:
             return b"{}"
 
 
 _CALLED = {
-    tool: json.dumps({"content": [{"type": "text", "text": result_text(tool)}], "isError": False}).encode()
+    tool: json.dumps({"content": [{"type": "text", "text": result_text(tool)}], "isError": False, **_MODERN}).encode()
     for tool in TOOLS
 }
 
