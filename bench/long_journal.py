@@ -48,7 +48,6 @@ BLOCK = 100_000
 _BATCH = 20_000
 _PREFIX, _TIME = "\x00", "\x01"
 _PREFIX_LENGTH = 4
-_REST = Facets._fields.index("call_id") + 1
 _READY = "ready"
 
 
@@ -145,8 +144,13 @@ class _Pattern:
         moment = (facets.time or 0) + later
         tail = self.tail.replace(_PREFIX, prefix).replace(_TIME, format_microseconds(moment))
         body = f'{self.head.replace(_PREFIX, prefix)},"seq":{seq},{tail}'
-        ids = [each and prefix + each for each in self.ids]
-        return Row(seq, body, leaf_hash(body.encode()), Facets(moment, *ids, *facets[_REST:]))
+        txn, came, went, call = (each and prefix + each for each in self.ids)
+        return Row(
+            seq,
+            body,
+            leaf_hash(body.encode()),
+            facets._replace(time=moment, txn=txn, in_jti=came, out_jti=went, call_id=call),
+        )
 
 
 def _busy_token(moment: float) -> Iterator[tuple[float, Record]]:

@@ -70,7 +70,11 @@ SUBJECTS = (
         setup="its own verifier: ES256, issuer, audience; keeps nothing; stateless, JSON, uvloop",
     ),
 )
-_PLAIN = {"bare ASGI application": "guarded_app", "mcp SDK server": "sdk_check", "FastMCP server": "fastmcp_check"}
+_PLAIN = {
+    "bare ASGI application": "guarded_app",
+    "mcp SDK server": "mcp_sdk_server",
+    "FastMCP server": "fastmcp_server",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ def _serving(
     program = _PROGRAMS / f"{_PLAIN[name]}.py"
     match name:
         case "bare ASGI application":
-            module = f"bench.peers.programs.{program.stem}"
+            module = "bench.guarded_app"
             command = [sys.executable, "-m", module, str(port), issuer.url if checks else "-", RESOURCE]
         case _:
             python = bin_of("mcp_sdk" if "SDK" in name else "fastmcp", tell) / "python"

@@ -4,6 +4,9 @@ Client credentials with `client_secret_post`, one client in memory, an ES256 JWT
 generator, nothing stored: its cheapest mode. Authlib has no binding to Starlette; this is the one that it asks for.
 """
 
+# mypy: disable-error-code="import-untyped, misc"
+# Authlib says nothing of its types.
+
 from __future__ import annotations
 
 import secrets

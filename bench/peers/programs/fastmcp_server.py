@@ -1,6 +1,6 @@
 """FastMCP with its own verifier: `PORT KEY ISSUER AUDIENCE [URL]`; a proxy to the server at the URL if there is one.
 
-Run by the Python of its own environment. KEY is a file with the issuer's public key. One tool, `echo`; stateless,
+Run by the Python of its own environment. KEY is a file with the issuer's public key; `-` is no check at all. One tool, `echo`; stateless,
 JSON answers, no logs: its cheapest mode.
 """
 
@@ -18,7 +18,11 @@ from fastmcp.server.auth.providers.jwt import JWTVerifier
 PORT, KEY, ISSUER, AUDIENCE = sys.argv[1:5]
 BEHIND = sys.argv[5] if len(sys.argv) > 5 else ""
 
-verifier = JWTVerifier(public_key=Path(KEY).read_text(), issuer=ISSUER, audience=AUDIENCE, algorithm="ES256")
+verifier = (
+    None
+    if KEY == "-"
+    else JWTVerifier(public_key=Path(KEY).read_text(), issuer=ISSUER, audience=AUDIENCE, algorithm="ES256")
+)
 
 
 def answering() -> FastMCP[Any]:

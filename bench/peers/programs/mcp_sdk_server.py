@@ -1,6 +1,6 @@
 """The official SDK's server with a verifier as its documentation shows it: `PORT KEY ISSUER AUDIENCE`.
 
-Run by the Python of its own environment. KEY is a file with the issuer's public key. One tool, `echo`; stateless,
+Run by the Python of its own environment. KEY is a file with the issuer's public key; `-` is no check at all. One tool, `echo`; stateless,
 JSON answers, no logs: its cheapest mode.
 """
 
@@ -45,13 +45,13 @@ class Verifier:
         )
 
 
-server = MCPServer(
-    "bench",
-    token_verifier=Verifier(),
-    auth=AuthSettings(
-        issuer_url=AnyHttpUrl(ISSUER), resource_server_url=AnyHttpUrl(AUDIENCE), validate_token_resource=True
-    ),
-    log_level="ERROR",
+settings = AuthSettings(
+    issuer_url=AnyHttpUrl(ISSUER), resource_server_url=AnyHttpUrl(AUDIENCE), validate_token_resource=True
+)
+server = (
+    MCPServer("bench", log_level="ERROR")
+    if KEY == "-"
+    else MCPServer("bench", token_verifier=Verifier(), auth=settings, log_level="ERROR")
 )
 
 
