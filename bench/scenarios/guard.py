@@ -23,6 +23,7 @@ from bench.installation import a_call
 from bench.load import LoadFailed, closed_loop
 from bench.measured import Measured, Size, in_rounds
 from bench.peers.environment import bin_of
+from bench.peers.mcp_servers import PROGRAMS
 from bench.processes import SUBJECT_CORE, on_core
 from perhop.resource_server.testing import ThrowawayIssuer, throwaway_issuer
 from tests.support.processes import LOOPBACK, Running, free_ports
@@ -34,7 +35,6 @@ ROUNDS = {Size.QUICK: 2, Size.FULL: 7}
 SECONDS = {Size.QUICK: 1.0, Size.FULL: 2.0}
 NEW_TOKENS_A_SECOND = 16_000
 """More than any of them can check; each is sent once."""
-_PROGRAMS = Path(__file__).parents[1] / "peers" / "programs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,10 @@ SUBJECTS = (
         setup="its own verifier: ES256, issuer, audience; keeps nothing; stateless, JSON, uvloop",
     ),
 )
-_PLAIN = {
-    "bare ASGI application": "guarded_app",
-    "mcp SDK server": "mcp_sdk_server",
-    "FastMCP server": "fastmcp_server",
-}
+_BARE = "bare ASGI application"
+_PEERS = {"mcp SDK server": ("mcp_sdk", "mcp_sdk_server.py"), "FastMCP server": ("fastmcp", "fastmcp_server.py")}
+"""The environment and the program of each."""
+_PLAIN = (_BARE, *_PEERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +151,12 @@ def _serving(
     (port,) = free_ports(1)
     key = folder / "issuer.pem"
     key.write_bytes(ECKey.import_key(issuer.key.public().as_jwk()).as_pem(private=False))
-    program = _PROGRAMS / f"{_PLAIN[name]}.py"
-    match name:
-        case "bare ASGI application":
-            module = "bench.guarded_app"
-            command = [sys.executable, "-m", module, str(port), issuer.url if checks else "-", RESOURCE]
-        case _:
-            python = bin_of("mcp_sdk" if "SDK" in name else "fastmcp", tell) / "python"
-            command = [str(python), str(program), str(port), str(key) if checks else "-", issuer.url, RESOURCE]
+    if name == _BARE:
+        command = [sys.executable, "-m", "bench.guarded_app", str(port), issuer.url if checks else "-", RESOURCE]
+    else:
+        environment, program = _PEERS[name]
+        python = bin_of(environment, tell) / "python"
+        command = [str(python), str(PROGRAMS / program), str(port), str(key) if checks else "-", issuer.url, RESOURCE]
     with on_core(SUBJECT_CORE, command, ports=[port]) as process:
         yield _Server(process, f"http://{LOOPBACK}:{port}/mcp")
 

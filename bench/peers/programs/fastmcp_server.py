@@ -1,7 +1,7 @@
 """FastMCP with its own verifier: `PORT KEY ISSUER AUDIENCE [URL]`; a proxy to the server at the URL if there is one.
 
-Run by the Python of its own environment. KEY is a file with the issuer's public key; `-` is no check at all. One tool, `echo`; stateless,
-JSON answers, no logs: its cheapest mode.
+Run by the Python of its own environment. KEY is a file with the issuer's public key; `-` is no check at all.
+One tool, `echo`; stateless, JSON answers, no logs: its cheapest mode.
 """
 
 from __future__ import annotations

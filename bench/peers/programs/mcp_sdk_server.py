@@ -1,7 +1,7 @@
 """The official SDK's server with a verifier as its documentation shows it: `PORT KEY ISSUER AUDIENCE`.
 
-Run by the Python of its own environment. KEY is a file with the issuer's public key; `-` is no check at all. One tool, `echo`; stateless,
-JSON answers, no logs: its cheapest mode.
+Run by the Python of its own environment. KEY is a file with the issuer's public key; `-` is no check at all.
+One tool, `echo`; stateless, JSON answers, no logs: its cheapest mode.
 """
 
 from __future__ import annotations
