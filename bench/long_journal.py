@@ -38,12 +38,11 @@ from tests.support.sources import ROOT
 
 CACHE = ROOT / ".cache" / "bench" / "journals"
 SEED = 1
+BLOCK = 100_000
 BUSY_TOKEN = "busy-token-of-the-bench"
 """Its transaction, and the tokens that it became, begin with `busy`, too."""
 BUSY_CALLS = 5_000
 """Calls of the busiest token: a call a second for well over an hour."""
-
-BLOCK = 100_000
 
 _BATCH = 20_000
 _PREFIX, _TIME = "\x00", "\x01"
@@ -51,14 +50,17 @@ _PREFIX_LENGTH = 4
 _READY = "ready"
 
 
-def long_journal(records: int, *, tell: Callable[[str], None]) -> JournalFolder:
+def long_journal(
+    records: int, *, tell: Callable[[str], None], place: Path = CACHE, block: int = BLOCK, busy: int = BUSY_CALLS
+) -> JournalFolder:
     """A journal with so many records. Not to be written to: it is used again."""
-    folder = CACHE / f"{records}-{_key()}"
+    folder = place / f"{records}-{_key()}"
     if not (folder / _READY).exists():
-        for old in CACHE.glob(f"{records}-*"):
+        for old in place.glob(f"{records}-*"):
             shutil.rmtree(old)
         folder.mkdir(parents=True)
-        _fill(make_journal(folder), records, tell=tell)
+        tell(f"making a journal of {records:,} records, once")
+        _fill(make_journal(folder), islice(written_rows(records, block=block, busy=busy), records), tell=tell)
         (folder / _READY).touch()
     return JournalFolder(folder=folder, key=load_journal_key(folder / "keys"))
 
@@ -69,15 +71,13 @@ def _key() -> str:
     return hashlib.sha256(f"{VERSION} {SEED} {sources}".encode()).hexdigest()[:16]
 
 
-def _fill(made: JournalFolder, count: int, *, tell: Callable[[str], None]) -> None:
-    tell(f"making a journal of {count:,} records, once")
+def _fill(made: JournalFolder, coming: Iterator[Row], *, tell: Callable[[str], None]) -> None:
     began = time.monotonic()
     _execute(made.path, [f"DROP INDEX facet_{name}" for name in INDEXES])
     store = JournalDatabase(made.path)
     try:
         signed = store.load().signed
         frontier: Frontier = signed.frontier
-        coming = islice(written_rows(count), count)
         while batch := list(islice(coming, _BATCH)):
             frontier = frontier.grown(row.leaf for row in batch)
             signed = SignedTree(frontier, sign_checkpoint(made.key, frontier))
@@ -101,18 +101,18 @@ def _execute(path: Path, statements: list[str]) -> None:
         connection.close()
 
 
-def written_rows(count: int) -> Iterator[Row]:
+def written_rows(count: int, *, block: int = BLOCK, busy: int = BUSY_CALLS) -> Iterator[Row]:
     """Rows without end: the block over and over, and after about half of `count` the busy token, once."""
-    block = [_Pattern.of(record, moment) for moment, record in islice(at_work(SEED), min(count // 2, BLOCK))]
-    seconds, seq, is_due = len(block) * SECONDS_BETWEEN, 1, True
+    patterns = [_Pattern.of(record, moment) for moment, record in islice(at_work(SEED), min(count // 2, block))]
+    seconds, seq, is_due = len(patterns) * SECONDS_BETWEEN, 1, True
     for number in count_up():
         later = int(number * seconds) * 1_000_000
-        for pattern in block:
+        for pattern in patterns:
             yield pattern.row(seq, f"{number:04x}", later)
             seq += 1
         if is_due and 2 * seq > count:
             is_due = False
-            for moment, record in _busy_token(BEGINNING + (number + 1) * seconds):
+            for moment, record in _busy_token(BEGINNING + (number + 1) * seconds, busy):
                 yield _Pattern.of(record, moment).row(seq, "busy", 0)
                 seq += 1
 
@@ -153,7 +153,7 @@ class _Pattern:
         )
 
 
-def _busy_token(moment: float) -> Iterator[tuple[float, Record]]:
+def _busy_token(moment: float, calls: int) -> Iterator[tuple[float, Record]]:
     """One token's permits and their ends; like those of any other call, but for the token."""
     like = next(record for _, record in at_work(SEED) if record.event is Event.CALL_PERMITTED)
     assert like.inbound is not None
@@ -161,7 +161,7 @@ def _busy_token(moment: float) -> Iterator[tuple[float, Record]]:
     assert like.call is not None
     outbound: Outbound = replace(like.outbound, jti=f"{BUSY_TOKEN}-onward")
     inbound: Inbound = replace(like.inbound, jti=BUSY_TOKEN, agent=AGENTS[0], client_id=AGENTS[0])
-    for number in range(BUSY_CALLS):
+    for number in range(calls):
         call: CallFacts = replace(like.call, id=f"{number:032x}")
         facts = {"call": call, "inbound": inbound, "outbound": outbound, "parent_jti": BUSY_TOKEN}
         facts |= {"txn": "busy-transaction", "client": AGENTS[0]}
