@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import page
-from bench.check import COMPARED, lost, scenarios_of
+from bench.check import COMPARED, confirmed
 from bench.load import LoadFailed
 from bench.machine import machine, peers
 from bench.measured import Results, Size
@@ -65,13 +65,13 @@ def _compared(results: Results, wanted: Sequence[Scenario], *, as_json: bool) ->
     recorded = Results.read(RESULTS / f"{results.size}.json")
     names = [each.name for each in wanted]
     compared = [ratio for ratio in COMPARED if ratio.scenario in names]
-    losses = lost(results, recorded, compared)
-    if losses:
-        for each in losses:
-            tell("check", f"measuring again: {each}")
-        again = [each for each in SCENARIOS if each.name in scenarios_of(losses)]
-        second = measured(results.size, again, Results(results.size, results.machine))
-        losses = lost(second, recorded, [each.ratio for each in losses])
+
+    def again(scenarios: Sequence[str]) -> Results:
+        sys.stderr.write(f"bench: check: something looks lost; measuring again: {', '.join(scenarios)}\n")
+        chosen = [each for each in SCENARIOS if each.name in scenarios]
+        return measured(results.size, chosen, Results(results.size, results.machine))
+
+    losses = confirmed(results, recorded, again, compared)
     _show(results, as_json=as_json)
     for each in losses:
         sys.stderr.write(f"bench: lost: {each}\n")

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import httpx2
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from bench.installation import LEGACY, MODERN, Loaded, a_call, loaded, served_upstream
-from bench.load import CONNECTIONS
 from bench.measured import Measured, Size
 from bench.peers import contextforge, envoy, mcp_servers, nginx
 from bench.subjects import Rounds, Subject, in_turn, prove
@@ -29,7 +28,7 @@ NAME = "gateway"
 ROUNDS = {Size.QUICK: Rounds(count=3, closed=2, open=1.5), Size.FULL: Rounds(count=5, closed=2, open=4)}
 MANY = 20_000
 """Different tokens that are used in turn."""
-FEW_CONNECTIONS, LOW_RATE = 8, 10.0
+FEW_CONNECTIONS, LOW_RATE, PATIENCE = 8, 10.0, 4
 """For peers that answer some tens of requests a second."""
 _RENEW_SECONDS = 150
 _NEW_TOKENS = 16_000
@@ -189,24 +188,26 @@ class Peers:
                 self._key, issuer=self._issuer, audience=self._audience, tell=self._tell, behind=f"{self._server}/open"
             )
         )
-        return self._checking(
-            "fastmcp proxy", mcp_servers.PROXY_SETUP, process, url, rate=LOW_RATE, connections=FEW_CONNECTIONS
-        )
+        return self._few(self._checking("fastmcp proxy", mcp_servers.PROXY_SETUP, process, url))
 
     def _contextforge(self) -> Subject:
         process, ask, refuses = self._up.enter_context(
             contextforge.running(self._folder / "contextforge", f"{self._server}/open", self._tell)
         )
-        return Subject(
-            name="contextforge",
-            setup=contextforge.SETUP,
-            pid=process.pid,
-            ask=ask,
-            refuses=refuses,
-            answer=_SHORT,
-            rate=LOW_RATE,
-            connections=FEW_CONNECTIONS,
+        return self._few(
+            Subject(
+                name="contextforge",
+                setup=contextforge.SETUP,
+                pid=process.pid,
+                ask=ask,
+                refuses=refuses,
+                answer=_SHORT,
+            )
         )
+
+    def _few(self, subject: Subject) -> Subject:
+        """The same, asked as little as it can answer."""
+        return replace(subject, rate=LOW_RATE, connections=FEW_CONNECTIONS, patience=PATIENCE)
 
     def _checking(
         self,
@@ -217,7 +218,6 @@ class Peers:
         *,
         tokens: Kept | None = None,
         rate: float = 100.0,
-        connections: int = CONNECTIONS,
         era: str = MODERN,
     ) -> Subject:
         """One that takes our tokens, and refuses those for another resource."""
@@ -229,7 +229,6 @@ class Peers:
             refuses=lambda: a_call(url, tokens=self._foreign(), era=era),
             answer=_SHORT,
             rate=rate,
-            connections=connections,
         )
 
 
