@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from bench.measured import Measured, Results
+from bench.measured import Measured, Results, number
 from bench.plots import Bar, bars
-from bench.tables import number, scenarios
+from bench.tables import scenarios
 from bench.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from bench.tables import number
+from bench.measured import number
 
 _WIDTH, _ROW, _TOP, _BOTTOM = 860, 30, 64, 16
 _VALUES, _LETTER = 96, 7.0

@@ -121,8 +121,9 @@ class Peers:
         self._good, self._foreign = Kept(installation, "work"), Kept(installation, "cached")
 
     def quick(self) -> list[Subject]:
-        """The three that most targets name."""
-        return [self._nginx()[0], self._envoy(cache=False)[0], self._mcp_server("fastmcp")[0]]
+        """The three that most targets name; of the latter two only CPU and calls a second."""
+        others = [self._envoy(cache=False)[0], self._mcp_server("fastmcp")[0]]
+        return [self._nginx()[0], *(replace(each, rate=0.0) for each in others)]
 
     def full(self) -> list[Subject]:
         """All of them."""
