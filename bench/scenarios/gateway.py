@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import httpx2
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from bench.installation import LEGACY, MODERN, Loaded, a_call, loaded, served_upstream
 from bench.measured import Measured, Size
 from bench.peers import contextforge, envoy, mcp_servers, nginx
+from bench.peers.environment import PLACE
 from bench.subjects import Rounds, Subject, in_turn, prove
 from bench.upstream import LARGE, result_text
 from tests.support.processes import Running
@@ -59,10 +61,21 @@ class Kept:
         return self._tokens
 
 
+class Call(TypedDict, total=False):
+    """What differs between calls."""
+
+    era: str
+    tool: str
+    body_bytes: int
+
+
 def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
     """Start everything, prove each subject, and measure them in turn."""
-    with tempfile.TemporaryDirectory(prefix="perhop-bench-") as place, served_upstream() as server, ExitStack() as up:
-        folder = Path(place)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as up:
+        # Beside the repository, on a disk: what is durable there has cost something.
+        folder = Path(up.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=PLACE)))
+        server = up.enter_context(served_upstream())
         tell("starting the installation and its peers")
         installation = up.enter_context(loaded(folder / "perhop", server))
         peers = Peers(folder, installation, server, up, tell)
@@ -76,15 +89,23 @@ def _ours(installation: Loaded, size: Size) -> list[Subject]:
     """The kinds of call; each kind but the first differs from it, or from its resource's, in the one thing it names."""
     one = {resource: Kept(installation, resource) for resource in _SETUPS}
 
-    def ours(resource: str, kind: str = "", *, answer: str = _SHORT, rate: float = 0.0, **more: object) -> Subject:
-        tokens = more.pop("tokens", one[resource])
-        once = bool(more.pop("once", False))
+    def ours(
+        resource: str,
+        kind: str = "",
+        *,
+        tokens: Callable[[], Sequence[str]] | None = None,
+        once: bool = False,
+        answer: str = _SHORT,
+        rate: float = 0.0,
+        **call: Unpack[Call],
+    ) -> Subject:
         url, other = installation.uri(resource), one["cached" if resource == "work" else "work"]
+        given = tokens or one[resource]
         return Subject(
             name=f"perhop, {resource}{', ' if kind else ''}{kind}",
             setup=_SETUPS[resource] + (f"; {kind}" if kind else "; one token, 1 KB, JSON, MCP 2026-07-28"),
             pid=installation.pid,
-            ask=lambda: a_call(url, tokens=tokens(), **more),  # type: ignore[operator, arg-type]
+            ask=lambda: a_call(url, tokens=given(), **call),
             refuses=lambda: a_call(url, tokens=other()),
             answer=answer,
             rate=rate,
@@ -140,13 +161,13 @@ class Peers:
     def _nginx(self) -> list[Subject]:
         process, url = self._up.enter_context(nginx.running(self._folder / "nginx", self._server))
 
-        def subject(kind: str, **call: object) -> Subject:
+        def subject(kind: str, answer: str = _SHORT, **call: Unpack[Call]) -> Subject:
             return Subject(
                 name=f"nginx{', ' if kind else ''}{kind}",
                 setup=nginx.SETUP,
                 pid=process.pid,
-                ask=lambda: a_call(f"{url}/open", tokens=(), **call),  # type: ignore[arg-type]
-                answer=_LONG if str(call.get("tool", "")).startswith("large") else _SHORT,
+                ask=lambda: a_call(f"{url}/open", tokens=(), **call),
+                answer=answer,
                 rate=0.0 if kind else 100.0,
             )
 
@@ -154,7 +175,7 @@ class Peers:
             subject(""),
             subject("answer as a stream", tool="echo-stream"),
             subject("100 KB sent", body_bytes=LARGE),
-            subject("100 KB answered", tool="large"),
+            subject("100 KB answered", _LONG, tool="large"),
         ]
 
     def _envoy(self, *, cache: bool) -> list[Subject]:
