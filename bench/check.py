@@ -6,7 +6,7 @@ are compared, and only a loss of half as much again counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.measured import Results
@@ -79,6 +79,23 @@ def _is_lost(each: Lost) -> bool:
     return worse > LOSS
 
 
+def confirmed(
+    now: Results,
+    recorded: Results,
+    again: Callable[[Sequence[str]], Results],
+    compared: Sequence[Ratio] = COMPARED,
+) -> list[Lost]:
+    """The ratios that are lost twice: `again` measures the scenarios of those that are lost once.
+
+    What the recorded run lacks no second measurement brings.
+    """
+    losses = lost(now, recorded, compared)
+    if not any(each.recorded for each in losses):
+        return losses
+    second = again(scenarios_of(losses))
+    return lost(second, recorded, [each.ratio for each in losses])
+
+
 def scenarios_of(losses: Sequence[Lost]) -> list[str]:
     """The scenarios to measure again before these losses are believed, each once."""
-    return list(dict.fromkeys(each.ratio.scenario for each in losses))
+    return list(dict.fromkeys(each.ratio.scenario for each in losses if each.recorded is not None))

@@ -132,7 +132,9 @@ def closed_loop(ask: Ask, pid: int, *, seconds: float, connections: int = CONNEC
     if done.returncode or not line.startswith("{"):
         raise LoadFailed(f"wrk ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
     said = json.loads(line)
-    if said["errors"] or not said["requests"]:
+    if not said["requests"]:
+        raise LoadFailed(f"{ask.url} answered nothing in {seconds:.0f} s")
+    if said["errors"]:
         raise LoadFailed(f"{said['errors']} of {said['requests']} answers from {ask.url} were errors")
     return Closed(requests=said["requests"], seconds=said["micros"] / 1e6, cpu=cpu)
 

@@ -99,6 +99,13 @@ def in_rounds(scenario: str, subject: str, setup: str, rounds: Sequence[dict[str
     ]
 
 
+def number(value: float) -> str:
+    """Three digits that mean something, with commas in large ones."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2f}"
+
+
 UNITS = {
     "cpu_us": "us of CPU a request",
     "whole_us": "us of CPU a request, the server included",

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from bench.measured import Measured, Results
+from bench.measured import Measured, Results, number
 from bench.plots import Bar, bars
-from bench.tables import number, scenarios
+from bench.tables import scenarios
 from bench.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +20,13 @@ PAGE, PICTURES = "docs/performance.md", "docs/performance"
 
 
 _OURS = "perhop"
+_NAMES = {
+    "perhop": "Perhop",
+    "envoy": "Envoy",
+    "mcp sdk": "MCP SDK",
+    "fastmcp": "FastMCP",
+    "contextforge": "ContextForge",
+}
 _FIGURES = {
     "cpu_us": "CPU of a call",
     "requests_a_second": "calls a second",
@@ -193,12 +200,16 @@ def _range(each: Measured) -> str:
 
 
 def _short(name: str) -> str:
-    return name.replace("perhop, ", "Perhop, ").replace("mcp sdk", "MCP SDK").replace("fastmcp", "FastMCP")
+    for written, read in _NAMES.items():
+        name = name.replace(written, read)
+    return name
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "Nothing is recorded yet.\n"
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from bench.tables import number
+from bench.measured import number
 
 _WIDTH, _ROW, _TOP, _BOTTOM = 860, 30, 64, 16
-_NAMES, _VALUES = 236, 96
+_VALUES, _LETTER = 96, 7.0
 _STYLE = """\
 text { font: 13px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 }
@@ -49,7 +49,8 @@ def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
     highest = max((max(row.rounds) for row in rows), default=1.0)
     lowest = min((min(row.rounds) for row in rows), default=1.0)
     is_logarithmic = lowest > 0 and highest > 30 * lowest
-    room = _WIDTH - _NAMES - _VALUES - 16
+    left = 32 + round(_LETTER * max((len(row.name) for row in rows), default=0))
+    room = _WIDTH - left - _VALUES - 16
     floor = 10 ** math.floor(math.log10(lowest)) if is_logarithmic else 0.0
 
     def along(value: float) -> float:
@@ -69,18 +70,18 @@ def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
         f'<text class="soft" x="16" y="47">{escape(scale)}</text>',
     ]
     for position, row in enumerate(rows):
-        drawn += _row(row, _TOP + _ROW * position, along)
+        drawn += _row(row, left, _TOP + _ROW * position, along)
     return "\n".join([*drawn, "</svg>", ""])
 
 
-def _row(row: Bar, top: int, along: Callable[[float], float]) -> list[str]:
+def _row(row: Bar, left: int, top: int, along: Callable[[float], float]) -> list[str]:
     middle, least, most = top + _ROW / 2, along(min(row.rounds)), along(max(row.rounds))
     bar = along(row.median)
-    value = _NAMES + max(bar, most) + 8
+    value = left + max(bar, most) + 8
     return [
-        f'<text x="{_NAMES - 10}" y="{middle + 4.5:.1f}" text-anchor="end">{escape(row.name)}</text>',
-        f'<rect class="{"ours" if row.is_ours else "other"}" x="{_NAMES}" y="{top + 6}" width="{max(bar, 1):.1f}" '
+        f'<text x="{left - 10}" y="{middle + 4.5:.1f}" text-anchor="end">{escape(row.name)}</text>',
+        f'<rect class="{"ours" if row.is_ours else "other"}" x="{left}" y="{top + 6}" width="{max(bar, 1):.1f}" '
         f'height="{_ROW - 12}" rx="2"/>',
-        f'<path class="range" d="M{_NAMES + least:.1f} {middle:.1f}H{_NAMES + most:.1f}"/>',
+        f'<path class="range" d="M{left + least:.1f} {middle:.1f}H{left + most:.1f}"/>',
         f'<text x="{value:.1f}" y="{middle + 4.5:.1f}">{number(row.median)}</text>',
     ]

@@ -15,15 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from bench import page
-from bench.check import COMPARED, lost, scenarios_of
-from bench.load import LoadFailed
+from bench.check import COMPARED, confirmed
 from bench.machine import machine, peers
 from bench.measured import Results, Size
-from bench.peers.environment import PeerMissing
 from bench.scenarios import SCENARIOS, Scenario
 from bench.tables import measured_table, targets_table
 from scripts.fetch_debian import fetch
-from scripts.fetch_real import RealSoftwareMissing
 from tests.support.processes import ProcessFailed
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,7 +37,7 @@ def main() -> int:
         results = measured(size, wanted, Results(size, machine()))
         if options.check:
             return _compared(results, wanted, as_json=options.json)
-    except (LoadFailed, PeerMissing, ProcessFailed, RealSoftwareMissing) as failed:
+    except (RuntimeError, ProcessFailed) as failed:
         sys.stderr.write(f"bench: {failed}\n")
         return FAILED
     _show(results, as_json=options.json)
@@ -65,13 +62,13 @@ def _compared(results: Results, wanted: Sequence[Scenario], *, as_json: bool) ->
     recorded = Results.read(RESULTS / f"{results.size}.json")
     names = [each.name for each in wanted]
     compared = [ratio for ratio in COMPARED if ratio.scenario in names]
-    losses = lost(results, recorded, compared)
-    if losses:
-        for each in losses:
-            tell("check", f"measuring again: {each}")
-        again = [each for each in SCENARIOS if each.name in scenarios_of(losses)]
-        second = measured(results.size, again, Results(results.size, results.machine))
-        losses = lost(second, recorded, [each.ratio for each in losses])
+
+    def again(scenarios: Sequence[str]) -> Results:
+        sys.stderr.write(f"bench: check: something looks lost; measuring again: {', '.join(scenarios)}\n")
+        chosen = [each for each in SCENARIOS if each.name in scenarios]
+        return measured(results.size, chosen, Results(results.size, results.machine))
+
+    losses = confirmed(results, recorded, again, compared)
     _show(results, as_json=as_json)
     for each in losses:
         sys.stderr.write(f"bench: lost: {each}\n")

@@ -24,10 +24,11 @@ _WARM_SECONDS, _PASS_SECONDS = 75.0, 3.0
 class Subject:
     """One thing that is measured.
 
-    `ask` makes the request, with tokens that are good for the round. `answer` is text that every right answer holds.
-    `rate` is what the open loop asks a second; 0 leaves it out. `refuses` makes a request that must be refused, where
-    there is something to refuse. Of `once` every variant of the request is sent at most once; otherwise one that has
-    many is asked for all of them before it is measured, whenever they are new, and left out if that takes too long.
+    `ask` makes the request, with tokens that are good for the round; `answer` is text that every right answer holds;
+    `refuses` makes a request that must be refused, where there is something to refuse. `rate` is what the open loop
+    asks a second; 0 leaves it out. `patience` is how many times as long the closed loop is, for what answers only a few
+    times a second. Of `once` every variant of the request is sent at most once; otherwise one that has many is asked
+    for all of them before it is measured, whenever they are new, and left out if that takes too long.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Subject:
     refuses: Callable[[], Ask] | None = None
     rate: float = RATE
     connections: int = CONNECTIONS
+    patience: int = 1
     once: bool = False
 
 
@@ -92,7 +94,7 @@ def in_turn(
                     too_slow.add(subject.name)
                     continue
                 seen[subject.name] = ask.values[0]
-            figures = _closed(subject, ask, rounds.closed)
+            figures = _closed(subject, ask, rounds.closed * subject.patience)
             if subject.rate:
                 if subject.rate not in base:
                     base[subject.rate] = _latencies(direct, subject.rate, rounds.open)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.measured import Measured, Results
+from bench.measured import Measured, Results, number
 from bench.targets import TARGETS
 
 
@@ -33,13 +33,6 @@ def targets_table(results: Results) -> str:
 def scenarios(measured: Iterable[Measured]) -> list[str]:
     """Their names, each once, in order."""
     return list(dict.fromkeys(each.scenario for each in measured))
-
-
-def number(value: float) -> str:
-    """Three digits that mean something, with commas in large ones."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2f}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench.measured import Results, Size
+from bench.measured import Results, Size, number
 
 Figure = Callable[[Results], float | None]
 
@@ -53,7 +53,7 @@ class Target:
 
     def told(self, value: float | None) -> str:
         """A value of this target as it is written."""
-        return "-" if value is None else f"{value:.3g}{self.unit}"
+        return "-" if value is None else f"{number(value)}{self.unit}"
 
     def bound(self, value: float) -> str:
         """What must be or is aimed for, as it is written."""

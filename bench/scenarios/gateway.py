@@ -10,17 +10,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import httpx2
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from bench.installation import LEGACY, MODERN, Loaded, a_call, loaded, served_upstream
-from bench.load import CONNECTIONS
 from bench.measured import Measured, Size
 from bench.peers import contextforge, envoy, mcp_servers, nginx
+from bench.peers.environment import PLACE
 from bench.subjects import Rounds, Subject, in_turn, prove
 from bench.upstream import LARGE, result_text
 from tests.support.processes import Running
@@ -29,7 +30,7 @@ NAME = "gateway"
 ROUNDS = {Size.QUICK: Rounds(count=3, closed=2, open=1.5), Size.FULL: Rounds(count=5, closed=2, open=4)}
 MANY = 20_000
 """Different tokens that are used in turn."""
-FEW_CONNECTIONS, LOW_RATE = 8, 10.0
+FEW_CONNECTIONS, LOW_RATE, PATIENCE = 8, 10.0, 4
 """For peers that answer some tens of requests a second."""
 _RENEW_SECONDS = 150
 _NEW_TOKENS = 16_000
@@ -60,10 +61,21 @@ class Kept:
         return self._tokens
 
 
+class Call(TypedDict, total=False):
+    """What differs between calls."""
+
+    era: str
+    tool: str
+    body_bytes: int
+
+
 def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
     """Start everything, prove each subject, and measure them in turn."""
-    with tempfile.TemporaryDirectory(prefix="perhop-bench-") as place, served_upstream() as server, ExitStack() as up:
-        folder = Path(place)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as up:
+        # Beside the repository, on a disk: what is durable there has cost something.
+        folder = Path(up.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=PLACE)))
+        server = up.enter_context(served_upstream())
         tell("starting the installation and its peers")
         installation = up.enter_context(loaded(folder / "perhop", server))
         peers = Peers(folder, installation, server, up, tell)
@@ -77,15 +89,23 @@ def _ours(installation: Loaded, size: Size) -> list[Subject]:
     """The kinds of call; each kind but the first differs from it, or from its resource's, in the one thing it names."""
     one = {resource: Kept(installation, resource) for resource in _SETUPS}
 
-    def ours(resource: str, kind: str = "", *, answer: str = _SHORT, rate: float = 0.0, **more: object) -> Subject:
-        tokens = more.pop("tokens", one[resource])
-        once = bool(more.pop("once", False))
+    def ours(
+        resource: str,
+        kind: str = "",
+        *,
+        tokens: Callable[[], Sequence[str]] | None = None,
+        once: bool = False,
+        answer: str = _SHORT,
+        rate: float = 0.0,
+        **call: Unpack[Call],
+    ) -> Subject:
         url, other = installation.uri(resource), one["cached" if resource == "work" else "work"]
+        given = tokens or one[resource]
         return Subject(
             name=f"perhop, {resource}{', ' if kind else ''}{kind}",
             setup=_SETUPS[resource] + (f"; {kind}" if kind else "; one token, 1 KB, JSON, MCP 2026-07-28"),
             pid=installation.pid,
-            ask=lambda: a_call(url, tokens=tokens(), **more),  # type: ignore[operator, arg-type]
+            ask=lambda: a_call(url, tokens=given(), **call),
             refuses=lambda: a_call(url, tokens=other()),
             answer=answer,
             rate=rate,
@@ -122,8 +142,9 @@ class Peers:
         self._good, self._foreign = Kept(installation, "work"), Kept(installation, "cached")
 
     def quick(self) -> list[Subject]:
-        """The three that most targets name."""
-        return [self._nginx()[0], self._envoy(cache=False)[0], self._mcp_server("fastmcp")[0]]
+        """The three that most targets name; of the latter two only CPU and calls a second."""
+        others = [self._envoy(cache=False)[0], self._mcp_server("fastmcp")[0]]
+        return [self._nginx()[0], *(replace(each, rate=0.0) for each in others)]
 
     def full(self) -> list[Subject]:
         """All of them."""
@@ -140,13 +161,13 @@ class Peers:
     def _nginx(self) -> list[Subject]:
         process, url = self._up.enter_context(nginx.running(self._folder / "nginx", self._server))
 
-        def subject(kind: str, **call: object) -> Subject:
+        def subject(kind: str, answer: str = _SHORT, **call: Unpack[Call]) -> Subject:
             return Subject(
                 name=f"nginx{', ' if kind else ''}{kind}",
                 setup=nginx.SETUP,
                 pid=process.pid,
-                ask=lambda: a_call(f"{url}/open", tokens=(), **call),  # type: ignore[arg-type]
-                answer=_LONG if str(call.get("tool", "")).startswith("large") else _SHORT,
+                ask=lambda: a_call(f"{url}/open", tokens=(), **call),
+                answer=answer,
                 rate=0.0 if kind else 100.0,
             )
 
@@ -154,7 +175,7 @@ class Peers:
             subject(""),
             subject("answer as a stream", tool="echo-stream"),
             subject("100 KB sent", body_bytes=LARGE),
-            subject("100 KB answered", tool="large"),
+            subject("100 KB answered", _LONG, tool="large"),
         ]
 
     def _envoy(self, *, cache: bool) -> list[Subject]:
@@ -189,24 +210,26 @@ class Peers:
                 self._key, issuer=self._issuer, audience=self._audience, tell=self._tell, behind=f"{self._server}/open"
             )
         )
-        return self._checking(
-            "fastmcp proxy", mcp_servers.PROXY_SETUP, process, url, rate=LOW_RATE, connections=FEW_CONNECTIONS
-        )
+        return self._few(self._checking("fastmcp proxy", mcp_servers.PROXY_SETUP, process, url))
 
     def _contextforge(self) -> Subject:
         process, ask, refuses = self._up.enter_context(
             contextforge.running(self._folder / "contextforge", f"{self._server}/open", self._tell)
         )
-        return Subject(
-            name="contextforge",
-            setup=contextforge.SETUP,
-            pid=process.pid,
-            ask=ask,
-            refuses=refuses,
-            answer=_SHORT,
-            rate=LOW_RATE,
-            connections=FEW_CONNECTIONS,
+        return self._few(
+            Subject(
+                name="contextforge",
+                setup=contextforge.SETUP,
+                pid=process.pid,
+                ask=ask,
+                refuses=refuses,
+                answer=_SHORT,
+            )
         )
+
+    def _few(self, subject: Subject) -> Subject:
+        """The same, asked as little as it can answer."""
+        return replace(subject, rate=LOW_RATE, connections=FEW_CONNECTIONS, patience=PATIENCE)
 
     def _checking(
         self,
@@ -217,7 +240,6 @@ class Peers:
         *,
         tokens: Kept | None = None,
         rate: float = 100.0,
-        connections: int = CONNECTIONS,
         era: str = MODERN,
     ) -> Subject:
         """One that takes our tokens, and refuses those for another resource."""
@@ -229,7 +251,6 @@ class Peers:
             refuses=lambda: a_call(url, tokens=self._foreign(), era=era),
             answer=_SHORT,
             rate=rate,
-            connections=connections,
         )
 
 

@@ -1,12 +1,15 @@
-"""The closed loop, by Debian's wrk."""
+"""The closed loop, by Debian's wrk, and the rounds that it is part of."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from bench.installation import a_call, served_upstream
 from bench.load import LoadFailed, closed_loop
-from bench.processes import LOAD_CORE, on_core
+from bench.processes import LOAD_CORE, SUBJECT_CORE, on_core
+from bench.subjects import Rounds, Subject, in_turn
 
 
 def test_a_closed_loop_counts_what_was_answered_and_what_it_cost() -> None:
@@ -18,3 +21,19 @@ def test_a_closed_loop_counts_what_was_answered_and_what_it_cost() -> None:
         assert found.cpu < 0.1
         with pytest.raises(LoadFailed, match="were errors"):
             closed_loop(a_call(f"{server}/guarded", tokens=["not.a-token"]), idle.pid, seconds=1, connections=4)
+
+
+def test_subjects_take_turns_and_are_measured_in_every_round() -> None:
+    """Each subject has every figure of every round; what was added is told only of those that are asked for it."""
+    with served_upstream() as server, on_core(SUBJECT_CORE, ["sleep", "60"]) as idle:
+        direct = a_call(f"{server}/open", tokens=())
+        first = Subject(name="first", setup="", pid=idle.pid, ask=lambda: direct, answer="", rate=20)
+        second = replace(first, name="second", rate=0)
+        told: list[str] = []
+        rounds = Rounds(count=2, closed=1, open=0.2)
+        found = in_turn("made up", [first, second], rounds, told.append, direct=direct)
+    assert told == [f"round {number} of 2: {name}" for number in (1, 2) for name in ("first", "second")]
+    assert {len(each.rounds) for each in found} == {2}
+    figures = {name: {each.figure for each in found if each.subject == name} for name in ("first", "second")}
+    assert figures["second"] == {"cpu_us", "requests_a_second", "resident_mb"}
+    assert figures["first"] - figures["second"] == {"added_p50_ms", "added_p99_ms"}
