@@ -15,6 +15,7 @@ import json
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from typing import Any
 import httpx2
 
 from bench.load import Ask
+from bench.peers.environment import PLACE
 from bench.processes import LOAD_CORE, SUBJECT_CORE, on_core
 from perhop.core.resource import ResourceUri
 from perhop.core.token import TokenDraft
@@ -120,6 +122,12 @@ def a_call(url: str, *, tokens: Sequence[str], era: str = MODERN, tool: str = "e
     params["arguments"]["text"] = "t" * max(0, body_bytes - len(json.dumps(message)))
     values = [f"Bearer {token}" for token in tokens]
     return Ask(url=url, body=json.dumps(message).encode(), headers=headers, values=values)
+
+
+def on_disk() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when it is left; never in memory, as the system's own may be: a journal is on disk."""
+    PLACE.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="run-", dir=PLACE)
 
 
 @contextmanager

@@ -36,6 +36,6 @@ SCENARIOS = (
     Scenario("guard", 15, 60),
     Scenario("token_endpoint", 25, 120),
     Scenario("decisions", 15, 60),
-    Scenario("journal", 25, 360),
-    Scenario("growth", 20, 240),
+    Scenario("journal", 25, 900),
+    Scenario("growth", 25, 300),
 )

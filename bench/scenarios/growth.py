@@ -3,6 +3,7 @@
 Installations that differ from a small one in one thing take turns. `cpu_us` is a call with everything on, of the same
 resource in each; `start_cpu_seconds` is from the start of `perhop serve` until it is ready, every server's self-test
 made. Streams are `subscriptions/listen` of 2026-07-28, through the gateway to the server behind, with nothing on them.
+The quick form leaves resources and clients out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import asyncio
 import json
 import resource
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -20,18 +20,17 @@ from pathlib import Path
 
 from bench.chained import Chain, chained_loop
 from bench.held_streams import held
-from bench.installation import MODERN, Loaded, loaded, policies, served_upstream
+from bench.installation import MODERN, Loaded, loaded, on_disk, policies, served_upstream
 from bench.load import Ask, closed_loop
 from bench.measured import Measured, Size, in_rounds
 from bench.processes import cpu_seconds, resident_bytes
 from bench.token_clients import PORTAL, TokenClients
 
 NAME = "growth"
-ROUNDS = {Size.QUICK: 2, Size.FULL: 5}
+ROUNDS = {Size.QUICK: 1, Size.FULL: 5}
 SECONDS = {Size.QUICK: 1.0, Size.FULL: 2.0}
 STREAMS = {Size.QUICK: 500, Size.FULL: 10_000}
-RESOURCES = {Size.QUICK: 20, Size.FULL: 300}
-CLIENTS = {Size.QUICK: 200, Size.FULL: 5_000}
+RESOURCES, CLIENTS = 300, 5_000
 POLICIES = {Size.QUICK: 300, Size.FULL: 5_000}
 GRANTS = {Size.QUICK: 2_000, Size.FULL: 100_000}
 TOKENS = {Size.QUICK: 1_000, Size.FULL: 20_000}
@@ -58,7 +57,7 @@ def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
     may_open = raise_descriptors()
     clients = TokenClients()
     with ExitStack() as up:
-        folder = Path(up.enter_context(tempfile.TemporaryDirectory(prefix="perhop-bench-")))
+        folder = Path(up.enter_context(on_disk()))
         server = up.enter_context(served_upstream())
         running: dict[str, Loaded] = {}
         subjects = _subjects(size, clients)
@@ -99,25 +98,30 @@ def _subjects(size: Size, clients: TokenClients) -> list[_Subject]:
     many = "".join(
         f"  other-{number}: {{owner: bench, purpose: is there, expires: 2099-12-31, authentication: "
         f'{{method: client_secret_basic, secret: {clients.secret}}}, reaches: {{work: ["work:use"]}}}}\n'
-        for number in range(CLIENTS[size])
+        for number in range(CLIENTS)
     )
-    return [
+    quick = [
         _Subject(
             name="small",
             setup="three resources with twenty policies each, four clients",
             more=clients.configuration,
         ),
         _Subject(
-            name=f"{RESOURCES[size]:,} resources more",
-            setup="the small one and so many resources, each with a server and a policy",
-            extra=RESOURCES[size],
-        ),
-        _Subject(name=f"{CLIENTS[size]:,} clients more", setup="the small one and so many clients", more=many),
-        _Subject(
             name=f"{POLICIES[size]:,} policies more",
             setup="the small one and so many policies about other tools of the same resource",
             work=policies("work", reads_arguments=True) + _about_others(POLICIES[size]),
         ),
+    ]
+    if size is Size.QUICK:
+        return quick
+    return [
+        *quick,
+        _Subject(
+            name=f"{RESOURCES:,} resources more",
+            setup="the small one and so many resources, each with a server and a policy",
+            extra=RESOURCES,
+        ),
+        _Subject(name=f"{CLIENTS:,} clients more", setup="the small one and so many clients", more=many),
     ]
 
 

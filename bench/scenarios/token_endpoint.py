@@ -1,7 +1,8 @@
 """What a token costs at the endpoint that issues it, by grant, and beside other authorization servers.
 
 Perhop's is the whole installation: every token is recorded, in the database and durably in the journal, before it goes
-out, and policies are asked. The others keep everything in memory and record nothing. An ES256 JWT for each answer.
+out, and policies are asked. The others keep everything in memory and record nothing. An ES256 JWT for each answer. Of
+the others, the quick form has Authlib only.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import httpx2
 
 from bench.chained import NEXT, Chain, chained_loop
-from bench.installation import Loaded, loaded, served_upstream
+from bench.installation import Loaded, loaded, on_disk, served_upstream
 from bench.load import Ask, LoadFailed, closed_loop
 from bench.measured import Measured, Size, in_rounds
 from bench.peers import token_servers
@@ -51,11 +51,11 @@ def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
     """Every grant of every server in each round."""
     clients = TokenClients()
     with ExitStack() as up:
-        folder = Path(up.enter_context(tempfile.TemporaryDirectory(prefix="perhop-bench-")))
+        folder = Path(up.enter_context(on_disk()))
         server = up.enter_context(served_upstream())
         tell("starting the installation and its peers")
         installation = up.enter_context(loaded(folder / "perhop", server, more=clients.configuration))
-        subjects = [*_ours(installation, clients), *_peers(up, tell)]
+        subjects = [*_ours(installation, clients), *_peers(up, size, tell)]
         seen: dict[str, list[Figures]] = {each.name: [] for each in subjects}
         for number in range(ROUNDS[size]):
             tell(f"round {number + 1} of {ROUNDS[size]}")
@@ -106,20 +106,25 @@ def _ours(installation: Loaded, clients: TokenClients) -> Sequence[_Subject]:
     )
 
 
-def _peers(up: ExitStack, tell: Callable[[str], None]) -> Sequence[_Subject]:
+def _peers(up: ExitStack, size: Size, tell: Callable[[str], None]) -> Sequence[_Subject]:
     form = {"grant_type": "client_credentials", "client_id": token_servers.CLIENT, "scope": "work:use"}
     form |= {"client_secret": token_servers.SECRET, "resource": token_servers.RESOURCE}
     authlib, authlib_url = up.enter_context(token_servers.authlib_server(tell))
-    oidc, oidc_url = up.enter_context(token_servers.oidc_server())
-    first = [secrets.token_urlsafe(32) for _ in range(CONNECTIONS)]
-    sdk, sdk_url = up.enter_context(token_servers.sdk_server(first, tell))
-    asked = {"grant_type": "refresh_token", "client_id": token_servers.CLIENT, "client_secret": token_servers.SECRET}
-    return (
+    quick = [
         _Subject(
             name="authlib, client_credentials",
             setup=token_servers.AUTHLIB_SETUP,
             measure=lambda seconds: _closed(_ask(authlib_url, form), authlib.pid, seconds),
-        ),
+        )
+    ]
+    if size is Size.QUICK:
+        return quick
+    oidc, oidc_url = up.enter_context(token_servers.oidc_server())
+    first = [secrets.token_urlsafe(32) for _ in range(CONNECTIONS)]
+    sdk, sdk_url = up.enter_context(token_servers.sdk_server(first, tell))
+    asked = {"grant_type": "refresh_token", "client_id": token_servers.CLIENT, "client_secret": token_servers.SECRET}
+    return [
+        *quick,
         _Subject(
             name="oidc-provider, client_credentials",
             setup=token_servers.OIDC_SETUP,
@@ -130,7 +135,7 @@ def _peers(up: ExitStack, tell: Callable[[str], None]) -> Sequence[_Subject]:
             setup=token_servers.SDK_SETUP,
             measure=_Refreshing(Chain(url=sdk_url, form=asked, first=first), sdk.pid),
         ),
-    )
+    ]
 
 
 class _Refreshing:
