@@ -32,7 +32,7 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("gateway", 75, 900),
+    Scenario("gateway", 75, 660),
     Scenario("guard", 15, 60),
     Scenario("token_endpoint", 25, 120),
     Scenario("decisions", 15, 60),

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bench import page
+from bench.page import stray
 from perhop.authorization_server.app import ACCESS_WELL_KNOWN, ENDPOINTS, WELL_KNOWN
 from perhop.journal.record import Event
 from perhop.journal.signals.overbroad import OVERBROAD
@@ -28,7 +28,7 @@ def test_a_generated_page_is_current(path: str) -> None:
 
 def test_no_picture_of_an_older_run_is_left() -> None:
     """Every picture of the page on performance is of the run that is recorded."""
-    assert page.stray(PAGES) == []
+    assert stray(PAGES) == []
 
 
 def test_every_reason_is_documented() -> None:
