@@ -33,9 +33,9 @@ class Scenario:
 
 SCENARIOS = (
     Scenario("gateway", 75, 660),
-    Scenario("guard", 15, 60),
-    Scenario("token_endpoint", 25, 120),
-    Scenario("decisions", 15, 60),
-    Scenario("journal", 25, 900),
-    Scenario("growth", 25, 300),
+    Scenario("guard", 15, 90),
+    Scenario("token_endpoint", 25, 100),
+    Scenario("decisions", 15, 50),
+    Scenario("journal", 25, 480),
+    Scenario("growth", 25, 180),
 )

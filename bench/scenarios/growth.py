@@ -27,7 +27,7 @@ from bench.processes import cpu_seconds, resident_bytes
 from bench.token_clients import PORTAL, TokenClients
 
 NAME = "growth"
-ROUNDS = {Size.QUICK: 1, Size.FULL: 5}
+ROUNDS = {Size.QUICK: 1, Size.FULL: 3}
 SECONDS = {Size.QUICK: 1.0, Size.FULL: 2.0}
 STREAMS = {Size.QUICK: 500, Size.FULL: 10_000}
 RESOURCES, CLIENTS = 300, 5_000

@@ -31,7 +31,7 @@ from tests.support.processes import LOOPBACK, Running, free_ports
 NAME = "guard"
 RESOURCE = "http://127.0.0.1:8000/mcp"
 """One audience for all, wherever they listen."""
-ROUNDS = {Size.QUICK: 2, Size.FULL: 7}
+ROUNDS = {Size.QUICK: 2, Size.FULL: 5}
 SECONDS = {Size.QUICK: 2.0, Size.FULL: 2.0}
 NEW_TOKENS_A_SECOND = 16_000
 """More than any of them can check; each is sent once."""

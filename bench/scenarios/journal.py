@@ -36,8 +36,8 @@ NAME = "journal"
 WAITING = 32
 RECORDS = {Size.QUICK: 100_000, Size.FULL: 10_000_000}
 VERIFIED = 100_000
-ROUNDS = {Size.QUICK: 2, Size.FULL: 7}
-APPEND_SECONDS = {Size.QUICK: 0.5, Size.FULL: 3.0}
+ROUNDS = {Size.QUICK: 2, Size.FULL: 5}
+APPEND_SECONDS = {Size.QUICK: 0.5, Size.FULL: 2.0}
 
 APPENDERS = {
     "perhop, 32 callers wait": f"records of a permit each, {WAITING} callers that wait for theirs; one process",
