@@ -36,6 +36,6 @@ SCENARIOS = (
     Scenario("guard", 15, 90),
     Scenario("token_endpoint", 25, 100),
     Scenario("decisions", 15, 50),
-    Scenario("journal", 25, 480),
+    Scenario("journal", 25, 600),
     Scenario("growth", 25, 180),
 )
