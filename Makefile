@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help demo test test-real conformance drill drill-quick lint format docs lock clean
+.PHONY: help demo test test-real conformance drill drill-quick bench bench-quick bench-check lint format docs lock clean
 
 help:
 	@echo 'make demo         set up, then run the demo: four tokens, four audiences, and the attacks that fail'
@@ -12,6 +12,8 @@ help:
 	@echo 'make conformance  run the official MCP conformance suite through the gateway'
 	@echo 'make drill        steal a token in a journal of a million records, kill the server a thousand times (an hour and more)'
 	@echo 'make drill-quick  the same, small (two minutes)'
+	@echo 'make bench        measure it, beside peers (half an hour); writes docs/performance.md'
+	@echo 'make bench-quick  the same, small (three minutes)'
 	@echo 'make lint         formatting, lint, types, direction of dependencies'
 	@echo 'make format       format the code, and mend what the linter can mend'
 	@echo 'make docs         write the generated pages of docs/'
@@ -41,6 +43,16 @@ drill-quick: .venv/.ready-dev
 	@$(VENV)/python -m scripts.fetch_debian strace
 	@$(VENV)/python -m drill.run --quick $(DRILL_FLAGS)
 
+bench: .venv/.ready-dev
+	@$(VENV)/python -m bench.run $(BENCH_FLAGS)
+
+bench-quick: .venv/.ready-dev
+	@$(VENV)/python -m bench.run --quick $(BENCH_FLAGS)
+
+# As bench-quick, but compares with what is recorded and fails on a gross loss.
+bench-check: .venv/.ready-dev
+	@$(VENV)/python -m bench.run --quick --check $(BENCH_FLAGS)
+
 lint: .venv/.ready-dev
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
@@ -63,6 +75,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 lock:
 	$(LOCK) pyproject.toml --extra demo --group build -o requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group build --group dev -c requirements/demo.txt -o requirements/dev.txt
+	for peer in bench/peers/requirements/*.in; do $(LOCK) "$$peer" -o "$${peer%.in}.txt" || exit; done
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -15,6 +15,7 @@ import json
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from typing import Any
 import httpx2
 
 from bench.load import Ask
+from bench.peers.environment import PLACE
 from bench.processes import LOAD_CORE, SUBJECT_CORE, on_core
 from perhop.core.resource import ResourceUri
 from perhop.core.token import TokenDraft
@@ -122,6 +124,12 @@ def a_call(url: str, *, tokens: Sequence[str], era: str = MODERN, tool: str = "e
     return Ask(url=url, body=json.dumps(message).encode(), headers=headers, values=values)
 
 
+def on_disk() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when it is left; never in memory, as the system's own may be: a journal is on disk."""
+    PLACE.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="run-", dir=PLACE)
+
+
 @contextmanager
 def served_upstream() -> Iterator[str]:
     """The server behind, on the load's core; its URL without a path."""
@@ -136,12 +144,14 @@ def loaded(
     server: str,
     *,
     more: str = "",
+    extra: int = 0,
     policies_of: dict[str, str] | None = None,
     serve: Sequence[str] = (PERHOP, "serve"),
 ) -> Iterator[Loaded]:
     """Init and serve before this server, on the subjects' core; ready, and the self-test made.
 
-    `more` is YAML at the end of the configuration, `serve` the command that serves.
+    `more` is YAML at the end of the configuration, where its clients are; `extra` is the number of resources besides,
+    each with a policy of its own; `serve` is the command that serves.
     """
     traffic, console, ops = (f"{LOOPBACK}:{port}" for port in free_ports(3))
     issuer, secret = f"http://{traffic}", secrets.token_urlsafe(32)
@@ -150,8 +160,12 @@ def loaded(
     for resource in RESOURCES:
         text = (policies_of or {}).get(resource) or policies(resource, reads_arguments=resource != "cached")
         (folder / "policies" / f"{resource}.cedar").write_text(text, encoding="utf-8")
+    extras = [f"extra-{number}" for number in range(extra)]
+    if extras:
+        text = "".join(policies(name, reads_arguments=False, count=1) for name in extras)
+        (folder / "policies" / "extra.cedar").write_text(text, encoding="utf-8")
     (folder / "perhop.yaml").write_text(
-        _configuration(issuer, (traffic, console, ops), server, secret) + more, encoding="utf-8"
+        _configuration(issuer, (traffic, console, ops), server, secret, extras) + more, encoding="utf-8"
     )
     made = subprocess.run([PERHOP, "init", str(folder)], capture_output=True, text=True, cwd=folder, check=False)
     if made.returncode:
@@ -162,7 +176,9 @@ def loaded(
         yield Loaded(folder=folder, issuer=issuer, ops=ops, server=server, secret=secret, process=process)
 
 
-def _configuration(issuer: str, listen: tuple[str, str, str], server: str, secret: str) -> str:
+def _configuration(
+    issuer: str, listen: tuple[str, str, str], server: str, secret: str, extras: Sequence[str] = ()
+) -> str:
     def resource(name: str) -> str:
         kind = "call" if name == "single" else "exchange"
         return f"""\
@@ -183,7 +199,7 @@ limits: {{requests_per_address: 1000000000, requests_per_client: 1000000000, cal
 owners:
   bench: {{contact: bench@example.com}}
 resources:
-{"".join(map(resource, RESOURCES))}clients:
+{"".join(map(resource, (*RESOURCES, *extras)))}clients:
   {AGENT}:
     owner: bench
     purpose: calls as fast as it can

@@ -20,25 +20,30 @@ from urllib.parse import urlsplit
 
 from bench.processes import LOAD_CORE, cpu_seconds, pinned
 from scripts.fetch_debian import environment, wrk
+from scripts.fetch_real import ROOT
 
 CONNECTIONS = 32
+OVERTIME_SECONDS = 60
+"""How long answers of an open loop may still come after the last request was due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What is sent: one body, and one header set a variant (one token each, say), taken in turn by every request.
 
-    `values` are the `Authorization` values; no such header without any.
+    `values` are the `Authorization` values; no such header without any. `bodies` are there where each variant has a
+    body of its own, with the first value.
     """
 
     url: str
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     values: Sequence[str] = ()
+    bodies: Sequence[bytes] = ()
     method: str = "POST"
 
 
-class LoadFailed(AssertionError):
+class LoadFailed(RuntimeError):
     """Some requests were not answered as they should be: what was measured is not what is claimed."""
 
 
@@ -72,14 +77,18 @@ def rendered(ask: Ask) -> list[bytes]:
     """Every variant as octets on the wire."""
     url = urlsplit(ask.url)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    fixed = {"host": url.netloc, "content-length": str(len(ask.body)), **ask.headers}
-    heads = [{**fixed, "authorization": value} for value in ask.values] or [fixed]
+    fixed = {"host": url.netloc, **ask.headers}
+    first = {"authorization": ask.values[0]} if ask.values else {}
+    if ask.bodies:
+        variants = [({**fixed, **first}, body) for body in ask.bodies]
+    else:
+        variants = [({**fixed, "authorization": value}, ask.body) for value in ask.values] or [(fixed, ask.body)]
     return [
         f"{ask.method} {target} HTTP/1.1\r\n".encode()
-        + b"".join(f"{name}: {value}\r\n".encode() for name, value in head.items())
+        + b"".join(f"{name}: {value}\r\n".encode() for name, value in {**head, "content-length": len(body)}.items())
         + b"\r\n"
-        + ask.body
-        for head in heads
+        + body
+        for head, body in variants
     ]
 
 
@@ -113,8 +122,8 @@ def closed_loop(ask: Ask, pid: int, *, seconds: float, connections: int = CONNEC
         command = [*pinned(LOAD_CORE), str(wrk()), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
         url = urlsplit(ask.url)
         command += ["--timeout", "20s", "-s", str(script), f"http://{url.netloc}/"]
+        # What wrk reads before it begins is its own time, not the subject's.
         before = cpu_seconds(pid)
-        # What it loads before it begins is its own time, not the subject's.
         done = subprocess.run(
             command, env={"BENCH_REQUESTS": str(requests), **environment()}, capture_output=True, text=True, check=False
         )
@@ -123,7 +132,9 @@ def closed_loop(ask: Ask, pid: int, *, seconds: float, connections: int = CONNEC
     if done.returncode or not line.startswith("{"):
         raise LoadFailed(f"wrk ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
     said = json.loads(line)
-    if said["errors"] or not said["requests"]:
+    if not said["requests"]:
+        raise LoadFailed(f"{ask.url} answered nothing in {seconds:.0f} s")
+    if said["errors"]:
         raise LoadFailed(f"{said['errors']} of {said['requests']} answers from {ask.url} were errors")
     return Closed(requests=said["requests"], seconds=said["micros"] / 1e6, cpu=cpu)
 
@@ -139,7 +150,13 @@ def open_loop(ask: Ask, *, rate: float, seconds: float, connections: int = 16) -
             json.dumps({"url": ask.url, "asks": [each.decode("latin-1") for each in rendered(ask)]}), encoding="utf-8"
         )
         words = ["-m", "bench.load", str(wanted), str(rate), str(seconds), str(connections)]
-        done = subprocess.run([*pinned(LOAD_CORE), sys.executable, *words], capture_output=True, text=True, check=False)
+        command = [*pinned(LOAD_CORE), sys.executable, *words]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + OVERTIME_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise LoadFailed(f"{ask.url} left requests unanswered for {OVERTIME_SECONDS} s") from None
     if done.returncode:
         raise LoadFailed(done.stderr[-1000:])
     return [float(word) for word in done.stdout.split()]
@@ -171,7 +188,7 @@ async def _paced(url: str, asks: Sequence[bytes], rate: float, seconds: float, c
             raise LoadFailed(f"{url} answered {status}")
         free.put_nowait((reader, writer))
 
-    await asyncio.gather(*(one(number) for number in range(int(rate * seconds))))
+    await asyncio.gather(*(one(number) for number in range(round(rate * seconds))))
     return latencies
 
 

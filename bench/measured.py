@@ -66,11 +66,15 @@ class Results:
         """These and more."""
         return Results(self.size, self.machine, (*self.measured, *more))
 
-    def write(self, file: Path) -> None:
+    def text(self) -> str:
         """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
         body = {"size": self.size, "machine": self.machine, "measured": [asdict(each) for each in self.measured]}
-        file.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        return json.dumps(body, indent=1) + "\n"
+
+    def write(self, file: Path) -> None:
+        """As a file of JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(self.text(), encoding="utf-8")
 
     @classmethod
     def read(cls, file: Path) -> Results:
@@ -95,14 +99,28 @@ def in_rounds(scenario: str, subject: str, setup: str, rounds: Sequence[dict[str
     ]
 
 
+def number(value: float) -> str:
+    """Three digits that mean something, with commas in large ones."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2f}"
+
+
 UNITS = {
     "cpu_us": "us of CPU a request",
+    "whole_us": "us of CPU a request, the server included",
     "requests_a_second": "requests a second",
     "added_p50_ms": "ms added, half of the requests",
     "added_p99_ms": "ms added, 99 of 100 requests",
     "decision_us": "us a decision",
+    "first_decision_us": "us for the first decision about a tool",
     "records_a_second": "records a second",
+    "ack_p50_ms": "ms until a record is on disk, half of them",
+    "ack_p99_ms": "ms until a record is on disk, 99 of 100",
     "seconds": "s",
     "resident_mb": "MB resident",
     "stream_kb": "KB a stream",
+    "token_kb": "KB a token",
+    "idle_cpu_ms": "ms of CPU a second with nothing to do",
+    "start_cpu_seconds": "s of CPU until ready",
 }

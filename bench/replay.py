@@ -1,8 +1,8 @@
-"""How long a replay of policies takes over a big journal: `python -m bench.replay [RECORDS] [FOLDER]`. Run by hand.
+"""How long a replay of policies takes over a big journal: `python -m bench.replay [RECORDS]`. Run by hand.
 
-Makes a journal (1,000,000 records unless told; the longest part), or takes the one that is in FOLDER, and asks it of
-three drafts: one that reads nothing of a call, one that reads facts of which there are many, and one that reads an
-argument. Each is asked by a process of its own; the memory is the most that it ever had.
+Asks a long journal (1,000,000 records unless told), which is made once, about three drafts: one that reads nothing of
+a call, one that reads facts of which there are many, and one that reads an argument. Each is asked by a process of its
+own; the memory is the most that it ever had.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import platform
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from bench.long_journal import long_journal
 from perhop.control.replay import replay
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import parse_policies
 from perhop.settings import load
 from perhop.storage.journal_decisions import DecisionWindow
-from tests.support.busy_journals import AGENTS, RESOURCES, fill
-from tests.support.journals import make_journal
+from tests.support.busy_journals import AGENTS, RESOURCES
 
 RECORDS = 1_000_000
 CALLS = 'action == MCP::Action::"call_tool"'
@@ -65,14 +64,13 @@ def ask(draft: str, folder: Path) -> str:
     return f"{seconds:8.2f} s   {most:6.0f} MB   {draft:<10} {report.totals}"
 
 
-def main(records: int, folder: Path) -> None:
+def main(records: int) -> None:
     """Make the journal if it is not there, and print a line a draft."""
     sys.stdout.write(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()},")
     sys.stdout.write(f" load {os.getloadavg()[0]:.1f}; {records} records\n")
-    if not (folder / "journal.db").exists():
-        fill(make_journal(folder), records, seed=1, timer=time.perf_counter)
+    journal = long_journal(records, tell=lambda told: print(told, file=sys.stderr))
     for draft in DRAFTS:
-        words = [sys.executable, "-m", "bench.replay", "--ask", draft, str(folder)]
+        words = [sys.executable, "-m", "bench.replay", "--ask", draft, str(journal.folder)]
         sys.stdout.write(subprocess.run(words, check=True, capture_output=True, text=True, timeout=600).stdout)
         sys.stdout.flush()
 
@@ -81,6 +79,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--ask"]:
         sys.stdout.write(ask(sys.argv[2], Path(sys.argv[3])) + "\n")
     else:
-        wanted = int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS
-        with tempfile.TemporaryDirectory() as made_here:
-            main(wanted, Path(sys.argv[2]) if len(sys.argv) > 2 else Path(made_here))
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS)

@@ -4,6 +4,8 @@
 it is given it looks at the audience, and at nothing else: each path is a resource of its own, and a token for another
 one is refused, as the gateway's self-test wants to see; under `/open` nothing is asked for.
 
+`subscriptions/listen` is answered with a stream that says that it listens, and then nothing more until the peer goes.
+
 Tools: `echo` (a short answer), `large` (100 KB), and either name with `-stream`, whose answer is a stream of one event.
 """
 
@@ -20,8 +22,11 @@ import uvloop
 
 SHORT, LARGE = 89, 100 * 1024
 REVISIONS = ("2026-07-28", "2025-11-25", "2025-06-18")
+LISTEN = "subscriptions/listen"
 TOOLS = ("echo", "large", "echo-stream", "large-stream")
 
+# What revision 2026-07-28 asks of results, and the one before allows.
+_MODERN, _FRESH = {"resultType": "complete"}, {"ttlMs": 60_000, "cacheScope": "public"}
 _SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer"}, "text": {"type": "string"}}}
 _STATUS = {200: b"200 OK", 202: b"202 Accepted", 401: b"401 Unauthorized", 405: b"405 Method Not Allowed"}
 
@@ -71,20 +76,34 @@ class _Connection(asyncio.Protocol):
         if "id" not in message:
             self._send(202, b"", b"")
             return
+        if message["method"] == LISTEN:
+            self._hold_open(message["id"])
+            return
         tool = str(message.get("params", {}).get("name", ""))
         head = b'{"jsonrpc":"2.0","id":%s,"result":' % json.dumps(message["id"]).encode()
         body = head + _result(message["method"], tool) + b"}"
         if tool.endswith("-stream"):
-            chunk = b"event: message\r\ndata: " + body + b"\r\n\r\n"
-            framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(chunk), chunk)
-            headers = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
-            self._transport.write(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n" + framed)
+            self._transport.write(_STREAM_HEAD + _chunk(body) + b"0\r\n\r\n")
         else:
             self._send(200, b"content-type: application/json\r\n", body)
+
+    def _hold_open(self, rpc_id: object) -> None:
+        about = {"io.modelcontextprotocol/subscriptionId": rpc_id}
+        params = {"_meta": about, "notifications": {"toolsListChanged": True}}
+        listening = {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params}
+        self._transport.write(_STREAM_HEAD + _chunk(json.dumps(listening).encode()))
 
     def _send(self, status: int, headers: bytes, body: bytes) -> None:
         head = b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n" % (_STATUS[status], headers, len(body))
         self._transport.write(head + body)
+
+
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def _chunk(message: bytes) -> bytes:
+    event = b"event: message\r\ndata: " + message + b"\r\n\r\n"
+    return b"%x\r\n%s\r\n" % (len(event), event)
 
 
 def _is_for(token: bytes, resource: str) -> bool:
@@ -100,20 +119,22 @@ def _result(method: str, tool: str) -> bytes:
         case "tools/call":
             return _CALLED.get(tool) or b'{"content":[],"isError":true}'
         case "tools/list":
-            return json.dumps({"tools": [{"name": each, "inputSchema": _SCHEMA} for each in TOOLS]}).encode()
+            tools = [{"name": each, "inputSchema": _SCHEMA} for each in TOOLS]
+            return json.dumps({"tools": tools, **_MODERN, **_FRESH}).encode()
         case "initialize":
             about = {"name": "bench", "version": "1"}
             handshake = {"protocolVersion": REVISIONS[1], "capabilities": {"tools": {}}, "serverInfo": about}
             return json.dumps(handshake).encode()
         case "server/discover":
             about = {"name": "bench", "version": "1"}
-            return json.dumps({"supportedVersions": [REVISIONS[0]], "capabilities": {}, "serverInfo": about}).encode()
+            told = {"supportedVersions": [REVISIONS[0]], "capabilities": {"tools": {}}, "serverInfo": about}
+            return json.dumps({**told, **_MODERN, **_FRESH}).encode()
         case _:
             return b"{}"
 
 
 _CALLED = {
-    tool: json.dumps({"content": [{"type": "text", "text": result_text(tool)}], "isError": False}).encode()
+    tool: json.dumps({"content": [{"type": "text", "text": result_text(tool)}], "isError": False, **_MODERN}).encode()
     for tool in TOOLS
 }
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
+from bench import page
 from scripts.pages import commands, configuration, doctor, metrics, openapi, policy_cases, reasons, spec_coverage
 from scripts.spec_lines import ROOT
 
@@ -20,6 +22,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/openapi.json": openapi.render,
     "docs/reference/reasons.md": reasons.render,
     "docs/spec-coverage.md": spec_coverage.render,
+    **{path: partial(page.rendered().__getitem__, path) for path in page.rendered()},
 }
 
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from bench.page import stray
 from perhop.authorization_server.app import ACCESS_WELL_KNOWN, ENDPOINTS, WELL_KNOWN
 from perhop.journal.record import Event
 from perhop.journal.signals.overbroad import OVERBROAD
@@ -23,6 +24,11 @@ from tests.support.sources import ROOT, place, python_files
 def test_a_generated_page_is_current(path: str) -> None:
     """The page is what `make docs` writes from the code as it is now."""
     assert is_current(path), "run `make docs`"
+
+
+def test_no_picture_of_an_older_run_is_left() -> None:
+    """Every picture of the page on performance is of the run that is recorded."""
+    assert stray(PAGES) == []
 
 
 def test_every_reason_is_documented() -> None:
