@@ -101,7 +101,7 @@ def _onward_headers(message: Message, headers: Headers, gate: Gate) -> Headers:
             version = single_header(headers, VERSION)
             if version is not None:
                 kept.append((VERSION, version))
-    if message.body:
+    if message.value is not None:
         kept.append(("content-type", "application/json"))
     return tuple(kept)
 

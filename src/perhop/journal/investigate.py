@@ -114,7 +114,8 @@ def find_related(reader: RecordFinder, jti_or_txn: str) -> tuple[str | None, lis
     txn = next((each.text("txn") for each in entries if each.text("txn")), None)
     related = list(reader.find(Filter(txn=txn))) if txn is not None else []
     # A token that another issuer, or a key taken over, made may stand in records without a `txn`.
-    return txn, _with_outcomes(reader, _closure(reader, [*entries, *related]))
+    known = {each.seq: each for each in (*related, *entries)}  # each record once, and read once
+    return txn, _with_outcomes(reader, _closure(reader, list(known.values()), asked=jti_or_txn))
 
 
 def unfinished(reader: JournalReader, *, since: str | None = None) -> Iterator[Entry]:
@@ -125,10 +126,10 @@ def unfinished(reader: JournalReader, *, since: str | None = None) -> Iterator[E
     return reader.unfinished(since=since)
 
 
-def _closure(reader: RecordFinder, entries: Sequence[Entry]) -> list[Entry]:
-    """These records, and those of every token that they lead to."""
+def _closure(reader: RecordFinder, entries: Sequence[Entry], *, asked: str) -> list[Entry]:
+    """These records, and those of every token that they lead to. All of `asked` are among them."""
     found = {each.seq: each for each in entries}
-    seen: set[str] = set()
+    seen = {asked}
     waiting = [jti for each in entries for jti in _jtis(each)]
     while waiting and len(seen) < MAX_TOKENS:
         jti = waiting.pop()
@@ -136,8 +137,9 @@ def _closure(reader: RecordFinder, entries: Sequence[Entry]) -> list[Entry]:
             continue
         seen.add(jti)
         for entry in reader.find(Filter(jti=jti)):
-            found[entry.seq] = entry
-            waiting.extend(_jtis(entry))
+            if entry.seq not in found:  # of what is known already, all tokens are
+                found[entry.seq] = entry
+                waiting.extend(_jtis(entry))
     return [found[seq] for seq in sorted(found)]
 
 

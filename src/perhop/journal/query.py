@@ -43,16 +43,15 @@ class Entry:
 
     seq: int
     body: str
-    fields: Mapping[str, Any] = field(repr=False)
+    # Read when somebody asks: an investigation finds the same record by several ways, and looks into it once.
+    _read: list[Mapping[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
-    @classmethod
-    def of(cls, seq: int, body: str) -> Entry:
-        """Read the body; one that is no JSON object any more has no fields."""
-        try:
-            fields = json.loads(body)
-        except (ValueError, RecursionError):
-            fields = {}
-        return cls(seq, body, fields if isinstance(fields, dict) else {})
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """What the body says; nothing if it is no JSON object any more."""
+        if not self._read:
+            self._read.append(_fields_of(self.body))
+        return self._read[0]
 
     def part(self, name: str) -> Mapping[str, Any]:
         """One of the record's objects (`in`, `out`, `call`, ...), empty if it is not there."""
@@ -63,6 +62,14 @@ class Entry:
         """One of the record's texts, None if it is not there."""
         found = self.fields.get(name)
         return found if isinstance(found, str) else None
+
+
+def _fields_of(body: str) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

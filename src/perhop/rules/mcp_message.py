@@ -78,7 +78,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message. `body` is what may go on: written anew from the parsed value, so nobody reads it differently.
+    """One message. `value` is what its body says, None without one.
 
     `method` is `response`, `GET` or `DELETE` where there is none. `arguments` is None where the method has none.
     `tasks` are the McpTasks that it is about: each must be judged as the call that has opened it. `mirrored` are the
@@ -89,13 +89,18 @@ class Message:
     era: Era
     revision: str
     method: str
-    body: bytes
+    value: Mapping[str, Any] | None = None
     rpc_id: str | int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
     tasks: tuple[str, ...] = ()
     arguments: Mapping[str, Any] | None = None
     mirrored: Headers = ()
+
+    @property
+    def body(self) -> bytes:
+        """What may go on: written anew from the parsed value, so nobody reads it differently."""
+        return b"" if self.value is None else render_json(self.value)
 
 
 def parse_message(http_method: str, headers: Headers, body: bytes) -> Message:
@@ -145,7 +150,7 @@ def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:
         raise OnlyPostAllowed(f"{kind.value} under `{version}`")
     _check_session_headers(headers)
     revision = _legacy_revision(version)
-    return Message(kind=kind, era=Era.LEGACY, revision=revision, method=kind.value, body=b"")
+    return Message(kind=kind, era=Era.LEGACY, revision=revision, method=kind.value)
 
 
 def _parse_post(headers: Headers, body: bytes) -> Message:
@@ -193,7 +198,7 @@ def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
         targets=rule.targets(params),
         tasks=rule.tasks(params),
         arguments=_parse_arguments(params) if rule.mirrored == "name" else None,
-        body=render_json(value),
+        value=value,
         mirrored=mirrored_headers(revision=revision, method=method, name=name) if era is Era.MODERN else (),
     )
 
@@ -212,7 +217,7 @@ def _parse_response(headers: Headers, value: Mapping[str, Any]) -> Message:
         revision=_legacy_revision(version),
         method=CallKind.RESPONSE.value,
         rpc_id=_parse_id(value["id"]),
-        body=render_json(value),
+        value=value,
     )
 
 

@@ -59,7 +59,6 @@ def parse_mirrored(http_method: str, headers: Headers) -> Message:
         era=Era.MODERN,
         revision=revision,
         method=method,
-        body=b"",
         targets=rule.targets({} if rule.mirrored is None else {rule.mirrored: name}),
         mirrored=mirrored_headers(revision=revision, method=method, name=name),
     )

@@ -381,4 +381,4 @@ def marks(values: Sized) -> str:
 
 
 def _entry(seq: int, body: bytes) -> Entry:
-    return Entry.of(seq, body.decode("utf-8", "replace"))
+    return Entry(seq, body.decode("utf-8", "replace"))

@@ -41,7 +41,7 @@ def complaints(event: Mapping[str, Any]) -> list[str]:
 
 
 def entry_of(record: Record, seq: int = 7) -> Entry:
-    return Entry.of(seq, draft(record, time=1_790_000_000.25).body(seq))
+    return Entry(seq, draft(record, time=1_790_000_000.25).body(seq))
 
 
 def event_of(entry: Entry) -> dict[str, Any]:
@@ -172,8 +172,8 @@ def test_a_call_names_who_what_and_where() -> None:
 def test_a_record_of_any_make_becomes_an_event_that_is_taken(fields: dict[str, Any]) -> None:
     """A record that was tampered with neither stops the export nor makes an event that a reader rejects."""
     body = json.dumps(fields)
-    assert complaints(event_of(Entry.of(3, body))) == []
-    assert complaints(ocsf_event(Entry.of(3, body[:-1]), origin=ORIGIN, product_version="1")) == []
+    assert complaints(event_of(Entry(3, body))) == []
+    assert complaints(ocsf_event(Entry(3, body[:-1]), origin=ORIGIN, product_version="1")) == []
 
 
 def test_the_schema_has_something_against_what_is_wrong() -> None:

@@ -27,7 +27,7 @@ class ListedReader:
 
     def __init__(self, *records: Record) -> None:
         bodies = [draft(record, time=NOW + at).body(at + 1) for at, record in enumerate(records)]
-        self.entries = [Entry.of(at, body) for at, body in enumerate(bodies, start=1)]
+        self.entries = [Entry(at, body) for at, body in enumerate(bodies, start=1)]
 
     def find(self, wanted: Filter) -> Iterator[Entry]:
         return (each for each in self.entries if _matches(each, wanted))
@@ -204,7 +204,7 @@ def test_an_unknown_id_is_not_found() -> None:
 def test_tampered_records_do_not_stop_a_trace() -> None:
     """Fields of the wrong type are passed over, and a token that is its own ancestor ends the walk."""
     reader = ListedReader(*_job())
-    reader.entries.append(Entry.of(8, '{"txn":"txn-1","event":[],"in":{"jti":["x"]},"out":7,"call":{"id":{}}}'))
-    reader.entries.append(Entry.of(9, '{"txn":"txn-1","event":"token.issued","parent_jti":"y","out":{"jti":"y"}}'))
+    reader.entries.append(Entry(8, '{"txn":"txn-1","event":[],"in":{"jti":["x"]},"out":7,"call":{"id":{}}}'))
+    reader.entries.append(Entry(9, '{"txn":"txn-1","event":"token.issued","parent_jti":"y","out":{"jti":"y"}}'))
     tree = trace(reader, "txn-1")
     assert [hop.jti for hop in tree.hops] == ["t1", "t2", "t3", "t4", "y"]

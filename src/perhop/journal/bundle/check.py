@@ -181,7 +181,7 @@ def _proved(files: BundleFiles, note: str, checkpoint: Checkpoint, seen: _Seen) 
             raise CheckFailed(f"{where}: record {seq} stands there twice, or out of order")
         last = seq
         seen.records += 1
-        yield Entry(seq, "", fields)  # the text is proved, and no longer needed
+        yield Entry(seq, "", [fields])  # the text is proved, and no longer needed
 
 
 def _check_report(files: BundleFiles, records: BundledRecords, seen: _Seen) -> None:
