@@ -17,14 +17,28 @@ class HeaderFields(tuple[tuple[str, str], ...]):
     by_name: dict[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, fields: Iterable[tuple[str, str]]) -> HeaderFields:
-        """With the names in lower case already."""
-        made = cls(fields)
+    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
+        """As they came in, whatever the case of their names. A byte is a character."""
         by_name: dict[str, tuple[str, ...]] = {}
-        for name, value in made:
-            by_name[name] = (*by_name[name], value) if name in by_name else (value,)
+        read: list[tuple[str, str]] = []
+        for octets, value in fields:
+            name, text = _NAMES.get(octets) or octets.decode("latin-1").lower(), value.decode("latin-1")
+            read.append((name, text))
+            by_name[name] = (*by_name[name], text) if name in by_name else (text,)
+        made = cls(read)
         made.by_name = by_name
         return made
+
+
+_NAMES = {
+    name.encode(): name
+    for name in (
+        *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
+        *("content-type", "dpop", "host", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version"),
+        *("mcp-session-id", "origin", "traceparent", "tracestate", "user-agent", "x-forwarded-for", "x-request-id"),
+    )
+}
+"""Names that come with nearly every request, read once."""
 
 
 def values_of(headers: Headers, name: str) -> tuple[str, ...]:

@@ -161,9 +161,7 @@ async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> 
 
 def read_headers(asgi_scope: AsgiScope) -> HeaderFields:
     """The header fields of a request, names in lower case."""
-    return HeaderFields.of(
-        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi_scope["headers"]
-    )
+    return HeaderFields.of(asgi_scope["headers"])
 
 
 def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:

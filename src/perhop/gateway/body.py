@@ -8,6 +8,7 @@ from typing import Any
 
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestMalformed
 from perhop.gateway.timer_wheel import within
+from perhop.resource_server.at_once import AtOnce, begin
 from perhop.rules.mcp_message import MAX_BODY_BYTES
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -43,9 +44,14 @@ class RequestBody:
         stated = self._stated_length
         if stated is not None and stated.isdigit() and int(stated[:20]) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"{stated[:20]} bytes announced")
+        # Most bodies are whole when they are asked for.
+        begun = begin(self._read())
+        if isinstance(begun, AtOnce):
+            self._octets = begun.value
+            return self._octets
         try:
             with within(self._seconds):
-                self._octets = await self._read()
+                self._octets = await begun
         except TimeoutError as error:
             raise BodyTooSlow(f"not here after {self._seconds} s") from error
         return self._octets

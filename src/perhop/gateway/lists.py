@@ -9,6 +9,7 @@ Spec: MCP 2026-07-28 caching
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ TOOL_ERROR = "tool_error"
 
 _CHANGED = frozenset({*LISTS, TASKS, "supportedVersions"})
 """The members of a result that are filtered."""
-_LOOKED_AT = frozenset({"result", "method"})
 
 # An answer may be deeper and wider than a request: it is the upstream's own.
 _ANSWER_DEPTH = 256
@@ -45,6 +45,13 @@ _ANSWER_KEYS = 100_000
 # an escape.
 _MAY_NAME_A_LIST = re.compile(
     rb'"(?:tools|prompts|resources|resourceTemplates|tasks)"|"notifications\\?/tasks|\\u00(?:6[1-9a-f]|7[0-9a]|54)',
+    re.IGNORECASE,
+)
+
+
+# And of anything else that is filtered, or kept for what comes later: versions, tasks and requests of the server.
+_MAY_BE_LOOKED_AT = re.compile(
+    _MAY_NAME_A_LIST.pattern + rb'|"(?:supportedVersions|taskId|method)"|\\u0056',
     re.IGNORECASE,
 )
 
@@ -94,15 +101,14 @@ class ListFilter:
 
         Raises: AnswerUnfit
         """
+        if not _MAY_BE_LOOKED_AT.search(octets):
+            return _passing(octets)
         try:
             message = parse_json(octets, max_bytes=self.max_bytes, max_depth=_ANSWER_DEPTH, max_keys=_ANSWER_KEYS)
         except JsonUnparsable as error:
             if _MAY_NAME_A_LIST.search(octets):
                 raise AnswerUnfit(f"a list that cannot be filtered: {error.detail}") from error
             return Judged((), None, None)
-        if isinstance(message, dict) and message.keys().isdisjoint(_LOOKED_AT):
-            # Neither news nor a result: an error, a request or a word about something else.
-            return Judged((message,), None, error_of(message))
         came = message if isinstance(message, list) else [message]
         passing = [each for each in came if not self._is_news_of_another_task(each)]
         changed = [self._filter(each) for each in passing]
@@ -147,6 +153,15 @@ class ListFilter:
         action, name_key = LISTS[key]
         name = item.get(name_key) if isinstance(item, dict) else None
         return isinstance(name, str) and self.is_shown(Target(action, name))
+
+
+def _passing(octets: bytes) -> Judged:
+    """A message that says nothing that is filtered or kept, however it is read: only how it calls the end counts."""
+    try:
+        message = json.loads(octets.decode())
+    except (ValueError, RecursionError):
+        return Judged((), None, None)
+    return Judged((message,), None, error_of(message))
 
 
 def error_of(message: Any) -> str | None:

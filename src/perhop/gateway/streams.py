@@ -143,7 +143,8 @@ class Ending:
                 if self._standing
                 else AnswerTooLong("the call took too long")
             )
-        self._wheel.discard(self, self._slot)
+        if self._slot:
+            self._wheel.discard(self, self._slot)
         self._slot = self._wheel.add(self, remaining)
         return None
 

@@ -31,6 +31,11 @@ class Waiting(NamedTuple):
     caller: Caller | None = None
     cut: Cut | None = None
 
+    @property
+    def is_awaited(self) -> bool:
+        """True if somebody waits for it."""
+        return self.caller is not None and self.caller.future is not None
+
 
 class Patience:
     """Tells whoever waits too long in one event loop. All wait equally long, so one timer does for the oldest."""

@@ -32,6 +32,10 @@ from perhop.rules.canonical_json import canonical_json
 MAX_BATCH = 1024
 MAX_WAITING = 16 * 1024
 
+LINGER_SECONDS = 0.02
+"""How long a record that nobody waits for may wait for company: two records of a call then share a commit with others,
+and so halve the number of commits."""
+
 SWEEP_PAUSE_SECONDS = 0.01
 """Between two steps of the sweep: about as long as one takes, so that records have half of the writer's time."""
 
@@ -80,6 +84,8 @@ class Journal:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._asleep = False
+        self._lingers = False
+        self._is_awaited = False
         self._waiting: list[Waiting] = []
         self._refusals = RefusalCounter()
         self._closing = False
@@ -192,7 +198,9 @@ class Journal:
             if len(self._waiting) >= MAX_WAITING:
                 raise JournalUnavailable("too many records wait for the journal")
             self._waiting.append(waiting)
-            if self._asleep:
+            is_awaited = waiting.is_awaited
+            self._is_awaited |= is_awaited
+            if self._asleep and (is_awaited or not self._lingers):
                 self._asleep = False
                 self._changed.notify_all()
 
@@ -262,9 +270,15 @@ class Journal:
         with self._changed:
             self._asleep = True
             self._changed.wait_for(lambda: self._closing or bool(self._waiting), self._pause())
+            if self._waiting and not self._is_awaited:
+                # Only what nobody waits for: the commit of the next record that is awaited takes it along.
+                self._asleep = self._lingers = True
+                self._changed.wait_for(lambda: self._closing or self._is_awaited, LINGER_SECONDS)
+                self._lingers = False
             self._asleep = False
             size = next((at for at, each in enumerate(self._waiting[:MAX_BATCH], 1) if each.cut), MAX_BATCH)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
+            self._is_awaited = bool(self._waiting)
             last = self._closing and not self._waiting
             is_due = last or time.monotonic() >= self._due
             if is_due and not self._counted:

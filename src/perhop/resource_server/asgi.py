@@ -37,15 +37,6 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 TOKEN_KEY = "perhop.token"
-_NAMES = {
-    name.encode(): name
-    for name in (
-        *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
-        *("content-type", "dpop", "host", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version"),
-        *("mcp-session-id", "origin", "traceparent", "tracestate", "user-agent", "x-forwarded-for", "x-request-id"),
-    )
-}
-"""Names that come with most requests, as they are read; every other name is decoded."""
 BODY_SECONDS = 30.0
 METADATA_MAX_AGE = 300
 
@@ -234,10 +225,7 @@ async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> Non
 
 def read_headers(asgi_scope: AsgiScope) -> Headers:
     """The header fields of a request: names lower case, repeats kept."""
-    fields = [(_NAMES.get(name), name, value) for name, value in asgi_scope["headers"]]
-    return HeaderFields.of(
-        [(known or name.decode("latin-1").lower(), value.decode("latin-1")) for known, name, value in fields]
-    )
+    return HeaderFields.of(asgi_scope["headers"])
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes | None:
