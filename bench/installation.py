@@ -144,13 +144,15 @@ def loaded(
     server: str,
     *,
     more: str = "",
+    pool: str = "own",
     extra: int = 0,
     policies_of: dict[str, str] | None = None,
     serve: Sequence[str] = (PERHOP, "serve"),
 ) -> Iterator[Loaded]:
     """Init and serve before this server, on the subjects' core; ready, and the self-test made.
 
-    `more` is YAML at the end of the configuration, where its clients are; `extra` is the number of resources besides,
+    `more` is YAML at the end of the configuration, where its clients are; `pool` keeps the connections to the server;
+    `extra` is the number of resources besides,
     each with a policy of its own; `serve` is the command that serves.
     """
     traffic, console, ops = (f"{LOOPBACK}:{port}" for port in free_ports(3))
@@ -165,7 +167,8 @@ def loaded(
         text = "".join(policies(name, reads_arguments=False, count=1) for name in extras)
         (folder / "policies" / "extra.cedar").write_text(text, encoding="utf-8")
     (folder / "perhop.yaml").write_text(
-        _configuration(issuer, (traffic, console, ops), server, secret, extras) + more, encoding="utf-8"
+        _configuration(issuer, (traffic, console, ops), server, secret, extras) + more + f"upstream_pool: {pool}\n",
+        encoding="utf-8",
     )
     made = subprocess.run([PERHOP, "init", str(folder)], capture_output=True, text=True, cwd=folder, check=False)
     if made.returncode:

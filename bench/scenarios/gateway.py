@@ -79,7 +79,11 @@ def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
         tell("starting the installation and its peers")
         installation = up.enter_context(loaded(folder / "perhop", server))
         peers = Peers(folder, installation, server, up, tell)
-        subjects = [*_ours(installation, size), *(peers.quick() if size is Size.QUICK else peers.full())]
+        others = []
+        if size is Size.FULL:
+            library = up.enter_context(loaded(folder / "library", server, pool="aiohttp"))
+            others = [_with_library_pool(library)]
+        subjects = [*_ours(installation, size), *others, *(peers.quick() if size is Size.QUICK else peers.full())]
         for subject in subjects:
             prove(subject)
         return in_turn(NAME, subjects, ROUNDS[size], tell, direct=a_call(f"{server}/open", tokens=()))
@@ -125,6 +129,20 @@ def _ours(installation: Loaded, size: Size) -> list[Subject]:
         ours("work", "100 KB answered", tool="large", answer=_LONG),
         ours("work", "100 KB answered as a stream", tool="large-stream", answer=_LONG),
     ]
+
+
+def _with_library_pool(installation: Loaded) -> Subject:
+    """As `perhop, work`, with the connections to the server kept by the library that does so unless told otherwise."""
+    good, other = Kept(installation, "work"), Kept(installation, "cached")
+    url = installation.uri("work")
+    return Subject(
+        name="perhop, work, aiohttp's pool",
+        setup=f"{_SETUPS['work']}; `upstream_pool: aiohttp`",
+        pid=installation.pid,
+        ask=lambda: a_call(url, tokens=good()),
+        refuses=lambda: a_call(url, tokens=other()),
+        answer=_SHORT,
+    )
 
 
 class Peers:
