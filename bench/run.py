@@ -21,6 +21,7 @@ from bench.measured import Results, Size
 from bench.scenarios import SCENARIOS, Scenario
 from bench.tables import measured_table, targets_table
 from scripts.fetch_debian import fetch
+from scripts.fetch_real import RealSoftwareMissing
 
 RESULTS = Path(__file__).parent / "results"
 FAILED, FOUND_PROBLEMS = 1, 7
@@ -31,7 +32,11 @@ def main() -> int:
     options = _options()
     size = Size.QUICK if options.quick else Size.FULL
     wanted = [each for each in SCENARIOS if not options.only or each.name in options.only]
-    fetch(["nginx", "wrk"])
+    try:
+        fetch(["nginx", "wrk"])
+    except RealSoftwareMissing as missing:
+        sys.stderr.write(f"bench: {missing}\n")
+        return FAILED
     results = measured(size, wanted, Results(size, machine()))
     if options.check:
         return _compared(results, wanted, as_json=options.json)
