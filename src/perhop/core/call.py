@@ -14,18 +14,24 @@ Headers = tuple[tuple[str, str], ...]
 class HeaderFields(tuple[tuple[str, str], ...]):
     """The same, of a request: `values_of` finds a field without a walk over all of them."""
 
-    by_name: dict[str, tuple[str, ...]]
+    # A text where nothing came twice, as is usual.
+    by_name: dict[str, str | tuple[str, ...]]
 
     @classmethod
     def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
         """As they came in, whatever the case of their names. A byte is a character."""
-        by_name: dict[str, tuple[str, ...]] = {}
-        read: list[tuple[str, str]] = []
-        for octets, value in fields:
-            name, text = _NAMES.get(octets) or octets.decode("latin-1").lower(), value.decode("latin-1")
-            read.append((name, text))
-            by_name[name] = (*by_name[name], text) if name in by_name else (text,)
-        made = cls(read)
+        made = cls(
+            [
+                (_NAMES.get(octets) or octets.decode("latin-1").lower(), value.decode("latin-1"))
+                for octets, value in fields
+            ]
+        )
+        by_name: dict[str, str | tuple[str, ...]] = dict(made)
+        if len(by_name) < len(made):
+            repeated: dict[str, tuple[str, ...]] = {}
+            for name, text in made:
+                repeated[name] = (*repeated.get(name, ()), text)
+            by_name = dict(repeated)
         made.by_name = by_name
         return made
 
@@ -44,7 +50,8 @@ _NAMES = {
 def values_of(headers: Headers, name: str) -> tuple[str, ...]:
     """Every value of a field, in order; empty if it did not come."""
     if type(headers) is HeaderFields:
-        return headers.by_name.get(name, ())
+        value = headers.by_name.get(name, ())
+        return (value,) if type(value) is str else value  # type: ignore[return-value]
     return tuple(value for each, value in headers if each == name)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from perhop.core.call import HeaderFields, Headers
+from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.errors import TokenMalformed, TokenMissing
 
 MAX_TOKEN_BYTES = 8 * 1024
@@ -86,7 +86,7 @@ def parse_scheme(headers: Headers) -> Scheme:
 
 def _authorization(headers: Headers) -> Sequence[str]:
     if type(headers) is HeaderFields:
-        return headers.by_name.get("authorization", ())
+        return values_of(headers, "authorization")
     # No other length can become this name, so that most names cost a look at their length.
     return [value for name, value in headers if len(name) == 13 and name.lower() == "authorization"]
 
@@ -97,8 +97,8 @@ def uses_dpop(headers: Headers) -> bool:
     Spec: RFC 9449 §7.1
     """
     if type(headers) is HeaderFields:
-        values = headers.by_name.get("authorization", ())
-        return "dpop" in headers.by_name or any(value[:5].lower() == "dpop " for value in values)
+        values = values_of(headers, "authorization")
+        return bool(values_of(headers, "dpop")) or any(value[:5].lower() == "dpop " for value in values)
     for name, value in headers:
         length = len(name)
         if length == 4 and name.lower() == "dpop":

@@ -81,8 +81,8 @@ class Message:
     """One message. `value` is what its body says, None without one.
 
     `method` is `response`, `GET` or `DELETE` where there is none. `arguments` is None where the method has none.
-    `tasks` are the McpTasks that it is about: each must be judged as the call that has opened it. `mirrored` are the
-    headers that a modern revision wants beside this body.
+    `tasks` are the McpTasks that it is about: each must be judged as the call that has opened it. `name` is what a
+    modern revision mirrors in a header.
     """
 
     kind: CallKind
@@ -95,7 +95,14 @@ class Message:
     targets: tuple[Target, ...] = ()
     tasks: tuple[str, ...] = ()
     arguments: Mapping[str, Any] | None = None
-    mirrored: Headers = ()
+    name: str | None = None
+
+    @property
+    def mirrored(self) -> Headers:
+        """The headers that a modern revision wants beside this body."""
+        if self.era is not Era.MODERN:
+            return ()
+        return mirrored_headers(revision=self.revision, method=self.method, name=self.name)
 
     @property
     def body(self) -> bytes:
@@ -199,7 +206,7 @@ def _parse_call(headers: Headers, value: Mapping[str, Any]) -> Message:
         tasks=rule.tasks(params),
         arguments=_parse_arguments(params) if rule.mirrored == "name" else None,
         value=value,
-        mirrored=mirrored_headers(revision=revision, method=method, name=name) if era is Era.MODERN else (),
+        name=name if era is Era.MODERN else None,
     )
 
 

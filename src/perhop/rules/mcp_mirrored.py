@@ -15,7 +15,6 @@ from perhop.rules.mcp_headers import (
     VERSION,
     check_no_repeats,
     decode_mirrored,
-    mirrored_headers,
     single_header,
 )
 from perhop.rules.mcp_message import Message
@@ -60,7 +59,7 @@ def parse_mirrored(http_method: str, headers: Headers) -> Message:
         revision=revision,
         method=method,
         targets=rule.targets({} if rule.mirrored is None else {rule.mirrored: name}),
-        mirrored=mirrored_headers(revision=revision, method=method, name=name),
+        name=name,
     )
 
 
