@@ -7,11 +7,12 @@ puts it on disk, and what goes out to the server's socket.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +111,11 @@ def _seconds(what: str) -> float:
     return float(took[1]) if took is not None else 0.0
 
 
-def order_in(trace: str, *, mac: str, marker: str, port: int) -> Order:
+def order_in(steps: Sequence[Step], *, mac: str, marker: str, port: int) -> Order:
     """Find the permit with this MAC, its sync, and the first byte of the call with this text to this port.
 
     Raises: DrillFailed
     """
-    steps = steps_of(trace)
     written = next((step for step in steps if LOG in step.what and mac in step.what and "write" in step.call), None)
     if written is None:
         raise DrillFailed("the trace does not show the permit being written to the journal's log")
@@ -149,10 +149,28 @@ def traced(folder: Path) -> Order:
     """
     if not is_tracing_allowed():
         raise DrillFailed("this machine allows no ptrace: run where `strace true` works")
+    (order,) = _traced(folder, calls=1)
+    return order
+
+
+def traced_under_load(folder: Path, *, calls: int, at_once: int, pool: str) -> list[Order]:
+    """The same of many calls with one token, so many at a time: token, decision and hop token come from memory.
+
+    Raises: DrillFailed, RealSoftwareMissing
+    """
+    return _traced(folder, calls=calls, at_once=at_once, more={"upstream_pool": pool})
+
+
+def _traced(folder: Path, *, calls: int, at_once: int = 1, more: Mapping[str, str] | None = None) -> list[Order]:
+    if not is_tracing_allowed():
+        raise DrillFailed("this machine allows no ptrace: run where `strace true` works")
     site = free_site(folder)
     found(site)
+    configuration = folder / "perhop.yaml"
+    configured = {**json.loads(configuration.read_text(encoding="utf-8")), **(more or {})}
+    configuration.write_text(json.dumps(configured), encoding="utf-8")
     key = load_journal_key(folder / "keys")
-    marker = uuid.uuid4().hex
+    markers = [uuid.uuid4().hex for _ in range(calls)]
     file = folder / "trace"
     prefix: Sequence[str | Path] = [
         strace(),
@@ -168,17 +186,27 @@ def traced(folder: Path) -> Order:
         file,
     ]
     with serving_tools(site), serving(site, prefix=prefix):
-        asyncio.run(_call(site, marker))
-    trace = file.read_text(encoding="utf-8", errors="replace")
-    mac = key.mac(canonical_json({"text": marker}))
-    return order_in(trace, mac=mac, marker=marker, port=port_of(site.hub))
+        asyncio.run(_call(site, markers, at_once))
+    steps = steps_of(file.read_text(encoding="utf-8", errors="replace"))
+    # Of these many steps, those that can matter: others hold neither a MAC nor a marker.
+    steps = [each for each in steps if LOG in each.what or f"->127.0.0.1:{port_of(site.hub)}]" in each.what]
+    macs = [key.mac(canonical_json({"text": marker})) for marker in markers]
+    port = port_of(site.hub)
+    return [order_in(steps, mac=mac, marker=marker, port=port) for mac, marker in zip(macs, markers, strict=True)]
 
 
-async def _call(site: Site, marker: str) -> None:
+async def _call(site: Site, markers: Sequence[str], at_once: int) -> None:
+    """Call with each of these texts, so many at a time, with one token."""
+    left = list(markers)
     async with httpx2.AsyncClient(timeout=60) as http:
-        headers, body = tool_call("search", {"text": marker})
         bearer = {"authorization": f"Bearer {await get_token(http, site)}"}
-        (await http.post(site.uri("hub"), headers=headers | bearer, content=body)).raise_for_status()
+
+        async def call_on() -> None:
+            while left:
+                headers, body = tool_call("search", {"text": left.pop()})
+                (await http.post(site.uri("hub"), headers=headers | bearer, content=body)).raise_for_status()
+
+        await asyncio.gather(*(call_on() for _ in range(at_once)))
 
 
 def show(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drill.installation import DrillFailed
-from drill.order import Order, order_in
+from drill.order import Order, order_in, steps_of
 
 MAC, MARKER, PORT = "mac-of-the-arguments", "text-of-the-call", 9001
 
@@ -23,7 +23,7 @@ SYNC_ENDS = "10 1.006 <... fdatasync resumed>) = 0 <0.005000>"
 
 
 def _order(*lines: str) -> Order:
-    return order_in("\n".join(lines), mac=MAC, marker=MARKER, port=PORT)
+    return order_in(steps_of("\n".join(lines)), mac=MAC, marker=MARKER, port=PORT)
 
 
 @pytest.mark.parametrize(
