@@ -45,6 +45,7 @@ from tests.support.offline_issuer import Clock
 from tests.support.processes import free_ports
 from tests.support.recordings import Recordings
 from tests.support.relay import relaying
+from tests.support.settled import settled
 from tests.support.upstreams import RecordingUpstream, json_answer, modern, recording_upstream
 
 EMAIL, PASSWORD = "ann@example.com", "a-password-of-a-person"
@@ -215,7 +216,8 @@ class World:
 
         What waits for somebody is over by itself when its time has come, and attacks move the clock.
         """
-        return [entry for entry in self.reader.find(Filter(first=size + 1)) if not _is_its_own(entry.part("about"))]
+        found = settled(lambda: self.reader.find(Filter(first=size + 1)))
+        return [entry for entry in found if not _is_its_own(entry.part("about"))]
 
     def last_record(self) -> Entry:
         return self.reader.tail(1)[0]

@@ -24,9 +24,11 @@ from tests.support.commands import perhop
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
 from tests.support.processes import Running, free_ports, started
+from tests.support.settled import settle
 
 PERHOP = str(Path(sys.executable).with_name("perhop"))
 READY_SECONDS = 60.0
+_READ_THE_JOURNAL = frozenset({"journal", "trace", "blast-radius", "incident", "policy"})
 SECRET = THE_SCAN.note("a-secret-of-a-test-that-is-long-enough-1", Kind.CLIENT_SECRET)
 
 SCOPES = '{"everything:use": {says: Use every tool, tools: ["*"]}}'
@@ -69,6 +71,7 @@ class Installation:
     def written(self) -> list[dict[str, Any]]:
         """Every record of the journal, once it was verified in this process."""
         journal = self.folder / "journal.db"
+        settle(journal)
         with JournalSnapshot(journal) as snapshot:
             found = verify_journal(snapshot, load_vkey(self.folder / "keys" / VKEY_FILE))
         assert found.ok, found.problem
@@ -95,6 +98,8 @@ def run_perhop(folder: Path, *words: str, code: int = 0) -> str:
     In this process, where that is possible: starting another one takes longer than most commands. A command has an
     event loop, a folder and streams of its own, so beside a loop or in a thread it gets a process.
     """
+    if words[0] in _READ_THE_JOURNAL:
+        settle(folder / "journal.db")
     if threading.current_thread() is threading.main_thread() and not _has_loop():
         ran = perhop(*words, folder=folder)
         assert ran.code == code, f"perhop {' '.join(words)}: {ran.code}\n{ran.out}\n{ran.err}"
