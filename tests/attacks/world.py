@@ -188,6 +188,7 @@ class World:
         `is_written_late` is for what is answered below our code, and written down when our code hears of it.
         """
         self.tick()
+        settled(lambda: self.reader.tail(_LATELY))  # what was tried before is over
         size, lines, passed = self.reader.size(), len(self.log.refusals), entrance.passed()
         answers = await send(entrance.address, raw)
         assert len(answers) <= 1, f"one request, {len(answers)} answers"
@@ -307,6 +308,9 @@ class World:
         servers = ((self.at.calendar_past, self.calendar), (self.at.rooms_past, self.rooms))
         return [(f"http://{at}/mcp", each) for at, server in servers for each in server.from_gateway.arrived]
 
+
+_LATELY = 64
+"""Records among which an outcome may still be missing."""
 
 _TIDIED = ("active", "expired", "lapsed", "unpublished")
 

@@ -143,10 +143,11 @@ async def test_going_away_does_not_cancel_and_saying_so_does(world: World) -> No
     async with world.http.stream("POST", world.url, headers=headers, content=request[1]) as response:
         await Listening(response).next()
     assert await say_in(world, session, "cancelled") == "0"
+    request = calling("wait", Era.LEGACY, rpc_id=9, token=1, text="x")
     async with world.http.stream("POST", world.url, headers=headers, content=request[1]) as response:
         call = Listening(response)
         await call.next()
-        body = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+        body = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}}
         told = await ask(world, (legacy("tools/list")[0], json.dumps(body).encode()), session=session)
         assert told.status_code == 202
         assert await say_in(world, session, "wait_for", rpc_id=8, cancelled=1) == "1"

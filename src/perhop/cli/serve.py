@@ -69,10 +69,10 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
             task.add_done_callback(reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, reload)
-        _spare_what_stays()
         _announce(settings, running.plane)
         if as_json:
             _announce_to_programs(settings)
+        _spare_what_stays()
         await stop.wait()
         say(f"stopping: calls that run may end, within {settings.drain} s; once more to end at once")
 
