@@ -51,7 +51,7 @@ def values_of(headers: Headers, name: str) -> tuple[str, ...]:
     """Every value of a field, in order; empty if it did not come."""
     if type(headers) is HeaderFields:
         value = headers.by_name.get(name, ())
-        return (value,) if type(value) is str else value  # type: ignore[return-value]
+        return (value,) if isinstance(value, str) else value
     return tuple(value for each, value in headers if each == name)
 
 
