@@ -34,6 +34,20 @@ class HeldDatabase(JournalDatabase):
         super().commit(rows, signed, cut)
 
 
+class CountedDatabase(JournalDatabase):
+    """The real file, and how many records each commit brought."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.sizes: list[int] = []
+        self.has_begun = threading.Event()
+
+    def commit(self, rows: Sequence[Row], signed: SignedTree | None, cut: Cut | None = None) -> None:
+        self.sizes.append(len(rows))
+        self.has_begun.set()
+        super().commit(rows, signed, cut)
+
+
 class Watching:
     """A witness that keeps what it was told."""
 
@@ -81,6 +95,23 @@ async def test_whoever_has_all_the_time_is_not_told_too_early(made: JournalFolde
     store.goes.set()
     await waiting
     await journal.close()
+
+
+async def test_what_one_turn_of_the_loop_brings_shares_a_commit(made: JournalFolder) -> None:
+    """Nobody could hear of it before the turn is over; the next turn's records are the next commit."""
+    store = CountedDatabase(made.path)
+    journal = Journal(store, key=made.key, clock=lambda: NOW)
+    store.has_begun.clear()
+    store.sizes.clear()
+    turn = [asyncio.ensure_future(journal.append(a_permit(each))) for each in range(5)]
+    asyncio.get_running_loop().call_soon(lambda: turn.append(asyncio.ensure_future(journal.append(a_permit(5)))))
+    asyncio.get_running_loop().call_soon(lambda: store.has_begun.wait(0.1))
+    await asyncio.sleep(0)
+    assert store.sizes == []
+    assert await asyncio.gather(*turn) == [1, 2, 3, 4, 5, 6]
+    assert store.sizes[0] >= 5
+    await journal.close()
+    assert made.verify().ok
 
 
 async def test_a_noted_record_stands_in_its_order_and_is_written_before_the_end(made: JournalFolder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from perhop.errors import JournalUnavailable
@@ -45,6 +45,17 @@ class Patience:
         self._seconds = seconds
         self._waiting: deque[tuple[float, asyncio.Future[int]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._turn_has_end = False
+
+    def after_turn(self, act: Callable[[], None]) -> None:
+        """Do this when what the loop has to do now is done; asked for again before, it is done once."""
+        if not self._turn_has_end:
+            self._turn_has_end = True
+            self.loop.call_soon(self._end_turn, act)
+
+    def _end_turn(self, act: Callable[[], None]) -> None:
+        self._turn_has_end = False
+        act()
 
     def watch(self, future: asyncio.Future[int]) -> None:
         """From now on, this one waits."""

@@ -1,7 +1,9 @@
 """The journal's writer: one thread that commits whatever has piled up, so that `append` is durable when it returns.
 
-There is no fixed window: while one commit runs, the next batch gathers. A commit that fails takes its whole batch
-with it, every waiter is told, and the next attempt opens the file anew and goes on from what is really in it.
+There is no fixed window: while one commit runs, the next batch gathers; and what one turn of an event loop brings is
+offered when the turn is over, together: nobody in that loop could hear the answer before. A commit that fails takes its
+whole batch with it, every waiter is told, and the next attempt opens the file anew and goes on from what is really in
+it.
 
 What was archived is swept out of the file in small steps, one between two batches.
 """
@@ -87,6 +89,7 @@ class Journal:
         self._lingers = False
         self._is_awaited = False
         self._waiting: list[Waiting] = []
+        self._awaited = 0
         self._refusals = RefusalCounter()
         self._closing = False
         self._problem = ""
@@ -182,6 +185,8 @@ class Journal:
         except JournalUnavailable:
             told(False)
             raise
+        if future is not None:
+            patience.after_turn(self._wake)
         return patience
 
     def _patience_in(self, loop: asyncio.AbstractEventLoop) -> Patience:
@@ -198,11 +203,20 @@ class Journal:
             if len(self._waiting) >= MAX_WAITING:
                 raise JournalUnavailable("too many records wait for the journal")
             self._waiting.append(waiting)
-            is_awaited = waiting.is_awaited
-            self._is_awaited |= is_awaited
-            if self._asleep and (is_awaited or not self._lingers):
+            if waiting.is_awaited:
+                self._awaited += 1
+            elif self._asleep and not self._lingers:
                 self._asleep = False
                 self._changed.notify_all()
+
+    def _wake(self) -> None:
+        """What was offered in a turn of an event loop is waited for from now on."""
+        with self._lock:
+            if self._awaited and not self._is_awaited:
+                self._is_awaited = True
+                if self._asleep:
+                    self._asleep = False
+                    self._changed.notify_all()
 
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """Record the refusal of a caller whom nobody knows; None if it was only counted, since too many came.
@@ -278,7 +292,8 @@ class Journal:
             self._asleep = False
             size = next((at for at, each in enumerate(self._waiting[:MAX_BATCH], 1) if each.cut), MAX_BATCH)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
-            self._is_awaited = bool(self._waiting)
+            self._awaited = sum(each.is_awaited for each in self._waiting)
+            self._is_awaited = self._awaited > 0
             last = self._closing and not self._waiting
             is_due = last or time.monotonic() >= self._due
             if is_due and not self._counted:
