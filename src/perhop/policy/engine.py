@@ -71,7 +71,8 @@ class PolicyEngine:
     """Answers questions by one policy set and one registry; a change of either is a new engine.
 
     What was decided is kept and given again to a question that is alike in everything that the policies about it read.
-    A failure is never kept, nor what follows from arguments or from the second.
+    A failure is never kept, nor what follows from the second, nor what callers sent: of arguments, only between which
+    constants of the policies they lie.
     """
 
     def __init__(self, policy_set: PolicySet, registry: Registry, *, most_kept: int = MOST_KEPT) -> None:
@@ -107,9 +108,10 @@ class PolicyEngine:
             if question.ip:
                 canonical_address(question.ip)  # what is no address is refused, whether or not a policy reads it
             key_of = case.slice.needs.key_of
-            if key_of is None or not case.is_kept:
+            told = key_of(question) if key_of is not None and case.is_kept else None
+            if told is None:
                 return self._decide(question, case)
-            key = (case, key_of(question))
+            key = (case, told)
             decision = self._decisions.get(key)
             if decision is not None:
                 return decision

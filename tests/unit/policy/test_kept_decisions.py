@@ -108,8 +108,13 @@ CONDITIONS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
         True,
     ),
     "request.revision": ('context.request.revision == "2026-07-28"', {"revision": "2025-11-25"}, True),
-    "arguments": ("context.arguments has amount && context.arguments.amount == 5", {"arguments": {"amount": 6}}, False),
-    "arguments, there": ("context.arguments has amount", {"arguments": {}}, False),
+    "arguments": ("context.arguments has amount && context.arguments.amount == 5", {"arguments": {"amount": 6}}, True),
+    "arguments, there": ("context.arguments has amount", {"arguments": {}}, True),
+    "arguments, reckoned with": (
+        "context.arguments has amount && context.arguments.amount + 1 == 6",
+        {"arguments": {"amount": 6}},
+        False,
+    ),
     "the whole token": ("context has token && context.token.hop < 2", {"hop": 2}, True),
 }
 ACTORS = 'context.actors.contains("rogue")'
