@@ -74,6 +74,11 @@ class Standing:
         await self.load()
         return removed
 
+    @property
+    def disabled(self) -> frozenset[tuple[str, str]]:
+        """All that is disabled, as kind and name; another object whenever that may have changed."""
+        return self._disabled
+
     def is_disabled(self, kind: str, name: str) -> bool:
         return bool(self._disabled) and (kind, name) in self._disabled
 

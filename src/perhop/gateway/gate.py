@@ -12,6 +12,7 @@ from perhop.core.task import Task, TaskUse
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
 from perhop.gateway.approval_records import Asked
 from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.known_callers import KnownCallers
 from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.open_tasks import OpenTasks
 from perhop.gateway.readiness import Readiness
@@ -30,6 +31,17 @@ class Standing(Protocol):
 
         Raises: AgentDisabled, AgentExpired, OwnerMissing, TokenRevoked
         """
+        ...
+
+    def look(self, token: VerifiedToken) -> object | None:
+        """What the answers of `verify`, of `check` and about revocations rest on now; None where that cannot be told.
+
+        Does not check anything.
+        """
+        ...
+
+    def holds(self, seen: object) -> bool:
+        """True only if all of it is what it was at that look, and its times hold: these answers are still the same."""
         ...
 
 
@@ -142,3 +154,4 @@ class Gate:
     new_call_id: Callable[[], str]
     limits: Limits
     tool_checks: ToolChecks = field(default_factory=ToolChecks)
+    callers: KnownCallers = field(default_factory=KnownCallers)

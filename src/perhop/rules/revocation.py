@@ -81,6 +81,11 @@ class Revocations:
         # is looked at again, whichever thread it is on.
         self._added += 1
 
+    @property
+    def added(self) -> int:
+        """How many were taken in: while it stays, who passed passes again. Read it before the check it stands for."""
+        return self._added
+
     def forget(self, *, now: int) -> None:
         """Drop revocations whose every token has expired by now."""
         for kind, of_kind in self._not_before.items():
