@@ -10,6 +10,9 @@ import pytest
 
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.control.operations import key_rotate
+from perhop.policy.engine import PolicyEngine
+from perhop.policy.policy_set import parse_policies
+from perhop.tokens.parse import parse_compact
 from perhop.wiring.standing_now import StandingNow
 from tests.attacks.row import Door, Seen
 from tests.attacks.world import World, a_call, attacked, claims_in, with_token
@@ -68,6 +71,29 @@ async def test_another_value_is_looked_at_as_if_nothing_had_come_before(world: W
         assert not standing.holds(seen)
     world.plane.issuer = issuer
     assert standing.holds(seen)
+
+
+NO_EXCHANGE = '@id("all") permit (principal, action, resource);'
+FORBIDDEN = '@id("none") forbid (principal, action == MCP::Action::"exchange", resource);'
+
+
+async def test_a_known_exchange_is_of_its_own_token_and_policy(world: World) -> None:
+    """Each token gets the hop token of its own chain, and none once policy or key of the issuer are others."""
+    first, second = await _known(world), await _known(world)
+    for token in (first, second, first, second):
+        received = claims_in(await world.received(token))
+        assert (received["txn"], received["hop"]) == (claims_in(token)["txn"], 2)
+    issuer = world.plane.issuer
+    forbidding = PolicyEngine(parse_policies({"p.cedar": NO_EXCHANGE + FORBIDDEN}), issuer.registry)
+    world.plane.issuer = replace(issuer, policy=world.plane.policy_told_of_people(forbidding))
+    seen = await _say(world, f"Bearer {first}")
+    assert (seen.reason, seen.passed) == ("policy.denied", 0)
+    world.plane.issuer = issuer
+    world.clock.now += 60  # so soon after another key none may begin to sign
+    before = await world.received(first)
+    await key_rotate(world.plane, alg="Ed25519", now=True, revoke_others=False)
+    after = await world.received(first)
+    assert parse_compact(before).key_id != parse_compact(after).key_id == world.plane.issuer.keyring.active.kid
 
 
 Change = Callable[[World, str], Awaitable[object]]

@@ -21,6 +21,7 @@ from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
 from perhop.policy.arguments import Visible
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
+from perhop.policy.lasting import Lasting
 from perhop.policy.needs import needs_of
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Heads, Slice, handle_of, make_slice
@@ -121,6 +122,18 @@ class PolicyEngine:
         if not (isinstance(decision, Deny) and decision.failed):
             self._keep(self._decisions, key, decision)
         return decision
+
+    def lasting(self, question: Question) -> Lasting | None:
+        """Where to keep decisions on this question, whatever time it is; None if one might not last. Empty."""
+        case = self._found(question)
+        class_of = case.slice.needs.class_of
+        if class_of is None or not case.is_kept:
+            return None
+        return Lasting(self.registry.clients, question.agent, class_of)
+
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+        """What was decided before, if it still holds."""
+        return lasting.find(arguments)
 
     def _decide(self, question: Question, case: Case) -> Decision:
         policies = case.slice
