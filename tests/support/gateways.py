@@ -28,7 +28,7 @@ from perhop.core.owner import Owner
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.core.resource import CredentialKind, Resource, ResourceUri, Scope, Upstream, UpstreamPool
-from perhop.core.token import BoundToken, HopToken, TokenDraft
+from perhop.core.token import BoundToken, HopToken, TokenDraft, VerifiedToken
 from perhop.errors import AgentDisabled
 from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.approvals import Approvals
@@ -180,6 +180,13 @@ class ListedStanding:
     def check(self, bound: BoundToken, resource: Resource) -> None:
         if bound.agent in self.disabled:
             raise AgentDisabled(bound.agent)
+
+    def look(self, token: VerifiedToken) -> object | None:
+        """Nothing is known again here: every request goes the whole way."""
+        return None
+
+    def holds(self, seen: object) -> bool:
+        return False
 
 
 @dataclass

@@ -17,7 +17,7 @@ from perhop.authorization_server.canary import is_canary, new_canary
 from perhop.authorization_server.drafts import child_of, draft_first
 from perhop.authorization_server.issue import PERSON_PREFIX, Authorized, issue
 from perhop.authorization_server.issuer import CurrentIssuer, Issuer
-from perhop.authorization_server.kept_hop_tokens import HopKey, Kept, KeptHopTokens
+from perhop.authorization_server.kept_hop_tokens import MAX_KEPT, HopKey, Kept, KeptHopTokens
 from perhop.core.authentication import AuthenticationWanted
 from perhop.core.call import Action, CallBinding, Target
 from perhop.core.decision import Allow, Deny, NeedsApproval, Permit, Question
@@ -81,10 +81,12 @@ class HopExchanger:
         self._issuer = issuer
         self._kept = KeptHopTokens()
         self._ways: dict[str, Way] = {}
+        self._again: dict[int, tuple[VerifiedToken, Way, Kept]] = {}
 
     def forget(self) -> None:
         """Hand out no token again: something was revoked, and it may be one of these."""
         self._kept = KeptHopTokens()
+        self._again = {}
 
     async def exchange(self, permit: Permit) -> HopToken:
         """A token of at most 60 s for the upstream of the permitted call's resource, with the same scopes.
@@ -100,9 +102,10 @@ class HopExchanger:
         """
         issuer, parent = self._issuer(), permit.bound.token
         way = self._way(issuer, permit.resource)
-        check_may_act(parent, way.presenter, issuer.url)
-        key = way.key_of(parent)
-        kept = self._kept.find(key) or self._keep(key, parent, way)
+        again = self._again.get(id(parent))
+        if again is None or again[0] is not parent or again[1] is not way:
+            again = self._find(parent, way)
+        kept = again[2]
         now = issuer.now()
         check_parent_lives(now=now, parent_expires_at=parent.expires_at)
         _check_exchange(issuer, kept, way.resource, now=now)
@@ -115,6 +118,19 @@ class HopExchanger:
             draft = kept.child.draft(issuer, lifetime=HOP_LIFETIME, now=now)
             token = kept.token = HopToken(mint(draft, way.signing_key))
         return token
+
+    def _find(self, parent: VerifiedToken, way: Way) -> tuple[VerifiedToken, Way, Kept]:
+        """What is kept of this parent's exchange, or begins to be; found at once the next time, by the same objects.
+
+        Raises: PresenterMismatch, ScopeInsufficient, ChainTooDeep
+        """
+        check_may_act(parent, way.presenter, way.issuer.url)
+        key = way.key_of(parent)
+        kept = self._kept.find(key) or self._keep(key, parent, way)
+        if len(self._again) >= MAX_KEPT:
+            self._again = {}
+        found = self._again[id(parent)] = parent, way, kept
+        return found
 
     def _way(self, issuer: Issuer, resource: Resource) -> Way:
         """INVARIANT: an issuer is replaced whole when a key, the policies or the configuration change."""
@@ -208,8 +224,15 @@ def _question(issuer: Issuer, kept: Kept, resource: Resource, *, now: int) -> Qu
 
 def _check_exchange(issuer: Issuer, kept: Kept, resource: Resource, *, now: int) -> None:
     """Raises: AuthenticationInsufficient, PolicyDenied, PolicyUndecidable."""
-    match decision := issuer.policy.decide(_question(issuer, kept, resource, now=now)):
+    if kept.under is issuer and kept.permitted is not None and kept.permitted.find(_NO_ARGUMENTS) is not None:
+        return
+    question = _question(issuer, kept, resource, now=now)
+    match decision := issuer.policy.decide(question):
         case Allow():
+            if question.task is None:  # a task changes by itself
+                kept.permitted, kept.under = issuer.policy.lasting(question), issuer
+                if kept.permitted is not None:
+                    kept.permitted.keep(_NO_ARGUMENTS, decision)
             return
         case NeedsApproval():  # an exchange needs no permit, so that no permit can want anything for it
             raise PolicyDenied(f"the exchange wants an approval: {', '.join(decision.asking)}")

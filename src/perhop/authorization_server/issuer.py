@@ -28,6 +28,7 @@ from perhop.core.decision import Decision, Question
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
+from perhop.policy.lasting import Lasting
 from perhop.rules.dpop_nonce import Nonces
 from perhop.rules.revocation import Revocations
 from perhop.tokens.keys import Keyring, VerifyKey
@@ -46,6 +47,10 @@ class Policy(Protocol):
     def version(self) -> str: ...
 
     def decide(self, question: Question) -> Decision: ...
+
+    def lasting(self, question: Question) -> Lasting | None:
+        """Where decisions on this question may be kept, whatever time it is; None where one might not last."""
+        ...
 
     def reading_arguments(self, question: Question) -> tuple[str, ...]:
         """Ids of the policies that may be asked this question, and look at the call's arguments."""

@@ -14,6 +14,7 @@ from perhop.authorization_server.drafts import Child
 from perhop.core.decision import Question
 from perhop.core.resource import ResourceUri
 from perhop.core.token import HopToken, Sender
+from perhop.policy.lasting import Lasting
 
 MAX_KEPT = 20_000
 MIN_LEFT_SECONDS = 20
@@ -39,11 +40,14 @@ class HopKey(NamedTuple):
 @dataclass(slots=True)
 class Kept:
     """What is the same for the same key: all that its tokens say but ids and times, the last of these tokens, and what
-    was last asked of policy about it."""
+    was last asked of policy about it. `permitted` is where policy said yes for as long as it and the configuration
+    stay, which `under` tells by the object."""
 
     child: Child
     token: HopToken | None = None
     question: Question | None = None
+    permitted: Lasting | None = None
+    under: object = None
 
     def good_token(self, *, now: int) -> HopToken | None:
         """The kept token if it has time left."""

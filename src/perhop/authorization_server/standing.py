@@ -37,15 +37,18 @@ def _end_of(day: date) -> int:
 
 
 class Standing:
-    """What is disabled now. Holds what the database holds, since every change goes through it."""
+    """What is disabled now. Holds what the database holds, since every change goes through it.
+
+    `disabled` is all of it, as kind and name: another object whenever it may have changed. For reading only.
+    """
 
     def __init__(self, rows: Standings) -> None:
         self._rows = rows
-        self._disabled: frozenset[tuple[str, str]] = frozenset()
+        self.disabled: frozenset[tuple[str, str]] = frozenset()
 
     async def load(self) -> None:
         """Read what is disabled; before the first request, and after another process may have changed it."""
-        self._disabled = await self._rows.disabled()
+        self.disabled = await self._rows.disabled()
 
     async def disable(self, kind: str, name: str, *, why: str, now: int) -> None:
         """Disable a `client`, `resource`, `owner` or `issuer`. Its tokens are the caller's to revoke."""
@@ -75,7 +78,7 @@ class Standing:
         return removed
 
     def is_disabled(self, kind: str, name: str) -> bool:
-        return bool(self._disabled) and (kind, name) in self._disabled
+        return bool(self.disabled) and (kind, name) in self.disabled
 
     def check_owner(self, registry: Registry, owner: str) -> None:
         """Refuse where nobody answers for an object.

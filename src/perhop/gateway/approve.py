@@ -24,7 +24,7 @@ async def approve(allowed: Allowed, gate: Gate) -> Approved:
     """
     match allowed.decision:
         case Allow() as allow:
-            return _approved(allowed, allow)
+            return Approved(allowed.bound, allowed.task, allowed.resource, allowed.call, allow, None)
         case NeedsApproval(policies=policies, policy_version=version) as needed:
             allow = Allow(policies, version)
             if not asks_anew(allowed.call.method):

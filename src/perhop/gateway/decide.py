@@ -43,8 +43,11 @@ def decide(request: Request, covered: Covered, gate: Gate) -> Allowed:
         if target.action is Action.CALL_TOOL:
             gate.tool_checks.check_scope(bound, gate.resource, target.name)
             gate.catalogue.check_approved(target.name)
-    decisions = [_ask(question_about(target, request, covered, gate), gate) for target in call.targets]
-    decision = decisions[0] if len(decisions) == 1 else _all_of(decisions, gate.policy.version)
+    if len(call.targets) == 1:
+        decision = _decide_on(call.targets[0], request, covered, gate)
+    else:
+        decisions = [_decide_on(target, request, covered, gate) for target in call.targets]
+        decision = _all_of(decisions, gate.policy.version)
     return Allowed(bound, covered.task, gate.resource, call, decision)
 
 
@@ -64,15 +67,27 @@ def may_see(target: Target, request: Request, permit: Permit, gate: Gate) -> boo
     return gate.policy.may_permit(_question(target, {}, request, permit, gate))
 
 
-def question_about(target: Target, request: Request, covered: Covered, gate: Gate) -> Question:
-    """The question to policy for one target of a call, its arguments typed by the tool's own schema.
+def _decide_on(target: Target, request: Request, covered: Covered, gate: Gate) -> Allow | NeedsApproval:
+    """The decision on one target of a call, its arguments typed by the tool's own schema.
 
     A target that stands for an earlier call brings the arguments of that call.
 
-    Raises: ParamsMalformed
+    Raises: ParamsMalformed, PolicyDenied, AuthenticationInsufficient, PolicyUndecidable
     """
     given = covered.call.arguments if target.arguments is None else target.arguments
-    return _question(target, _typed(target, given or {}, gate), request, covered, gate)
+    arguments, policy = _typed(target, given or {}, gate), gate.policy
+    lasting = gate.asked.find(target, request.address, covered, policy)
+    if lasting is not None:
+        decided = policy.again(lasting, arguments)
+        if isinstance(decided, (Allow, NeedsApproval)):
+            return decided
+    question = _question(target, arguments, request, covered, gate)
+    decision = _ask(question, gate)
+    if lasting is None or not lasting.keep(arguments, decision):
+        lasting = policy.lasting(question)
+        if lasting is not None and lasting.keep(arguments, decision):
+            gate.asked.keep(target, request.address, covered, policy, lasting)
+    return decision
 
 
 def recorded_arguments(call: Call, gate: Gate) -> Mapping[str, Any] | None:

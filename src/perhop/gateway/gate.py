@@ -11,7 +11,9 @@ from perhop.core.resource import Resource
 from perhop.core.task import Task, TaskUse
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
 from perhop.gateway.approval_records import Asked
+from perhop.gateway.asked_before import AskedBefore
 from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.known_callers import KnownCallers
 from perhop.gateway.open_requests import OpenRequests
 from perhop.gateway.open_tasks import OpenTasks
 from perhop.gateway.readiness import Readiness
@@ -21,6 +23,7 @@ from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.tool_checks import ToolChecks
 from perhop.gateway.upstream.interface import Upstream
 from perhop.journal.record import Record, TaskFacts
+from perhop.policy.lasting import Lasting
 from perhop.tokens.possession import ProofDesk
 
 
@@ -30,6 +33,17 @@ class Standing(Protocol):
 
         Raises: AgentDisabled, AgentExpired, OwnerMissing, TokenRevoked
         """
+        ...
+
+    def look(self, token: VerifiedToken) -> object | None:
+        """What the answers of `verify`, of `check` and about revocations rest on now; None where that cannot be told.
+
+        Does not check anything.
+        """
+        ...
+
+    def holds(self, seen: object) -> bool:
+        """True only if all of it is what it was at that look, and its times hold: these answers are still the same."""
         ...
 
 
@@ -70,6 +84,14 @@ class ApprovalsOfCalls(Protocol):
 
 class Policy(Protocol):
     def decide(self, question: Question) -> Decision: ...
+
+    def lasting(self, question: Question) -> Lasting | None:
+        """Where decisions on this question may be kept, whatever time it is; None where one might not last."""
+        ...
+
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+        """What was decided about such arguments before; None if that must be asked anew."""
+        ...
 
     def may_permit(self, question: Question) -> bool:
         """False only if no arguments could make it permitted."""
@@ -142,3 +164,5 @@ class Gate:
     new_call_id: Callable[[], str]
     limits: Limits
     tool_checks: ToolChecks = field(default_factory=ToolChecks)
+    asked: AskedBefore = field(default_factory=AskedBefore)
+    callers: KnownCallers = field(default_factory=KnownCallers)

@@ -60,10 +60,13 @@ class ArgumentTypes:
         Raises: ParamsMalformed
         """
         seen: dict[str, Visible | None] = {}
-        anything = _ANYTHING if self._declared is None else _NOTHING
+        read_at_once, anything = self._read_at_once, _ANYTHING if self._declared is None else _NOTHING
         for name, value in arguments.items():
             # What passes here passes below: a plain value of a declared type.
-            if type(value) in self._read_at_once.get(name, anything) and (type(value) is not int or is_visible(value)):
+            kind = type(value)
+            if kind in read_at_once.get(name, anything) and (
+                kind is not int or LEAST_INTEGER <= value <= GREATEST_INTEGER
+            ):
                 seen[name] = value
             elif self._is_there(name, value):
                 seen[name] = value if self._can_read(name, value) else None

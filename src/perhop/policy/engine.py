@@ -21,6 +21,7 @@ from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
 from perhop.policy.arguments import Visible
 from perhop.policy.bodies import needs_body, speaks_of_calls_at
+from perhop.policy.lasting import Lasting
 from perhop.policy.needs import needs_of
 from perhop.policy.policy_set import PolicySet
 from perhop.policy.slices import Heads, Slice, handle_of, make_slice
@@ -71,7 +72,8 @@ class PolicyEngine:
     """Answers questions by one policy set and one registry; a change of either is a new engine.
 
     What was decided is kept and given again to a question that is alike in everything that the policies about it read.
-    A failure is never kept, nor what follows from arguments or from the second.
+    A failure is never kept, nor what follows from the second, nor what callers sent: of arguments, only between which
+    constants of the policies they lie.
     """
 
     def __init__(self, policy_set: PolicySet, registry: Registry, *, most_kept: int = MOST_KEPT) -> None:
@@ -107,9 +109,10 @@ class PolicyEngine:
             if question.ip:
                 canonical_address(question.ip)  # what is no address is refused, whether or not a policy reads it
             key_of = case.slice.needs.key_of
-            if key_of is None or not case.is_kept:
+            told = key_of(question) if key_of is not None and case.is_kept else None
+            if told is None:
                 return self._decide(question, case)
-            key = (case, key_of(question))
+            key = (case, told)
             decision = self._decisions.get(key)
             if decision is not None:
                 return decision
@@ -119,6 +122,18 @@ class PolicyEngine:
         if not (isinstance(decision, Deny) and decision.failed):
             self._keep(self._decisions, key, decision)
         return decision
+
+    def lasting(self, question: Question) -> Lasting | None:
+        """Where to keep decisions on this question, whatever time it is; None if one might not last. Empty."""
+        case = self._found(question)
+        class_of = case.slice.needs.class_of
+        if class_of is None or not case.is_kept:
+            return None
+        return Lasting(self.registry.clients, question.agent, class_of)
+
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+        """What was decided before, if it still holds."""
+        return lasting.find(arguments)
 
     def _decide(self, question: Question, case: Case) -> Decision:
         policies = case.slice

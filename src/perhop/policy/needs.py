@@ -6,7 +6,7 @@ is read by none of them. Where a tree holds anything that is not understood here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -15,12 +15,15 @@ from cedarpy import pst
 
 from perhop.core.decision import Question
 from perhop.core.task import Task
+from perhop.policy.argument_classes import ArgumentClasses
+from perhop.policy.lasting import ClassOf
 from perhop.policy.paths import GROUPS, context_paths
 from perhop.policy.policy_set import Policy
 from perhop.policy.reads import children, context_reads
 from perhop.policy.vocabulary import CONTEXT_FACTS
 
 KeyOf = Callable[[Question], Hashable]
+"""None of a question whose decision is not kept."""
 
 _TAGS = frozenset({"get_tag", "has_tag"})
 """Would read of entities what no path tells; our schema has none."""
@@ -50,15 +53,17 @@ _HOUR = 3600
 class Needs:
     """What some policies need. `paths` are those under `context`, in order; arguments are told apart.
 
-    `key_of` gives everything that a decision follows from besides policies, entities and action; None where it follows
-    from arguments or from the second, or is not understood: then no decision is kept. `key_without_arguments` is the
-    same for the policies with their arguments unknown. `groups`: a group may be read of a person.
+    `key_of` gives everything that a decision follows from besides policies, entities and action, of arguments only what
+    `argument_classes` tells; None where it follows from the second, or is not understood: then no decision is kept.
+    `key_without_arguments` is the same for the policies with their arguments unknown. `groups`: a group may be read of
+    a person. `class_of` is there where a decision lasts: see `lasting`.
     """
 
     paths: tuple[str, ...]
     groups: bool
     key_of: KeyOf | None
     key_without_arguments: KeyOf | None
+    class_of: ClassOf | None = None
 
 
 def needs_of(policies: Iterable[Policy]) -> Needs:
@@ -75,12 +80,15 @@ def needs_of(policies: Iterable[Policy]) -> Needs:
         key = _key_of(paths | {"subject"})
     else:
         key = _key_of(paths)
-    reads_arguments = any(policy.arguments for policy in policies)
+    reading = [policy.tree for policy in policies if policy.arguments]
+    class_of = ArgumentClasses(reading).key_of if reading else _one_class
+    has_groups = GROUPS in paths
     return Needs(
         paths=tuple(path for path in CONTEXT_FACTS if path in paths),
-        groups=GROUPS in paths,
-        key_of=None if reads_arguments else key,
+        groups=has_groups,
+        key_of=_with_classes(key, class_of) if key is not None and reading else key,
         key_without_arguments=key,
+        class_of=None if key is None or has_groups or not _HOURLY.isdisjoint(paths) else class_of,
     )
 
 
@@ -123,6 +131,18 @@ def _key_of(paths: set[str]) -> KeyOf | None:
             _facts_of(question.task) if has_task else None,
             question.now // _HOUR if hourly else None,
         )
+
+    return key_of
+
+
+def _one_class(_: Mapping[str, Any]) -> Hashable:
+    return ()
+
+
+def _with_classes(key: KeyOf, class_of: ClassOf) -> KeyOf:
+    def key_of(question: Question) -> Hashable:
+        of_arguments = class_of(question.arguments)
+        return None if of_arguments is None else (key(question), of_arguments)
 
     return key_of
 

@@ -97,8 +97,13 @@ def uses_dpop(headers: Headers) -> bool:
     Spec: RFC 9449 §7.1
     """
     if type(headers) is HeaderFields:
-        values = values_of(headers, "authorization")
-        return bool(values_of(headers, "dpop")) or any(value[:5].lower() == "dpop " for value in values)
+        by_name = headers.by_name
+        if "dpop" in by_name:
+            return True
+        values = by_name.get("authorization", "")
+        if type(values) is str:
+            return values[:5].lower() == "dpop "
+        return any(value[:5].lower() == "dpop " for value in values)
     for name, value in headers:
         length = len(name)
         if length == 4 and name.lower() == "dpop":

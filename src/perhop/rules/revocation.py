@@ -63,12 +63,15 @@ def _names(token: VerifiedToken) -> Iterator[tuple[RevocationKind, str]]:
 
 
 class Revocations:
-    """The revocations in force, in memory. Grows by `add`; `forget` drops what can concern no token any more."""
+    """The revocations in force, in memory. Grows by `add`; `forget` drops what can concern no token any more.
+
+    `added` is how many were taken in: while it stays, who passed passes again. Read it before the check it stands for.
+    """
 
     def __init__(self) -> None:
         self._not_before: dict[RevocationKind, dict[str, tuple[int, int]]] = {kind: {} for kind in RevocationKind}
         self._passed: dict[int, tuple[VerifiedToken, int]] = {}
-        self._added = 0
+        self.added = 0
         self.seq = 0
 
     def add(self, revocation: Revocation) -> None:
@@ -79,7 +82,7 @@ class Revocations:
         self.seq = max(self.seq, revocation.seq)
         # INVARIANT: counted after it is in force, and a check reads the count before it looks: what passed before this
         # is looked at again, whichever thread it is on.
-        self._added += 1
+        self.added += 1
 
     def forget(self, *, now: int) -> None:
         """Drop revocations whose every token has expired by now."""
@@ -100,9 +103,9 @@ class Revocations:
         Raises: TokenRevoked
         """
         passed = self._passed.get(id(token))
-        if passed is not None and passed[0] is token and passed[1] == self._added:
+        if passed is not None and passed[0] is token and passed[1] == self.added:
             return
-        added = self._added
+        added = self.added
         for kind, value in _names(token):
             if self.covers(kind, value, issued_at=token.issued_at):
                 raise TokenRevoked(f"revoked by {kind.value}")

@@ -5,11 +5,14 @@ Answers exactly as what is behind it, which is asked with them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from perhop.authorization_server.known_groups import KnownGroups
 from perhop.core.decision import Decision, Question
 from perhop.policy.engine import PolicyEngine
+from perhop.policy.lasting import Lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,12 @@ class PeoplePolicy:
 
     def decide(self, question: Question) -> Decision:
         return self.engine.decide(self._known(question))
+
+    def lasting(self, question: Question) -> Lasting | None:
+        return self.engine.lasting(question)
+
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+        return lasting.find(arguments)
 
     def may_permit(self, question: Question) -> bool:
         return self.engine.may_permit(self._known(question))

@@ -5,12 +5,15 @@ They answer exactly as what is behind them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from perhop.core.decision import Decision, Permit, Question
 from perhop.core.token import HopToken
 from perhop.gateway.gate import Exchanger, Policy
+from perhop.policy.lasting import Lasting
 from perhop.wiring.metrics import Metrics
 
 
@@ -31,6 +34,16 @@ class TimedPolicy:
             return self.policy.decide(question)
         finally:
             self.metrics.decision_duration.observe(perf_counter() - began)
+
+    def lasting(self, question: Question) -> Lasting | None:
+        return self.policy.lasting(question)
+
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+        began = perf_counter()
+        decision = lasting.find(arguments)
+        if decision is not None:
+            self.metrics.decision_duration.observe(perf_counter() - began)
+        return decision
 
     def may_permit(self, question: Question) -> bool:
         return self.policy.may_permit(question)

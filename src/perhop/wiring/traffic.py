@@ -15,9 +15,7 @@ from typing import Any, NoReturn, assert_never
 
 from perhop.authorization_server.app import build_app
 from perhop.authorization_server.hop import HopExchanger
-from perhop.authorization_server.issuer import Issuer
 from perhop.core.resource import CredentialKind, DataPlane, Resource
-from perhop.core.token import BoundToken
 from perhop.errors import PerhopError
 from perhop.gateway.app import GatewayApp, gates_by_path
 from perhop.gateway.call_ids import CallIds
@@ -41,6 +39,7 @@ from perhop.settings import Settings
 from perhop.settings.values import AuthzAddress, AuthzSocket
 from perhop.tokens.possession import ProofDesk
 from perhop.wiring.plane import Plane
+from perhop.wiring.standing_now import StandingNow
 from perhop.wiring.timed import TimedExchanger, TimedPolicy
 from perhop.wiring.upstreams import Upstreams
 
@@ -52,18 +51,6 @@ KEY_CHECK_SECONDS = 5.0
 TIDY_SECONDS = 3600.0
 NO_TOKEN = "is given no token"
 SESSION_SEAL_PURPOSE = b"perhop session seal"
-
-
-@dataclass(frozen=True, slots=True)
-class StandingNow:
-    """The authorization server's standing, as the gateway asks for it."""
-
-    plane: Plane
-
-    def check(self, bound: BoundToken, resource: Resource) -> None:
-        """Raises: AgentDisabled, AgentExpired, TokenRevoked, OwnerMissing"""
-        issuer: Issuer = self.plane.issuer
-        issuer.standing.check_token(bound.token, resource, issuer.registry, now=issuer.now())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,8 +108,13 @@ CONDITIONS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
         True,
     ),
     "request.revision": ('context.request.revision == "2026-07-28"', {"revision": "2025-11-25"}, True),
-    "arguments": ("context.arguments has amount && context.arguments.amount == 5", {"arguments": {"amount": 6}}, False),
-    "arguments, there": ("context.arguments has amount", {"arguments": {}}, False),
+    "arguments": ("context.arguments has amount && context.arguments.amount == 5", {"arguments": {"amount": 6}}, True),
+    "arguments, there": ("context.arguments has amount", {"arguments": {}}, True),
+    "arguments, reckoned with": (
+        "context.arguments has amount && context.arguments.amount + 1 == 6",
+        {"arguments": {"amount": 6}},
+        False,
+    ),
     "the whole token": ("context has token && context.token.hop < 2", {"hop": 2}, True),
 }
 ACTORS = 'context.actors.contains("rogue")'
@@ -144,6 +149,43 @@ def test_a_kept_decision_is_for_its_question_alone(condition: str) -> None:
         assert engine.may_permit(USUAL)
         assert engine.may_permit(changed) is ("arguments" in change)
     assert (engine.decide(USUAL) is engine.decide(replace(USUAL))) is is_kept
+
+
+_PASSING = {GROUPS, "request.time", "request.hour", "request.weekday"}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_lasting_decision_follows_from_nothing_that_goes_by(condition: str) -> None:
+    """Where groups or the time are read no decision lasts; elsewhere one is found again, by its arguments alone."""
+    _, change, is_kept = CONDITIONS[condition]
+    engine = PolicyEngine(PolicySet((_policy(condition, "permit"),), "v"), REGISTRY)
+    lasting = engine.lasting(USUAL)
+    if condition.partition(",")[0] in _PASSING:
+        assert lasting is None
+        return
+    assert lasting is not None
+    decision = engine.decide(USUAL)
+    assert lasting.find(USUAL.arguments) is None
+    assert lasting.keep(USUAL.arguments, decision)
+    assert engine.again(lasting, USUAL.arguments) is (decision if is_kept else None)
+    if "arguments" in change:
+        assert engine.again(lasting, change["arguments"]) is None
+
+
+def test_a_lasting_decision_is_for_the_client_that_asked() -> None:
+    """Once its client is another, nothing is found and nothing is taken in, also when the client is back."""
+    clients = dict(REGISTRY.clients)
+    engine = PolicyEngine(parse_policies({"p.cedar": PERMIT_ALL}), replace(REGISTRY, clients=clients))
+    lasting, ours = engine.lasting(USUAL), clients["trip-planner"]
+    assert lasting is not None
+    clients["trip-planner"] = a_client("trip-planner", "finance")
+    assert not lasting.keep({}, engine.decide(USUAL))
+    clients["trip-planner"] = ours
+    assert lasting.find({}) is None
+    assert lasting.keep({}, engine.decide(USUAL))
+    assert lasting.find({}) is not None
+    clients["trip-planner"] = a_client("trip-planner", "finance")
+    assert lasting.find({}) is None
 
 
 _MUTATIONS: list[dict[str, Any]] = [
