@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
@@ -34,7 +34,9 @@ from perhop.errors import (
     Unavailable,
 )
 from perhop.resource_server.asgi import AsgiApp, GuardedApp
+from perhop.resource_server.known_tokens import KnownTokens
 from perhop.resource_server.memory_replay import MemoryReplay
+from perhop.resource_server.plain_request import PlainFields, is_plain_call
 from perhop.resource_server.refusal import Challenge, render_refusal
 from perhop.resource_server.replay import ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
@@ -51,6 +53,7 @@ from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.mcp_message import Message, parse_message
 from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.kept_tokens import KeptTokens
+from perhop.tokens.keys import VerifyKey
 from perhop.tokens.verify import Leeway
 
 _MESSAGE_METHODS = frozenset({"POST", "GET", "DELETE"})
@@ -107,6 +110,7 @@ class Guard:
         self.scopes = tuple(scopes)
         self._clock = clock
         self._kept = KeptTokens(Leeway.GUARD)
+        self._known = KnownTokens()
         self._used = SingleUse(self.resource, MemoryReplay(clock=clock) if replay is None else replay)
         self._senders = SenderCheck(self.resource, sender=sender, used=self._used, clock=clock)
         self._connections = Connections(http)
@@ -168,7 +172,7 @@ class Guard:
         try:
             presented = parse_presented(headers)
             raw = presented.token
-            verified = await self._verify(raw)
+            verified, keys, now = await self._verify(raw)
             bound = bind_audience(verified, self.resource)
             if verified.sender is None:
                 proved = self._senders.prove_bearer(bound, presented)
@@ -178,10 +182,35 @@ class Guard:
             if not feed.is_heard():
                 await feed.hear()
             feed.check(verified, must_be_fresh=self.risk is Risk.HIGH or verified.call is not None)
+            self._known.keep(proved, issuer=self._issuers[verified.issuer], feed=feed, keys=keys, now=now)
         except (Refused, Unavailable) as fact:
             trail = Trail(resource=self.resource, headers=headers, address=address, caller=verified)
             return self._refuse(fact, trail.presenting(raw) if bound is None else trail.bound())
         return Admitted(proved=proved, presented=Secret(raw), answer_headers=self._senders.nonce_for(headers))
+
+    def recognise(self, fields: PlainFields) -> Admitted | None:
+        """What `check_token` would give at once for a token that it has admitted before; None says nothing.
+
+        Asks each time: keys, times, revocation.
+        """
+        authorization = fields.get(b"authorization")
+        if authorization is None or b"dpop" in fields:
+            return None
+        now = int(self._clock())
+        proved = self._known.find(authorization, now=now, must_be_fresh=self.risk is Risk.HIGH)
+        if proved is None:
+            return None
+        return Admitted(proved=proved, presented=Secret(authorization[7:].decode("ascii")))
+
+    def is_plain_call(self, admitted: Admitted, *, method: str, path: str, fields: PlainFields, body: bytes) -> bool:
+        """True for an MCP request that `check_message` would let pass, and say nothing of; False says nothing."""
+        return (
+            self.records is None
+            and method == "POST"
+            and path == self._path
+            and admitted.proved.bound.token.call is None
+            and is_plain_call(fields, body)
+        )
 
     async def check_message(
         self,
@@ -283,23 +312,24 @@ class Guard:
         await self._connections.aclose()
         self._used.stop()
 
-    async def _verify(self, raw: str) -> VerifiedToken:
-        """Verify under the keys of the issuer that the token names, if that is one of ours."""
+    async def _verify(self, raw: str) -> tuple[VerifiedToken, Mapping[str, VerifyKey], int]:
+        """Verify under the keys of the issuer that the token names, if that is one of ours: the token, these keys, and
+        the second."""
         read = self._kept.read(raw)
         # Unverified, and used to choose among our own issuers only: `verify` compares it again.
         claimed = read.claimed_issuer
         issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
-        if issuer is None:
-            return self._kept.verify(read, keys={}, now=int(self._clock()))
         now = int(self._clock())
+        if issuer is None:
+            return self._kept.verify(read, keys={}, now=now), {}, now
         keys = issuer.keys_at_hand(now)
         if keys is None:
             keys, now = await issuer.keys(), int(self._clock())
         try:
-            return self._kept.verify(read, keys={issuer.issuer: keys}, now=now)
+            return self._kept.verify(read, keys={issuer.issuer: keys}, now=now), keys, now
         except TokenKeyUnknown:
-            newer = {issuer.issuer: await issuer.newer_keys()}
-        return self._kept.verify(read, keys=newer, now=now)
+            keys = await issuer.newer_keys()
+        return self._kept.verify(read, keys={issuer.issuer: keys}, now=now), keys, now
 
     def refuse(
         self,
