@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, final
 
 from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.core.secret import Secret
@@ -139,10 +139,11 @@ async def live(guard: Guard, app: AsgiApp, asgi_scope: AsgiScope, receive: Recei
         await send(message)
 
 
+@final
 class Passed:
     """A request that may go on; `receive` gives its body again."""
 
-    __slots__ = ("_traceparent", "admitted", "receive")
+    __slots__ = ("_mark", "_traceparent", "admitted", "receive")
 
     def __init__(self, admitted: Admitted, receive: Receive, traceparent: str) -> None:
         self.admitted = admitted
@@ -157,7 +158,7 @@ class Passed:
 
     def inner(self, asgi_scope: AsgiScope) -> AsgiScope:
         """The request for an application that knows bearer tokens only: one that is bound to a key comes as such."""
-        if self.admitted.token.sender_key is None:
+        if self.admitted.proved.bound.token.sender is None:
             return asgi_scope
         return as_bearer(asgi_scope, self.admitted.presented)
 
@@ -165,20 +166,13 @@ class Passed:
         """The way back, on which the guard's own headers are put into the answer."""
         return answering_with(self.admitted.answer_headers, send) if self.admitted.answer_headers else send
 
-    def in_force(self, asgi_scope: AsgiScope) -> AbstractContextManager[None]:
-        """For as long as the request is served, its token is where applications look for it."""
-        asgi_scope[TOKEN_KEY] = self.admitted.token
-        return _InForce(self)
-
-
-class _InForce(AbstractContextManager[None]):
-    __slots__ = ("_mark", "_passed")
-
-    def __init__(self, passed: Passed) -> None:
-        self._passed = passed
+    def in_force(self, asgi_scope: AsgiScope) -> Passed:
+        """For as long as the request is served (`with`, once), its token is where applications look for it."""
+        asgi_scope[TOKEN_KEY] = self.admitted.proved.bound
+        return self
 
     def __enter__(self) -> None:
-        self._mark: Token[Passed] = _serving.set(self._passed)
+        self._mark: Token[Passed] = _serving.set(self)
 
     def __exit__(self, *_: object) -> None:
         _serving.reset(self._mark)

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 import httpx2
@@ -62,8 +62,7 @@ _UNESCAPED = "/!$&'()*+,;=:@"
 _log = logging.getLogger("perhop.resource_server")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The request may be served for this token's subject and agent.
 
     `presented` is the token as it came: for an exchange, and for nothing else. `answer_headers` belong to the answer,
@@ -71,7 +70,7 @@ class Admitted:
     """
 
     proved: ProvedToken
-    presented: Secret = field(repr=False)
+    presented: Secret
     answer_headers: Headers = ()
 
     @property
@@ -179,10 +178,12 @@ class Guard:
             else:
                 proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
             feed = self._feeds[verified.issuer]
-            if not feed.is_heard():
-                await feed.hear()
+            heard = feed.heard()
+            if heard is None:
+                heard = await feed.hear()
             feed.check(verified, must_be_fresh=self.risk is Risk.HIGH or verified.call is not None)
-            self._known.keep(proved, issuer=self._issuers[verified.issuer], feed=feed, keys=keys, now=now)
+            issuer = self._issuers[verified.issuer]
+            self._known.keep(proved, issuer=issuer, keys=keys, feed=feed, heard=heard, now=now)
         except (Refused, Unavailable) as fact:
             trail = Trail(resource=self.resource, headers=headers, address=address, caller=verified)
             return self._refuse(fact, trail.presenting(raw) if bound is None else trail.bound())

@@ -10,16 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perhop.errors import JsonUnparsable
-from perhop.rules.mcp_message import (
-    CAPABILITIES_KEY,
-    MAX_BODY_BYTES,
-    MAX_ID_LENGTH,
-    MAX_SAFE_INTEGER,
-    VERSION_KEY,
-)
+from perhop.resource_server.plain_json import members_of, parse_plain
+from perhop.rules.mcp_message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
-from perhop.rules.strict_json import parse_json
 
 PlainFields = Mapping[bytes, bytes]
 """The fields of a request in which every name is in lower case, and comes once."""
@@ -29,17 +22,27 @@ _LEGACY: frozenset[bytes | None] = frozenset({None, *(each.encode() for each in 
 """A request of the handshake revisions may leave its version out."""
 
 _ENVELOPE = frozenset({"jsonrpc", "id", "method", "params"})
-_PARAMS = frozenset({"name", "arguments", "uri", "cursor", "_meta"})
-_METHODS: Mapping[Any, tuple[bytes, str | None]] = {
-    "tools/call": (b"tools/call", "name"),
-    "prompts/get": (b"prompts/get", "name"),
-    "resources/read": (b"resources/read", "uri"),
-    "tools/list": (b"tools/list", None),
-    "prompts/list": (b"prompts/list", None),
-    "resources/list": (b"resources/list", None),
-    "resources/templates/list": (b"resources/templates/list", None),
+_EMPTY: dict[str, Any] = {}
+
+
+class _Plain:
+    """A request that all revisions know. `parameter` holds a text: the name of what it touches, where `is_named`."""
+
+    __slots__ = ("is_named", "members", "parameter", "written")
+
+    def __init__(self, method: str, parameter: str, *, is_named: bool) -> None:
+        self.written = method.encode()
+        self.parameter = parameter
+        self.is_named = is_named
+        self.members = frozenset({parameter, "arguments", "_meta"})
+
+
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+_METHODS: Mapping[str, _Plain] = {
+    **{method: _Plain(method, parameter, is_named=True) for method, parameter in _NAMED.items()},
+    **{method: _Plain(method, "cursor", is_named=False) for method in _LISTS},
 }
-"""Requests that all revisions know: how a header writes the method, and the parameter that names what it touches."""
 
 
 def plain_fields(headers: object) -> PlainFields | None:
@@ -64,41 +67,40 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
     stated = _MODERN.get(version)
     if stated is None and version not in _LEGACY:
         return False
-    try:
-        value = parse_json(body, max_bytes=MAX_BODY_BYTES)
-    except JsonUnparsable:
+    read = parse_plain(body)
+    if read is None:
         return False
+    value, names = read
     if type(value) is not dict or not value.keys() <= _ENVELOPE or value.get("jsonrpc") != "2.0":
         return False
-    method, rpc_id, params = value.get("method"), value.get("id"), value.get("params", {})
-    if type(method) is not str or type(params) is not dict or not params.keys() <= _PARAMS:
+    method, rpc_id, params = value.get("method"), value.get("id"), value.get("params", _EMPTY)
+    plain = _METHODS.get(method) if type(method) is str else None
+    if plain is None or type(params) is not dict or not params.keys() <= plain.members:
         return False
     if type(rpc_id) is str:
         if len(rpc_id) > MAX_ID_LENGTH:
             return False
     elif type(rpc_id) is not int or not -MAX_SAFE_INTEGER <= rpc_id <= MAX_SAFE_INTEGER:
         return False
-    written, parameter = _METHODS.get(method, _NO_METHOD)
-    if written is None:
+    name = params.get(plain.parameter, "")
+    arguments, meta = params.get("arguments", _EMPTY), params.get("_meta", _EMPTY)
+    if type(name) is not str or (plain.is_named and not name) or type(meta) is not dict:
         return False
-    name = params.get(parameter) if parameter is not None else None
-    if parameter is not None and (type(name) is not str or not name):
-        return False
-    if "arguments" in params and not _is_plain_object(params["arguments"]):
-        return False
-    meta = params.get("_meta")
     if stated is None:
-        return type(meta) is not dict or meta.get(VERSION_KEY) is None
+        agrees = meta.get(VERSION_KEY) is None
+    else:
+        agrees = (
+            meta.get(VERSION_KEY) == stated
+            and type(meta.get(CAPABILITIES_KEY)) is dict
+            and fields.get(b"mcp-method") == plain.written
+            and (not plain.is_named or _is_written(name, fields.get(b"mcp-name")))
+        )
     return (
-        type(meta) is dict
-        and meta.get(VERSION_KEY) == stated
-        and type(meta.get(CAPABILITIES_KEY)) is dict
-        and fields.get(b"mcp-method") == written
-        and (name is None or _is_written(name, fields.get(b"mcp-name")))
+        agrees
+        and _is_plain_object(arguments)
+        # No member came twice: what is nested is in these two.
+        and len(value) + len(params) + members_of(arguments) + members_of(meta) == names
     )
-
-
-_NO_METHOD: tuple[None, None] = None, None
 
 
 def _is_plain_object(arguments: object) -> bool:

@@ -11,7 +11,7 @@ from types import CoroutineType
 from typing import Any
 
 from perhop.errors import BodyTooLarge, BodyTooSlow
-from perhop.resource_server.at_once import AtOnce, begin
+from perhop.resource_server.at_once import AtOnce, Waiting, begin
 from perhop.rules.mcp_message import MAX_BODY_BYTES
 
 AsgiMessage = MutableMapping[str, Any]
@@ -29,15 +29,14 @@ async def read_body(declared: str, receive: Receive) -> bytes | None:
         raise BodyTooLarge(f"{declared[:12]} bytes declared")
     first = receive()
     if type(first) is CoroutineType:
-        begun = begin(first)
-        if isinstance(begun, AtOnce):
-            message = begun.value
+        try:
+            first = Waiting(first, first.send(None))
+        except StopIteration as end:
+            message: AsgiMessage = end.value
             body = message.get("body", b"")
             if message["type"] == "http.request" and not message.get("more_body") and len(body) <= MAX_BODY_BYTES:
                 return bytes(body)
             first = _come(message)
-        else:
-            first = begun
     reading = begin(_read_whole(first, receive))
     if isinstance(reading, AtOnce):
         return reading.value

@@ -201,12 +201,12 @@ async def test_what_is_used_up_is_never_known() -> None:
 async def test_the_number_of_known_tokens_has_an_end(site: Site) -> None:
     """What is full, or older than any token may be, begins anew."""
     known = KnownTokens(most=3)
-    of_issuer = {"issuer": site.guard._issuers[site.issuer.url], "feed": site.guard._feeds[site.issuer.url], "keys": {}}
+    issuer, feed = site.guard._issuers[site.issuer.url], site.guard._feeds[site.issuer.url]
 
     async def keep(now: int) -> int:
         outcome = await site.guard.check_token((("authorization", f"Bearer {site.issuer.mint(RESOURCE)}"),))
         assert isinstance(outcome, Admitted)
-        known.keep(outcome.proved, now=now, **of_issuer)  # type: ignore[arg-type]
+        known.keep(outcome.proved, issuer=issuer, keys={}, feed=feed, heard=0, now=now)
         return len(known)
 
     assert [await keep(NOW) for _ in range(5)] == [1, 2, 3, 1, 2]

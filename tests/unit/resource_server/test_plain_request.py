@@ -20,12 +20,12 @@ META = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}}
 Fields = list[tuple[bytes, bytes]]
 
 _names = st.sampled_from(["find", "Find", "a b", "naïve", "", " x", "=?base64?eA==?=", "a\tb", "x" * 300, 7, None])
-_arguments = st.one_of(
+_arguments: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.just([]),
     st.dictionaries(st.sampled_from(["a", "A", "fromDate", "fromdate", "ſ", "s", "K", "k", "ß"]), st.integers(0, 2)),
 )
-_capabilities = st.sampled_from([{}, {"x": 1}, [], None])
+_capabilities: st.SearchStrategy[Any] = st.sampled_from([{}, {"x": 1}, [], None])
 _meta = st.one_of(
     st.just(META),
     st.sampled_from([None, {}, [], {VERSION_KEY: None}]),
@@ -179,6 +179,23 @@ def test_fields_that_differ_from_the_body_are_not_plain(changes: dict[str, str |
     assert not is_plain(fields(**changes), call())
     with pytest.raises(Refused):
         parse_message("POST", HeaderFields.of(fields(**changes)), json.dumps(call()).encode())
+
+
+@pytest.mark.parametrize("name", ["=?base64?eA==?=", " x", "x ", "a\x7f", "a\x00", ""])
+def test_a_header_that_needs_an_encoding_is_not_plain(name: str) -> None:
+    """What stands in the header as in the body may still mean something else."""
+    assert not is_plain(fields(mcp_name=name), call(name))
+    with pytest.raises(Refused):
+        parse_message("POST", HeaderFields.of(fields(mcp_name=name)), json.dumps(call(name)).encode())
+
+
+@pytest.mark.parametrize(("version", "name"), [("2020-01-01", "find"), (LEGACY, ""), (f"{LEGACY}0", "find")])
+def test_a_call_of_the_handshake_revisions_that_is_refused_is_not_plain(version: str, name: str) -> None:
+    """A revision that nobody speaks, and a tool without a name."""
+    raw, body = fields(mcp_protocol_version=version, mcp_method=None, mcp_name=None), call(name, _meta={})
+    assert not is_plain(raw, body)
+    with pytest.raises(Refused):
+        parse_message("POST", HeaderFields.of(raw), json.dumps(body).encode())
 
 
 @given(
