@@ -12,27 +12,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import httpx2
 
 from perhop.client.connections import Connections
 from perhop.core.call import Headers
-from perhop.core.resource import ResourceUri, Risk, SenderConstraint
+from perhop.core.resource import Risk, SenderConstraint
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken, ProvedToken, VerifiedToken
 from perhop.errors import (
     CallMismatch,
     Refused,
     ScopeInsufficient,
-    SettingsError,
-    TargetInvalid,
     TokenKeyUnknown,
     Unavailable,
 )
+from perhop.resource_server.arguments import checked_records, parse_issuers, parse_resource, parse_risk
 from perhop.resource_server.asgi import AsgiApp, GuardedApp
 from perhop.resource_server.known_tokens import KnownTokens
 from perhop.resource_server.memory_replay import MemoryReplay
@@ -49,9 +48,7 @@ from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_presented
 from perhop.rules.call_binding import binding_of, check_call
 from perhop.rules.challenge import resource_metadata_document, taken_schemes
-from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.mcp_message import Message, parse_message
-from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import VerifyKey
 from perhop.tokens.verify import Leeway
@@ -104,8 +101,8 @@ class Guard:
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.resource, self._origin, self._path = _parse_resource(resource)
-        self.risk = _parse_risk(risk)
+        self.resource, self._origin, self._path = parse_resource(resource)
+        self.risk = parse_risk(risk)
         self.scopes = tuple(scopes)
         self._clock = clock
         self._kept = KeptTokens(Leeway.GUARD)
@@ -113,9 +110,9 @@ class Guard:
         self._used = SingleUse(self.resource, MemoryReplay(clock=clock) if replay is None else replay)
         self._senders = SenderCheck(self.resource, sender=sender, used=self._used, clock=clock)
         self._connections = Connections(http)
-        trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
+        trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in parse_issuers(issuers))
         self._issuers = {issuer.issuer: issuer for issuer in trusted}
-        self.records = _checked(records, self._issuers)
+        self.records = checked_records(records, self._issuers)
         self._feeds = {
             name: RevocationFeed(issuer, connections=self._connections, clock=clock)
             for name, issuer in self._issuers.items()
@@ -363,33 +360,3 @@ class Guard:
             taken=taken_schemes(trail.headers, must_be_bound=self._senders.must_be_bound),
             more=self._senders.nonce_for(trail.headers),
         )
-
-
-def _parse_resource(text: str) -> tuple[ResourceUri, str, str]:
-    """The audience, its origin, and the path at which an ASGI server sees it."""
-    try:
-        uri = parse_http_uri(text)
-        return parse_resource_uri(text), uri.origin, unquote(uri.path) or "/"
-    except TargetInvalid as error:
-        raise SettingsError(f"`{text}` is not a resource URI: {error.detail}") from error
-
-
-def _parse_issuers(issuers: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(issuers, str) or not issuers:
-        raise SettingsError("a guard trusts at least one issuer", advice="give a list of issuer URLs")
-    return tuple(parse_issuer(each) for each in issuers)
-
-
-def _checked(records: ServerRecords | None, issuers: Collection[str]) -> ServerRecords | None:
-    if records is not None and records.issuer not in issuers:
-        raise SettingsError(
-            f"the records go to `{records.issuer}`, whose tokens are not taken here", advice="add it to `issuers`"
-        )
-    return records
-
-
-def _parse_risk(risk: Risk | str) -> Risk:
-    try:
-        return Risk(risk)
-    except ValueError as error:
-        raise SettingsError(f"`{risk}` is not a risk", advice="write low, medium or high") from error

@@ -40,7 +40,7 @@ def parse_plain(raw: bytes) -> tuple[Any, int] | None:
     return (value, names) if end == len(text) else None
 
 
-def members_of(value: Any, *, nested: int = 8) -> int:
+def members_of(value: Any, nested: int = 8) -> int:
     """So many members have the objects in a value together; TOO_MANY at least where they are nested deeper."""
     inner: Iterable[Any]
     if type(value) is dict:
@@ -50,8 +50,9 @@ def members_of(value: Any, *, nested: int = 8) -> int:
     else:
         return 0
     for each in inner:
-        if type(each) is dict or type(each) is list:
-            count += members_of(each, nested=nested - 1) if nested else TOO_MANY
+        kind = type(each)
+        if kind is dict or kind is list:
+            count += members_of(each, nested - 1) if nested else TOO_MANY
     return count
 
 

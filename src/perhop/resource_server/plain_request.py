@@ -21,20 +21,18 @@ _MODERN: Mapping[bytes | None, str] = {each.encode(): each for each in MODERN_RE
 _LEGACY: frozenset[bytes | None] = frozenset({None, *(each.encode() for each in LEGACY_REVISIONS)})
 """A request of the handshake revisions may leave its version out."""
 
-_ENVELOPE = frozenset({"jsonrpc", "id", "method", "params"})
 _EMPTY: dict[str, Any] = {}
 
 
 class _Plain:
     """A request that all revisions know. `parameter` holds a text: the name of what it touches, where `is_named`."""
 
-    __slots__ = ("is_named", "members", "parameter", "written")
+    __slots__ = ("is_named", "parameter", "written")
 
     def __init__(self, method: str, parameter: str, *, is_named: bool) -> None:
         self.written = method.encode()
         self.parameter = parameter
         self.is_named = is_named
-        self.members = frozenset({parameter, "arguments", "_meta"})
 
 
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -71,11 +69,11 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
     if read is None:
         return False
     value, names = read
-    if type(value) is not dict or not value.keys() <= _ENVELOPE or value.get("jsonrpc") != "2.0":
+    if type(value) is not dict or value.get("jsonrpc") != "2.0":
         return False
     method, rpc_id, params = value.get("method"), value.get("id"), value.get("params", _EMPTY)
     plain = _METHODS.get(method) if type(method) is str else None
-    if plain is None or type(params) is not dict or not params.keys() <= plain.members:
+    if plain is None or type(params) is not dict:
         return False
     if type(rpc_id) is str:
         if len(rpc_id) > MAX_ID_LENGTH:
@@ -95,11 +93,15 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
             and fields.get(b"mcp-method") == plain.written
             and (not plain.is_named or _is_written(name, fields.get(b"mcp-name")))
         )
+    # Version, method, id and what is counted here: no other member, which might be one of these in another spelling.
+    of_params = (plain.parameter in params) + ("arguments" in params) + ("_meta" in params)
     return (
         agrees
+        and len(value) == 3 + ("params" in value)
+        and len(params) == of_params
         and _is_plain_object(arguments)
         # No member came twice: what is nested is in these two.
-        and len(value) + len(params) + members_of(arguments) + members_of(meta) == names
+        and len(value) + of_params + members_of(arguments) + members_of(meta) == names
     )
 
 
