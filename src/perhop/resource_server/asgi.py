@@ -8,24 +8,22 @@ Spec: RFC 9728 §3
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, final
 
 from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
-from perhop.errors import BodyTooLarge, BodyTooSlow, RequestRefused, SettingsError
-from perhop.resource_server.at_once import AtOnce, begin
+from perhop.errors import RequestRefused, SettingsError
 from perhop.resource_server.inner_request import answering_with, as_bearer
+from perhop.resource_server.plain_request import PlainFields, plain_fields
 from perhop.resource_server.refusal import Challenge
+from perhop.resource_server.request_body import read_body, replay
 from perhop.rules.challenge import metadata_path
-from perhop.rules.mcp_message import MAX_BODY_BYTES
-from perhop.rules.trace_context import TRACEPARENT, call_id_in
+from perhop.rules.trace_context import call_id_in
 
 if TYPE_CHECKING:
     from perhop.resource_server.guard import Admitted, Guard
@@ -37,7 +35,6 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 TOKEN_KEY = "perhop.token"
-BODY_SECONDS = 30.0
 METADATA_MAX_AGE = 300
 
 _serving: ContextVar[Passed] = ContextVar("perhop_serving")
@@ -142,24 +139,26 @@ async def live(guard: Guard, app: AsgiApp, asgi_scope: AsgiScope, receive: Recei
         await send(message)
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Passed:
     """A request that may go on; `receive` gives its body again."""
 
-    admitted: Admitted
-    receive: Receive
-    headers: Headers
+    __slots__ = ("_mark", "_traceparent", "admitted", "receive")
+
+    def __init__(self, admitted: Admitted, receive: Receive, traceparent: str) -> None:
+        self.admitted = admitted
+        self.receive = receive
+        self._traceparent = traceparent
 
     @property
     def call_id(self) -> str | None:
         """The call that the gateway's header names, if the header is of this token's transaction."""
         token = self.admitted.token
-        traceparent = (values_of(self.headers, TRACEPARENT) or ("",))[0]
-        return call_id_in(traceparent, token.txn or token.jti)
+        return call_id_in(self._traceparent, token.txn or token.jti)
 
     def inner(self, asgi_scope: AsgiScope) -> AsgiScope:
         """The request for an application that knows bearer tokens only: one that is bound to a key comes as such."""
-        if self.admitted.token.sender_key is None:
+        if self.admitted.proved.bound.token.sender is None:
             return asgi_scope
         return as_bearer(asgi_scope, self.admitted.presented)
 
@@ -167,20 +166,13 @@ class Passed:
         """The way back, on which the guard's own headers are put into the answer."""
         return answering_with(self.admitted.answer_headers, send) if self.admitted.answer_headers else send
 
-    def in_force(self, asgi_scope: AsgiScope) -> AbstractContextManager[None]:
-        """For as long as the request is served, its token is where applications look for it."""
-        asgi_scope[TOKEN_KEY] = self.admitted.token
-        return _InForce(self)
-
-
-class _InForce(AbstractContextManager[None]):
-    __slots__ = ("_mark", "_passed")
-
-    def __init__(self, passed: Passed) -> None:
-        self._passed = passed
+    def in_force(self, asgi_scope: AsgiScope) -> Passed:
+        """For as long as the request is served (`with`, once), its token is where applications look for it."""
+        asgi_scope[TOKEN_KEY] = self.admitted.proved.bound
+        return self
 
     def __enter__(self) -> None:
-        self._mark: Token[Passed] = _serving.set(self._passed)
+        self._mark: Token[Passed] = _serving.set(self)
 
     def __exit__(self, *_: object) -> None:
         _serving.reset(self._mark)
@@ -193,19 +185,38 @@ def _served() -> Admitted | None:
 
 async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed | Challenge | None:
     """Token first; the body is read, and checked, only for a token that is good. None: the peer has gone away."""
-    headers, address = read_headers(asgi_scope), _address(asgi_scope)
     method, path = asgi_scope["method"], asgi_scope["path"]
-    outcome = await guard.check_token(headers, method=method, path=path, address=address)
-    if isinstance(outcome, Challenge):
-        return outcome
+    headers: Headers | None = None
+    fields = plain_fields(asgi_scope["headers"])
+    admitted = guard.recognise(fields) if fields is not None else None
+    if admitted is None:
+        headers = read_headers(asgi_scope)
+        outcome = await guard.check_token(headers, method=method, path=path, address=_address(asgi_scope))
+        if isinstance(outcome, Challenge):
+            return outcome
+        admitted = outcome
     try:
-        body = await read_body(headers, receive)
+        body = await read_body(_first(fields, headers, b"content-length"), receive)
     except RequestRefused as fact:
-        return guard.refuse(fact, admitted=outcome, headers=headers, address=address)
+        headers = headers or read_headers(asgi_scope)
+        return guard.refuse(fact, admitted=admitted, headers=headers, address=_address(asgi_scope))
     if body is None:
         return None
-    wrong = await guard.check_message(outcome, method=method, path=path, headers=headers, body=body, address=address)
-    return wrong or Passed(outcome, replay(body, receive), headers)
+    if fields is None or not guard.is_plain_call(admitted, method=method, path=path, fields=fields, body=body):
+        headers, address = headers or read_headers(asgi_scope), _address(asgi_scope)
+        wrong = await guard.check_message(
+            admitted, method=method, path=path, headers=headers, body=body, address=address
+        )
+        if wrong is not None:
+            return wrong
+    return Passed(admitted, replay(body, receive), _first(fields, headers, b"traceparent"))
+
+
+def _first(fields: PlainFields | None, headers: Headers | None, name: bytes) -> str:
+    """The field's first value, empty where it did not come."""
+    if fields is not None:
+        return fields.get(name, b"").decode("latin-1")
+    return (values_of(headers or (), name.decode()) or ("",))[0]
 
 
 async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> None:
@@ -228,53 +239,9 @@ def read_headers(asgi_scope: AsgiScope) -> Headers:
     return HeaderFields.of(asgi_scope["headers"])
 
 
-async def read_body(headers: Headers, receive: Receive) -> bytes | None:
-    """The whole body; None when the peer has gone away.
-
-    Raises: BodyTooLarge, BodyTooSlow
-    """
-    declared = (values_of(headers, "content-length") or ("",))[0]
-    if declared.isdecimal() and (len(declared) > 12 or int(declared) > MAX_BODY_BYTES):
-        raise BodyTooLarge(f"{declared[:12]} bytes declared")
-    reading = begin(_read_whole(receive))
-    if isinstance(reading, AtOnce):
-        return reading.value
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await reading
-    except TimeoutError:
-        raise BodyTooSlow(f"not within {BODY_SECONDS} s") from None
-
-
-async def _read_whole(receive: Receive) -> bytes | None:
-    """Raises: BodyTooLarge."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
 def _address(asgi_scope: AsgiScope) -> str | None:
     client = asgi_scope.get("client")
     return str(client[0]) if client else None
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives this body first, whole, and then whatever else comes."""
-    left = [body]
-
-    async def again() -> AsgiMessage:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
-        return await receive()
-
-    return again
 
 
 async def send_challenge(challenge: Challenge, send: Send) -> None:

@@ -12,29 +12,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from urllib.parse import quote, unquote
+from typing import NamedTuple
+from urllib.parse import quote
 
 import httpx2
 
 from perhop.client.connections import Connections
 from perhop.core.call import Headers
-from perhop.core.resource import ResourceUri, Risk, SenderConstraint
+from perhop.core.resource import Risk, SenderConstraint
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken, ProvedToken, VerifiedToken
 from perhop.errors import (
     CallMismatch,
     Refused,
     ScopeInsufficient,
-    SettingsError,
-    TargetInvalid,
     TokenKeyUnknown,
     Unavailable,
 )
+from perhop.resource_server.arguments import checked_records, parse_issuers, parse_resource, parse_risk
 from perhop.resource_server.asgi import AsgiApp, GuardedApp
+from perhop.resource_server.known_tokens import KnownTokens
 from perhop.resource_server.memory_replay import MemoryReplay
+from perhop.resource_server.plain_request import PlainFields, is_plain_call
 from perhop.resource_server.refusal import Challenge, render_refusal
 from perhop.resource_server.replay import ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
@@ -47,10 +48,9 @@ from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_presented
 from perhop.rules.call_binding import binding_of, check_call
 from perhop.rules.challenge import resource_metadata_document, taken_schemes
-from perhop.rules.issuer_uri import parse_issuer
 from perhop.rules.mcp_message import Message, parse_message
-from perhop.rules.resource_uri import parse_http_uri, parse_resource_uri
 from perhop.tokens.kept_tokens import KeptTokens
+from perhop.tokens.keys import VerifyKey
 from perhop.tokens.verify import Leeway
 
 _MESSAGE_METHODS = frozenset({"POST", "GET", "DELETE"})
@@ -59,8 +59,7 @@ _UNESCAPED = "/!$&'()*+,;=:@"
 _log = logging.getLogger("perhop.resource_server")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The request may be served for this token's subject and agent.
 
     `presented` is the token as it came: for an exchange, and for nothing else. `answer_headers` belong to the answer,
@@ -68,7 +67,7 @@ class Admitted:
     """
 
     proved: ProvedToken
-    presented: Secret = field(repr=False)
+    presented: Secret
     answer_headers: Headers = ()
 
     @property
@@ -102,17 +101,18 @@ class Guard:
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.resource, self._origin, self._path = _parse_resource(resource)
-        self.risk = _parse_risk(risk)
+        self.resource, self._origin, self._path = parse_resource(resource)
+        self.risk = parse_risk(risk)
         self.scopes = tuple(scopes)
         self._clock = clock
         self._kept = KeptTokens(Leeway.GUARD)
+        self._known = KnownTokens()
         self._used = SingleUse(self.resource, MemoryReplay(clock=clock) if replay is None else replay)
         self._senders = SenderCheck(self.resource, sender=sender, used=self._used, clock=clock)
         self._connections = Connections(http)
-        trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in _parse_issuers(issuers))
+        trusted = (TrustedIssuer(name, connections=self._connections, clock=clock) for name in parse_issuers(issuers))
         self._issuers = {issuer.issuer: issuer for issuer in trusted}
-        self.records = _checked(records, self._issuers)
+        self.records = checked_records(records, self._issuers)
         self._feeds = {
             name: RevocationFeed(issuer, connections=self._connections, clock=clock)
             for name, issuer in self._issuers.items()
@@ -168,20 +168,47 @@ class Guard:
         try:
             presented = parse_presented(headers)
             raw = presented.token
-            verified = await self._verify(raw)
+            verified, keys, now = await self._verify(raw)
             bound = bind_audience(verified, self.resource)
             if verified.sender is None:
                 proved = self._senders.prove_bearer(bound, presented)
             else:
                 proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
             feed = self._feeds[verified.issuer]
-            if not feed.is_heard():
-                await feed.hear()
+            heard = feed.heard()
+            if heard is None:
+                heard = await feed.hear()
             feed.check(verified, must_be_fresh=self.risk is Risk.HIGH or verified.call is not None)
+            issuer = self._issuers[verified.issuer]
+            self._known.keep(proved, issuer=issuer, keys=keys, feed=feed, heard=heard, now=now)
         except (Refused, Unavailable) as fact:
             trail = Trail(resource=self.resource, headers=headers, address=address, caller=verified)
             return self._refuse(fact, trail.presenting(raw) if bound is None else trail.bound())
         return Admitted(proved=proved, presented=Secret(raw), answer_headers=self._senders.nonce_for(headers))
+
+    def recognise(self, fields: PlainFields) -> Admitted | None:
+        """What `check_token` would give at once for a token that it has admitted before; None says nothing.
+
+        Asks each time: keys, times, revocation.
+        """
+        authorization = fields.get(b"authorization")
+        if authorization is None or b"dpop" in fields:
+            return None
+        now = int(self._clock())
+        proved = self._known.find(authorization, now=now, must_be_fresh=self.risk is Risk.HIGH)
+        if proved is None:
+            return None
+        return Admitted(proved=proved, presented=Secret(authorization[7:].decode("ascii")))
+
+    def is_plain_call(self, admitted: Admitted, *, method: str, path: str, fields: PlainFields, body: bytes) -> bool:
+        """True for an MCP request that `check_message` would let pass, and say nothing of; False says nothing."""
+        return (
+            self.records is None
+            and method == "POST"
+            and path == self._path
+            and admitted.proved.bound.token.call is None
+            and is_plain_call(fields, body)
+        )
 
     async def check_message(
         self,
@@ -283,23 +310,24 @@ class Guard:
         await self._connections.aclose()
         self._used.stop()
 
-    async def _verify(self, raw: str) -> VerifiedToken:
-        """Verify under the keys of the issuer that the token names, if that is one of ours."""
+    async def _verify(self, raw: str) -> tuple[VerifiedToken, Mapping[str, VerifyKey], int]:
+        """Verify under the keys of the issuer that the token names, if that is one of ours: the token, these keys, and
+        the second."""
         read = self._kept.read(raw)
         # Unverified, and used to choose among our own issuers only: `verify` compares it again.
         claimed = read.claimed_issuer
         issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
-        if issuer is None:
-            return self._kept.verify(read, keys={}, now=int(self._clock()))
         now = int(self._clock())
+        if issuer is None:
+            return self._kept.verify(read, keys={}, now=now), {}, now
         keys = issuer.keys_at_hand(now)
         if keys is None:
             keys, now = await issuer.keys(), int(self._clock())
         try:
-            return self._kept.verify(read, keys={issuer.issuer: keys}, now=now)
+            return self._kept.verify(read, keys={issuer.issuer: keys}, now=now), keys, now
         except TokenKeyUnknown:
-            newer = {issuer.issuer: await issuer.newer_keys()}
-        return self._kept.verify(read, keys=newer, now=now)
+            keys = await issuer.newer_keys()
+        return self._kept.verify(read, keys={issuer.issuer: keys}, now=now), keys, now
 
     def refuse(
         self,
@@ -332,33 +360,3 @@ class Guard:
             taken=taken_schemes(trail.headers, must_be_bound=self._senders.must_be_bound),
             more=self._senders.nonce_for(trail.headers),
         )
-
-
-def _parse_resource(text: str) -> tuple[ResourceUri, str, str]:
-    """The audience, its origin, and the path at which an ASGI server sees it."""
-    try:
-        uri = parse_http_uri(text)
-        return parse_resource_uri(text), uri.origin, unquote(uri.path) or "/"
-    except TargetInvalid as error:
-        raise SettingsError(f"`{text}` is not a resource URI: {error.detail}") from error
-
-
-def _parse_issuers(issuers: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(issuers, str) or not issuers:
-        raise SettingsError("a guard trusts at least one issuer", advice="give a list of issuer URLs")
-    return tuple(parse_issuer(each) for each in issuers)
-
-
-def _checked(records: ServerRecords | None, issuers: Collection[str]) -> ServerRecords | None:
-    if records is not None and records.issuer not in issuers:
-        raise SettingsError(
-            f"the records go to `{records.issuer}`, whose tokens are not taken here", advice="add it to `issuers`"
-        )
-    return records
-
-
-def _parse_risk(risk: Risk | str) -> Risk:
-    try:
-        return Risk(risk)
-    except ValueError as error:
-        raise SettingsError(f"`{risk}` is not a risk", advice="write low, medium or high") from error

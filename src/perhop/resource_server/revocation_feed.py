@@ -42,6 +42,7 @@ class RevocationFeed:
         self._connections = connections
         self._clock = clock
         self._revocations = Revocations()
+        self._taken = 0
         self._seq = 0
         self._signed_at: float | None = None
         self._answered = False
@@ -73,19 +74,23 @@ class RevocationFeed:
             await asyncio.wait([task])
         await self._loading.aclose()
 
-    def is_heard(self) -> bool:
-        """Follow the feed; True once it has answered, or one attempt to read it has failed."""
-        self.start()
-        return self._answered
+    def heard(self) -> int | None:
+        """Follow the feed; how many revocations it has told, once it has answered or one attempt to read it has failed.
 
-    async def hear(self) -> None:
-        """Wait for one attempt to read the feed."""
+        While the number stays, a token that passed `check` after it was read would pass again.
+        """
+        self.start()
+        return self._taken if self._answered else None
+
+    async def hear(self) -> int:
+        """Wait for one attempt to read the feed; the same number."""
         await self._loading.join()
+        return self._taken
 
     def check(self, token: VerifiedToken, *, must_be_fresh: bool) -> None:
         """Refuse a token that is revoked; with `must_be_fresh`, any token while the feed is stale.
 
-        Knows what was heard: where nothing was yet (`is_heard`), the caller waits first (`hear`).
+        Knows what was heard: where nothing was yet (`heard`), the caller waits first (`hear`).
 
         Raises: TokenRevoked, KeysUnavailable
         """
@@ -159,6 +164,8 @@ class RevocationFeed:
             raise KeysUnavailable(f"the feed does not go on: after {after}, next {last}")
         for entry in entries:
             self._revocations.add(entry)
+            # INVARIANT: counted after it is in force, and whoever keeps what passed reads the count before the check.
+            self._taken += 1
         self._revocations.forget(now=int(now))
         self._seq = last
         if not entries:

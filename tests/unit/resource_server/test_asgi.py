@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from perhop.resource_server import Guard, current_subject_token, current_token
-from perhop.resource_server.asgi import BODY_SECONDS, TOKEN_KEY, read_body
+from perhop.resource_server.asgi import TOKEN_KEY
+from perhop.resource_server.request_body import BODY_SECONDS, read_body
 from perhop.rules.mcp_message import MAX_BODY_BYTES
 from tests.support.offline_issuer import Clock, OfflineIssuer
 
@@ -165,7 +166,7 @@ async def test_a_peer_that_goes_away_is_not_answered() -> None:
 async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait for a body has an end."""
     assert BODY_SECONDS == 30
-    monkeypatch.setattr("perhop.resource_server.asgi.BODY_SECONDS", 0.01)
+    monkeypatch.setattr("perhop.resource_server.request_body.BODY_SECONDS", 0.01)
 
     async def never() -> Any:
         await asyncio.Event().wait()
@@ -173,7 +174,7 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
     from perhop.errors import BodyTooSlow
 
     with pytest.raises(BodyTooSlow):
-        await read_body((), never)
+        await read_body("", never)
 
 
 async def test_a_wrong_message_does_not_reach_the_application() -> None:

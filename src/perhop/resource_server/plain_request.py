@@ -1,0 +1,127 @@
+"""Requests as nearly all are, read with few steps: `plain_fields` and `is_plain_call` take a part of what the full
+rules take, and nothing else. What they do not take says nothing: the full rules look at it.
+
+Spec: MCP 2026-07-28 transports
+Spec: MCP 2025-11-25 transports
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perhop.resource_server.plain_json import members_of, parse_plain
+from perhop.rules.mcp_message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
+from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
+
+PlainFields = Mapping[bytes, bytes]
+"""The fields of a request in which every name is in lower case, and comes once."""
+
+_MODERN: Mapping[bytes | None, str] = {each.encode(): each for each in MODERN_REVISIONS}
+_LEGACY: frozenset[bytes | None] = frozenset({None, *(each.encode() for each in LEGACY_REVISIONS)})
+"""A request of the handshake revisions may leave its version out."""
+
+_EMPTY: dict[str, Any] = {}
+
+
+class _Plain:
+    """A request that all revisions know. `parameter` holds a text: the name of what it touches, where `is_named`."""
+
+    __slots__ = ("is_named", "parameter", "written")
+
+    def __init__(self, method: str, parameter: str, *, is_named: bool) -> None:
+        self.written = method.encode()
+        self.parameter = parameter
+        self.is_named = is_named
+
+
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+_METHODS: Mapping[str, _Plain] = {
+    **{method: _Plain(method, parameter, is_named=True) for method, parameter in _NAMED.items()},
+    **{method: _Plain(method, "cursor", is_named=False) for method in _LISTS},
+}
+
+
+def plain_fields(headers: object) -> PlainFields | None:
+    """The fields of an ASGI request by name; None where two readers could take them for something else."""
+    if type(headers) is not list:
+        return None
+    fields: dict[bytes, bytes] = dict(headers)
+    if len(fields) != len(headers):
+        return None
+    names = b"".join(fields)
+    return fields if names.islower() and names.isascii() else None
+
+
+def is_plain_call(fields: PlainFields, body: bytes) -> bool:
+    """True for the body of a POST that `parse_message` takes as a request, with these fields.
+
+    Spec: MCP 2026-07-28 transports
+    """
+    if fields.get(b"content-type") != b"application/json" or b"content-encoding" in fields:
+        return False
+    version = fields.get(b"mcp-protocol-version")
+    stated = _MODERN.get(version)
+    if stated is None and version not in _LEGACY:
+        return False
+    read = parse_plain(body)
+    if read is None:
+        return False
+    value, names = read
+    if type(value) is not dict or value.get("jsonrpc") != "2.0":
+        return False
+    method, rpc_id, params = value.get("method"), value.get("id"), value.get("params", _EMPTY)
+    plain = _METHODS.get(method) if type(method) is str else None
+    if plain is None or type(params) is not dict:
+        return False
+    if type(rpc_id) is str:
+        if len(rpc_id) > MAX_ID_LENGTH:
+            return False
+    elif type(rpc_id) is not int or not -MAX_SAFE_INTEGER <= rpc_id <= MAX_SAFE_INTEGER:
+        return False
+    name = params.get(plain.parameter, "")
+    arguments, meta = params.get("arguments", _EMPTY), params.get("_meta", _EMPTY)
+    if type(name) is not str or (plain.is_named and not name) or type(meta) is not dict:
+        return False
+    if stated is None:
+        agrees = meta.get(VERSION_KEY) is None
+    else:
+        agrees = (
+            meta.get(VERSION_KEY) == stated
+            and type(meta.get(CAPABILITIES_KEY)) is dict
+            and fields.get(b"mcp-method") == plain.written
+            and (not plain.is_named or _is_written(name, fields.get(b"mcp-name")))
+        )
+    # Version, method, id and what is counted here: no other member, which might be one of these in another spelling.
+    of_params = (plain.parameter in params) + ("arguments" in params) + ("_meta" in params)
+    return (
+        agrees
+        and len(value) == 3 + ("params" in value)
+        and len(params) == of_params
+        and _is_plain_object(arguments)
+        # No member came twice: what is nested is in these two.
+        and len(value) + of_params + members_of(arguments) + members_of(meta) == names
+    )
+
+
+def _is_plain_object(arguments: object) -> bool:
+    """No two of its members are one for a reader without regard to case."""
+    if type(arguments) is not dict:
+        return False
+    if len(arguments) < 2:
+        return True
+    names = "".join(arguments)
+    return names.isascii() and (names.islower() or len({name.lower() for name in arguments}) == len(arguments))
+
+
+def _is_written(name: str, header: bytes | None) -> bool:
+    """The header holds the name as it stands: visible characters, and no sentinel before an encoding."""
+    return (
+        header is not None
+        and name.isascii()
+        and header == name.encode()
+        and name.isprintable()
+        and " " not in name
+        and name[0] != "="
+    )
