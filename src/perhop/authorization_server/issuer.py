@@ -17,6 +17,7 @@ from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.known_groups import KnownGroups
+from perhop.authorization_server.new_ids import NewIds
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.request_rates import RequestRates
@@ -33,8 +34,6 @@ from perhop.rules.revocation import Revocations
 from perhop.tokens.keys import Keyring, VerifyKey
 from perhop.tokens.possession import ProofDesk
 
-ID_BYTES = 16
-"""128 bits: ids of tokens and transactions."""
 SECRET_BYTES = 32
 """256 bits: codes and cookies, which whoever holds them may use."""
 
@@ -104,6 +103,10 @@ class Issuer:
     randomness: Callable[[int], bytes]
     nonce_key: bytes = field(repr=False)
     pages: Pages = field(default_factory=Pages)
+    _ids: NewIds = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ids", NewIds(self.randomness))
 
     def now(self) -> int:
         """Seconds since the epoch."""
@@ -111,11 +114,11 @@ class Issuer:
 
     def new_id(self) -> str:
         """A fresh id for a token or a transaction."""
-        return _text(self.randomness(ID_BYTES))
+        return self._ids.new()
 
     def new_secret(self) -> str:
         """A fresh code or cookie value."""
-        return _text(self.randomness(SECRET_BYTES))
+        return base64.urlsafe_b64encode(self.randomness(SECRET_BYTES)).rstrip(b"=").decode("ascii")
 
     def endpoint(self, path: str) -> str:
         """The URL of one of our endpoints."""
@@ -132,7 +135,3 @@ class Issuer:
 
 CurrentIssuer = Callable[[], Issuer]
 """The issuer of the configuration in force; asked once per request."""
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
