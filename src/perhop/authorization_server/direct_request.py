@@ -16,7 +16,7 @@ class DirectRequest(Request):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
-        self._fields = HeaderFields(scope["headers"])
+        self._fields = HeaderFields(list(scope["headers"]))
         peer = scope.get("client")
         self._peer = Address(*peer) if peer is not None else None
 
@@ -34,16 +34,19 @@ class HeaderFields(Headers):
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         super().__init__(raw=raw)
-        by_name: dict[str, list[str]] = {}
-        for name, value in raw:
-            by_name.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-        self._by_name = by_name
+        self._once: dict[bytes, bytes] = dict(raw)
+        self._are_single = len(self._once) == len(raw)
 
     def getlist(self, key: str) -> list[str]:
-        """Every value of a field, in order. For whoever reads it only."""
-        return self._by_name.get(key.lower(), [])
+        """Every value of a field, in order."""
+        if not self._are_single:
+            return super().getlist(key)
+        found = self._once.get(key.encode("latin-1"))
+        return [] if found is None else [found.decode("latin-1")]
 
     def get(self, key: str, default: _T = None) -> str | _T:  # type: ignore[assignment]  # as in the stubs of Mapping
         """The first value of a field."""
-        found = self._by_name.get(key.lower())
-        return found[0] if found else default
+        if not self._are_single:
+            return super().get(key, default)
+        found = self._once.get(key.encode("latin-1"))
+        return default if found is None else found.decode("latin-1")

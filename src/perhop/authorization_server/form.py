@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
@@ -33,13 +33,28 @@ MOST_KEPT = 512
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Every parameter with its values, in order and as they came."""
+    """Every parameter with its values, in order and as they came; `first` has the first value of those that have one.
+
+    A parameter that is empty is the same as one that is absent. One form that `is_kept` is the same object for every
+    request that says the same.
+
+    Spec: RFC 6749 §3.2
+    """
 
     values: Mapping[str, tuple[str, ...]]
+    first: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    repeated: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    is_kept: bool = field(default=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        values = self.values
+        object.__setattr__(self, "first", {name: found[0] for name, found in values.items() if found and found[0]})
+        repeated = [name for name, found in values.items() if len(found) > 1]
+        object.__setattr__(self, "repeated", tuple(repeated))
 
     def one(self, name: str) -> str | None:
         """The first value of a parameter; None if it is absent or empty, which is the same. Spec: RFC 6749 §3.2."""
-        return (self.values.get(name) or ("",))[0] or None
+        return self.first.get(name)
 
     def required(self, name: str) -> str:
         """The value of a parameter that must be there.
@@ -56,7 +71,7 @@ class Form:
         return self.values.get(name, ())
 
     def is_repeated(self, name: str) -> bool:
-        return len(self.values.get(name, ())) > 1
+        return name in self.repeated
 
 
 _KEPT: dict[bytes, Form] = {}
@@ -72,16 +87,17 @@ def parse_form(raw: bytes) -> Form:
     kept = _KEPT.get(raw)
     if kept is not None:
         return kept
-    form = _parse(raw)
+    values = _parse(raw)
     # INVARIANT: no secret is kept, since no form is kept that has a parameter beside these.
-    if len(raw) <= _LONGEST_KEPT and form.values.keys() <= _PLAIN:
-        if len(_KEPT) >= MOST_KEPT:
-            del _KEPT[next(iter(_KEPT))]
-        _KEPT[raw] = form
+    if len(raw) > _LONGEST_KEPT or not values.keys() <= _PLAIN:
+        return Form(values)
+    if len(_KEPT) >= MOST_KEPT:
+        del _KEPT[next(iter(_KEPT))]
+    form = _KEPT[raw] = Form(values, is_kept=True)
     return form
 
 
-def _parse(raw: bytes) -> Form:
+def _parse(raw: bytes) -> Mapping[str, tuple[str, ...]]:
     pairs = raw.split(b"&") if raw else []
     if len(pairs) > MAX_PARAMETERS:
         raise TokenRequestMalformed(f"more than {MAX_PARAMETERS} parameters")
@@ -94,7 +110,7 @@ def _parse(raw: bytes) -> Form:
         raw_name, _, raw_value = pair.partition(b"=")
         name = decode_component(raw_name)
         values[name] = (*values.get(name, ()), decode_component(raw_value))
-    return Form(values)
+    return values
 
 
 def decode_component(raw: bytes) -> str:
@@ -116,9 +132,8 @@ def check_unrepeated(form: Form) -> None:
     Spec: RFC 6749 §3.2
     Raises: TokenRequestMalformed
     """
-    repeated = [name for name, values in form.values.items() if len(values) > 1 and name != "resource"]
+    repeated = sorted(name for name in form.repeated if name != "resource") if form.repeated else ()
     if repeated:
-        repeated.sort()
         raise TokenRequestMalformed(f"repeated: {', '.join(f'`{name[:64]}`' for name in repeated)}")
 
 
@@ -139,7 +154,8 @@ async def read_form_body(request: Request) -> bytes:
     types = headers.getlist("content-type")
     if types != [FORM_MEDIA_TYPE]:
         _check_type(types)
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    coding = headers.get("content-encoding")
+    if coding is not None and coding.lower() != "identity":
         raise TokenRequestMalformed("the body has a content encoding")
     return await read_body(request, max_bytes=MAX_BODY_BYTES)
 

@@ -16,6 +16,8 @@ from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.interaction.throttle import SignInThrottle
+from perhop.authorization_server.kept_grants import KeptGrants
+from perhop.authorization_server.kept_proofs import KeptProofs
 from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.new_ids import NewIds
 from perhop.authorization_server.newcomers.directory import Newcomers
@@ -30,7 +32,9 @@ from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
 from perhop.rules.dpop_nonce import Nonces
+from perhop.rules.lifetime import Leeway
 from perhop.rules.revocation import Revocations
+from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import Keyring, VerifyKey
 from perhop.tokens.possession import ProofDesk
 
@@ -72,6 +76,7 @@ class Issuer:
     A reload makes a new one with `dataclasses.replace(registry=..., client_keys=..., policy=..., keyring=...)`; a
     request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`,
     and after those, as after the registry's clients, come those of `newcomers`.
+    With each of them, the grants and proofs that are kept of earlier requests begin anew.
     `nonce_key`, 32 bytes, is the same for all replicas, and outlives a restart.
     """
 
@@ -103,6 +108,9 @@ class Issuer:
     randomness: Callable[[int], bytes]
     nonce_key: bytes = field(repr=False)
     pages: Pages = field(default_factory=Pages)
+    kept_tokens: KeptTokens = field(default_factory=lambda: KeptTokens(Leeway.NONE), repr=False)
+    kept_grants: KeptGrants = field(init=False, repr=False, compare=False, default_factory=KeptGrants)
+    kept_proofs: KeptProofs = field(init=False, repr=False, compare=False, default_factory=KeptProofs)
     _ids: NewIds = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

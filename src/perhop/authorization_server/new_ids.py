@@ -9,8 +9,9 @@ ID_BYTES = 16
 """128 bits."""
 
 _AT_ONCE = 128
-_LENGTH = 22
-"""Characters of base64url without padding."""
+_LENGTH, _GROUPS = 22, 24
+"""Characters of base64url that an id has, and with what fills up its last group."""
+_PADDING = bytes(2)
 
 
 class NewIds:
@@ -27,8 +28,8 @@ class NewIds:
         """The next one."""
         if not self._drawn:
             drawn = self._randomness(_AT_ONCE * ID_BYTES)
-            self._drawn = [
-                base64.urlsafe_b64encode(drawn[at : at + ID_BYTES])[:_LENGTH].decode("ascii")
-                for at in range(0, len(drawn), ID_BYTES)
-            ]
+            # Padded to whole groups of base64, so that all of them are encoded at once and none shares a character.
+            padded = b"".join([drawn[at : at + ID_BYTES] + _PADDING for at in range(0, len(drawn), ID_BYTES)])
+            encoded = base64.urlsafe_b64encode(padded).decode("ascii")
+            self._drawn = [encoded[at : at + _LENGTH] for at in range(0, len(encoded), _GROUPS)]
         return self._drawn.pop()

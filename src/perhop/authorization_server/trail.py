@@ -92,9 +92,10 @@ class Trail:
 
     def asking(self, form: Form, registry: Registry) -> Trail:
         """The request is read: a token in it is not verified yet, so only its fingerprint may be kept."""
-        raw = form.one("subject_token") or form.one("token") or form.one("assertion")
+        first = form.first
+        raw = first.get("subject_token") or first.get("token") or first.get("assertion")
         return self._with(
-            resource=registry.resource_at(form.one("resource") or ""),
+            resource=registry.resource_at(first.get("resource", "")),
             presented=None if raw is None else hashlib.sha256(raw.encode()).hexdigest(),
         )
 

@@ -13,8 +13,7 @@ from json.encoder import encode_basestring as _quoted
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perhop.authorization_server.client_auth.authenticate import authenticate_client
-from perhop.authorization_server.client_auth.credentials import parse_credentials
+from perhop.authorization_server.client_auth.authenticate import prove_client
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.render import NO_STORE
 from perhop.authorization_server.form import Form, check_unrepeated, read_form
@@ -92,7 +91,7 @@ async def _answer(request: Request, proofs: Headers, issuer: Issuer, *, now: int
         assertion = await find_assertion(form, issuer, now=now) if alone else None
         trail = trail.by_assertion(assertion)
         client = (
-            await authenticate_client(parse_credentials(authorization, form), issuer)
+            await prove_client(authorization, form, issuer)
             if assertion is None
             else workload.client_of(assertion, form, issuer)
         )
