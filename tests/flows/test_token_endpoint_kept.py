@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from perhop.authorization_server.app import authorization_server_routes, build_app
 from perhop.authorization_server.form import MAX_BODY_BYTES
+from perhop.authorization_server.revocation import RevokedObject
 from perhop.core.client import ClientSecret, GrantType
 from perhop.core.secret import Secret
 from tests.support.authorization_servers import (
@@ -24,6 +25,7 @@ from tests.support.authorization_servers import (
     RunningServer,
     a_client,
     assert_refused,
+    claims_in,
     claims_of,
     running_server,
 )
@@ -152,6 +154,26 @@ async def test_policy_is_asked_each_time(server: RunningServer) -> None:
     server.forbid('@id("none") forbid (principal, action == MCP::Action::"issue", resource);')
     assert_refused(await ask(server, basic()), "invalid_target")
     assert server.last_refusal()["reason"] == "policy.denied"
+
+
+async def test_a_subject_token_is_looked_at_each_time(server: RunningServer) -> None:
+    """One that was exchanged before is refused once it has expired or was revoked, and so is one that is almost it."""
+    first = str((await server.planner_token()).json()["access_token"])
+    raw, other = [await server.through_gateway(first) for _ in range(2)]
+    for token in (raw, other, raw):
+        assert (await server.exchange(token)).status_code == 200
+    head, _, signature = raw.rpartition(".")
+    await server.exchange(f"{head}.{other.rpartition('.')[2]}")
+    assert server.last_refusal()["reason"] == "token.signature"
+    await server.exchange(f"{head}.{signature[:-4]}{'AAAA' if signature[-4:] != 'AAAA' else 'BBBB'}")
+    assert server.last_refusal()["reason"] == "token.signature"
+    await server.issuer.revoker.revoke(RevokedObject.TOKEN, claims_in(raw)["jti"], why="test", by="test")
+    await server.exchange(raw)
+    assert server.last_refusal()["reason"] == "token.revoked"
+    assert (await server.exchange(other)).status_code == 200
+    server.clock.now += 300
+    await server.exchange(other)
+    assert server.last_refusal()["reason"] == "token.expired"
 
 
 REQUESTS: list[tuple[str, dict[str, Any]]] = [

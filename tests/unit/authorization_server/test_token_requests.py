@@ -215,7 +215,7 @@ def test_a_kept_grant_is_found_by_the_very_form_and_client() -> None:
     kept.keep(form, client, resource, frozenset({"a"}))
     found = kept.find(form, client)
     assert found is not None
-    assert (found.resource, found.scopes) == (resource, {"a"})
+    assert (found.resource, found.scopes) == (resource, frozenset({"a"}))
     assert kept.find(form, twin) is None
     assert kept.find(parse_form(b"scope=other"), client) is None
     secret = parse_form(b"scope=kept&client_secret=x")
