@@ -60,6 +60,26 @@ async def test_a_parent_without_a_record_is_known_by_its_child(opened: Opened) -
     assert await opened.stores.lineage.audiences("out-2") == {CALENDAR_SERVER, CALENDAR}
 
 
+async def test_what_is_above_a_token_is_kept_for_it_alone(chain: Opened) -> None:
+    """Asked again, each token still has its own lineage, and nobody else's."""
+    for _ in range(2):
+        assert await chain.stores.lineage.audiences("onward") == {ROOMS, CALENDAR_SERVER, CALENDAR}
+        assert await chain.stores.lineage.audiences("out-1") == {CALENDAR_SERVER, CALENDAR}
+        assert await chain.stores.lineage.audiences("first") == {CALENDAR}
+        assert await chain.stores.lineage.audiences("stranger") == {CALENDAR}
+
+
+async def test_a_chain_with_a_gap_is_looked_up_anew(opened: Opened) -> None:
+    """Where a parent had no record when it was looked for, it counts as soon as it has one; so does the token."""
+    assert await opened.stores.lineage.audiences("child") == frozenset()
+    await opened.stores.token_records.add(a_token_record("child", parent_jti="out-1", audience=ROOMS))
+    assert await opened.stores.lineage.audiences("child") == {ROOMS}
+    await _permit(opened, 1, "first")
+    assert await opened.stores.lineage.audiences("child") == {ROOMS, CALENDAR_SERVER, CALENDAR}
+    await opened.stores.token_records.add(a_token_record("first", audience="http://127.0.0.1:9002/mcp"))
+    assert "http://127.0.0.1:9002/mcp" in await opened.stores.lineage.audiences("child")
+
+
 async def test_descendants_are_found_at_every_depth(chain: Opened) -> None:
     """Descendants are the unexpired tokens below, through the journal and through an expired one, without strangers."""
     assert _jtis(await chain.stores.lineage.descendants("first", now=NOW)) == ["child-of-expired", "onward", "out-1"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perhop.errors import CodeInvalid, StorageUnavailable
-from perhop.storage.short_writes import AT_ONCE, Work
+from perhop.storage.short_writes import AT_ONCE, NewRow, Work
 from tests.storage.conftest import Opened
 
 ADD = "INSERT INTO assertion (client_id, jti, expires_at) VALUES ('c', ?, 1)"
@@ -53,6 +53,59 @@ async def test_one_that_fails_takes_no_other_along(opened: Opened) -> None:
     assert (outcomes[0], outcomes[4]) == ("a", "b")
     assert [type(each) for each in outcomes[1:4]] == [StorageUnavailable, CodeInvalid, StorageUnavailable]
     assert on_disk(opened.database.path) == {"a", "b"}
+
+
+async def test_rows_that_are_only_added_stand_or_fall_by_themselves(opened: Opened) -> None:
+    """Among many rows for one commit, one that is there already fails alone, beside other works and other tables."""
+    into = "assertion (client_id, jti, expires_at)"
+    grants = "spent_grant (issuer, jti, expires_at)"
+    await opened.database.write_shortly(adding("there"))
+    names = ["there", *(f"r{number}" for number in range(40)), "r7"]
+    works: list[Work[Any]] = [NewRow(into, ("c", name, 1)) for name in names]
+    works += [adding("beside"), NewRow(grants, ("i", "g", 1))]
+    outcomes = await asyncio.gather(
+        *(opened.database.write_shortly(work) for work in works),
+        return_exceptions=True,
+    )
+    failed = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, BaseException)]
+    assert failed == [0, 41]
+    assert all(type(outcomes[at]) is StorageUnavailable for at in failed)
+    assert on_disk(opened.database.path) == {"there", "beside", *names}
+    assert await opened.database.read_shortly(lambda it: it.execute("SELECT jti FROM spent_grant").fetchall()) == [
+        ("g",)
+    ]
+
+
+async def test_rows_that_are_only_added_come_to_what_they_say(opened: Opened) -> None:
+    """Each row of one statement has its own values, each in its own column, and is on disk when its caller hears."""
+    rows = [NewRow("assertion (jti, expires_at, client_id)", (f"j{at}", at, f"c{at}")) for at in range(45)]
+    await asyncio.gather(*(opened.database.write_shortly(row) for row in rows))
+    with sqlite3.connect(opened.database.path) as other:
+        found = other.execute("SELECT client_id, jti, expires_at FROM assertion ORDER BY expires_at").fetchall()
+    assert found == [(f"c{at}", f"j{at}", at) for at in range(45)]
+
+
+async def test_who_reads_beside_others_fails_alone(opened: Opened) -> None:
+    """Of many that read at once each gets its own answer; a fault or a refusal of one is nobody else's."""
+
+    def seen(connection: sqlite3.Connection) -> list[Any]:
+        return connection.execute("SELECT jti FROM assertion").fetchall()
+
+    def refusing(_: sqlite3.Connection) -> None:
+        raise CodeInvalid("no")
+
+    await opened.database.write_shortly(adding("a"))
+    works: tuple[Work[Any], ...] = (
+        seen,
+        refusing,
+        lambda connection: connection.execute("SELECT 1 FROM nowhere"),
+        seen,
+    )
+    outcomes = await asyncio.gather(*(opened.database.read_shortly(work) for work in works), return_exceptions=True)
+    assert (outcomes[0], outcomes[3]) == ([("a",)], [("a",)])
+    assert [type(each) for each in outcomes[1:3]] == [CodeInvalid, StorageUnavailable]
+    await opened.database.write_shortly(adding("b"))
+    assert await opened.database.read_shortly(seen) == [("a",), ("b",)]
 
 
 async def test_nobody_hears_of_what_is_not_committed(opened: Opened) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from perhop.authorization_server.direct_request import DirectRequest
 from perhop.authorization_server.endpoints.access import (
     EVALUATION_PATH,
     EVALUATIONS_PATH,
@@ -118,7 +119,7 @@ class _Direct:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_token_request = scope["type"] == "http" and scope["path"] == self._token_path and scope["method"] == "POST"
         if is_token_request and not scope.get("root_path"):
-            answer = await self._token(Request(scope, receive, send))
+            answer = await self._token(DirectRequest(scope, receive, send))
             await answer(scope, receive, send)
         else:
             await self._routed(scope, receive, send)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,18 +23,38 @@ MAX_BODY_SECONDS = 30
 MAX_PARAMETERS = 100
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 
-_PAIR = re.compile(rb"(?:[^%\x00-\x20\x7f-\xff]|%[0-9A-Fa-f]{2})*")
+_ENCODED = re.compile(rb"(?:[^%\x00-\x20\x7f-\xff]|%[0-9A-Fa-f]{2})*")
+
+_PLAIN = frozenset({"grant_type", "resource", "scope", "audience", "client_id", "authorization_details"})
+_LONGEST_KEPT = 1024
+MOST_KEPT = 512
+"""Forms that are kept, each by its octets: whoever asks for tokens asks with the same few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Every parameter with its values, in order and as they came."""
+    """Every parameter with its values, in order and as they came; `first` has the first value of those that have one.
+
+    A parameter that is empty is the same as one that is absent. One form that `is_kept` is the same object for every
+    request that says the same.
+
+    Spec: RFC 6749 §3.2
+    """
 
     values: Mapping[str, tuple[str, ...]]
+    first: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    repeated: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    is_kept: bool = field(default=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        values = self.values
+        object.__setattr__(self, "first", {name: found[0] for name, found in values.items() if found and found[0]})
+        repeated = [name for name, found in values.items() if len(found) > 1]
+        object.__setattr__(self, "repeated", tuple(repeated))
 
     def one(self, name: str) -> str | None:
         """The first value of a parameter; None if it is absent or empty, which is the same. Spec: RFC 6749 §3.2."""
-        return (self.values.get(name) or ("",))[0] or None
+        return self.first.get(name)
 
     def required(self, name: str) -> str:
         """The value of a parameter that must be there.
@@ -51,7 +71,10 @@ class Form:
         return self.values.get(name, ())
 
     def is_repeated(self, name: str) -> bool:
-        return len(self.values.get(name, ())) > 1
+        return name in self.repeated
+
+
+_KEPT: dict[bytes, Form] = {}
 
 
 def parse_form(raw: bytes) -> Form:
@@ -61,17 +84,33 @@ def parse_form(raw: bytes) -> Form:
 
     Raises: TokenRequestMalformed
     """
+    kept = _KEPT.get(raw)
+    if kept is not None:
+        return kept
+    values = _parse(raw)
+    # INVARIANT: no secret is kept, since no form is kept that has a parameter beside these.
+    if len(raw) > _LONGEST_KEPT or not values.keys() <= _PLAIN:
+        return Form(values)
+    if len(_KEPT) >= MOST_KEPT:
+        del _KEPT[next(iter(_KEPT))]
+    form = _KEPT[raw] = Form(values, is_kept=True)
+    return form
+
+
+def _parse(raw: bytes) -> Mapping[str, tuple[str, ...]]:
     pairs = raw.split(b"&") if raw else []
     if len(pairs) > MAX_PARAMETERS:
         raise TokenRequestMalformed(f"more than {MAX_PARAMETERS} parameters")
     values: dict[str, tuple[str, ...]] = {}
+    # No escape goes over a `&`, so all of them are good if the whole is.
+    is_good = _ENCODED.fullmatch(raw) is not None
     for pair in pairs:
-        if _PAIR.fullmatch(pair) is None:
+        if not is_good and _ENCODED.fullmatch(pair) is None:
             raise TokenRequestMalformed("the parameters are not form-encoded")
         raw_name, _, raw_value = pair.partition(b"=")
         name = decode_component(raw_name)
         values[name] = (*values.get(name, ()), decode_component(raw_value))
-    return Form(values)
+    return values
 
 
 def decode_component(raw: bytes) -> str:
@@ -80,7 +119,9 @@ def decode_component(raw: bytes) -> str:
     Raises: TokenRequestMalformed
     """
     try:
-        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+        if b"%" in raw or b"+" in raw:
+            raw = unquote_to_bytes(raw.replace(b"+", b" "))
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise TokenRequestMalformed("a parameter is not UTF-8") from None
 
@@ -91,7 +132,7 @@ def check_unrepeated(form: Form) -> None:
     Spec: RFC 6749 §3.2
     Raises: TokenRequestMalformed
     """
-    repeated = sorted(name for name in form.values if name != "resource" and form.is_repeated(name))
+    repeated = sorted(name for name in form.repeated if name != "resource") if form.repeated else ()
     if repeated:
         raise TokenRequestMalformed(f"repeated: {', '.join(f'`{name[:64]}`' for name in repeated)}")
 
@@ -109,14 +150,23 @@ async def read_form_body(request: Request) -> bytes:
 
     Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
     """
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    if media_type.strip().lower() != FORM_MEDIA_TYPE or len(request.headers.getlist("content-type")) != 1:
+    headers = request.headers
+    types = headers.getlist("content-type")
+    if types != [FORM_MEDIA_TYPE]:
+        _check_type(types)
+    coding = headers.get("content-encoding")
+    if coding is not None and coding.lower() != "identity":
+        raise TokenRequestMalformed("the body has a content encoding")
+    return await read_body(request, max_bytes=MAX_BODY_BYTES)
+
+
+def _check_type(types: Sequence[str]) -> None:
+    """Raises: TokenRequestMalformed."""
+    media_type, _, parameters = (types[0] if types else "").partition(";")
+    if media_type.strip().lower() != FORM_MEDIA_TYPE or len(types) != 1:
         raise TokenRequestMalformed(f"the content type is not `{FORM_MEDIA_TYPE}`")
     if parameters.strip().lower().replace('"', "") not in ("", "charset=utf-8"):
         raise TokenRequestMalformed("the content type has parameters other than `charset=utf-8`")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise TokenRequestMalformed("the body has a content encoding")
-    return await read_body(request, max_bytes=MAX_BODY_BYTES)
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
@@ -138,9 +188,15 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
 
 async def _read_whole(request: Request, max_bytes: int) -> bytes:
     """Raises: BodyTooLarge, ClientDisconnect."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
+    receive = request.receive
+    before = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        if len(before) + len(chunk) > max_bytes:
             raise BodyTooLarge(f"more than {max_bytes} bytes")
-    return bytes(body)
+        if not message.get("more_body", False):
+            return bytes(before) + chunk if before else chunk
+        before += chunk

@@ -16,7 +16,10 @@ from perhop.authorization_server.interaction.known_devices import KnownDevices
 from perhop.authorization_server.interaction.pages import Pages
 from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.interaction.throttle import SignInThrottle
+from perhop.authorization_server.kept_grants import KeptGrants
+from perhop.authorization_server.kept_proofs import KeptProofs
 from perhop.authorization_server.known_groups import KnownGroups
+from perhop.authorization_server.new_ids import NewIds
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.request_rates import RequestRates
@@ -30,12 +33,12 @@ from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
 from perhop.policy.lasting import Lasting
 from perhop.rules.dpop_nonce import Nonces
+from perhop.rules.lifetime import Leeway
 from perhop.rules.revocation import Revocations
+from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import Keyring, VerifyKey
 from perhop.tokens.possession import ProofDesk
 
-ID_BYTES = 16
-"""128 bits: ids of tokens and transactions."""
 SECRET_BYTES = 32
 """256 bits: codes and cookies, which whoever holds them may use."""
 
@@ -78,6 +81,7 @@ class Issuer:
     A reload makes a new one with `dataclasses.replace(registry=..., client_keys=..., policy=..., keyring=...)`; a
     request keeps the one that it began with. `client_keys` is `client_auth.private_key_jwt.load_client_keys(registry)`,
     and after those, as after the registry's clients, come those of `newcomers`.
+    With each of them, the grants and proofs that are kept of earlier requests begin anew.
     `nonce_key`, 32 bytes, is the same for all replicas, and outlives a restart.
     """
 
@@ -109,6 +113,13 @@ class Issuer:
     randomness: Callable[[int], bytes]
     nonce_key: bytes = field(repr=False)
     pages: Pages = field(default_factory=Pages)
+    kept_tokens: KeptTokens = field(default_factory=lambda: KeptTokens(Leeway.NONE), repr=False)
+    kept_grants: KeptGrants = field(init=False, repr=False, compare=False, default_factory=KeptGrants)
+    kept_proofs: KeptProofs = field(init=False, repr=False, compare=False, default_factory=KeptProofs)
+    _ids: NewIds = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ids", NewIds(self.randomness))
 
     def now(self) -> int:
         """Seconds since the epoch."""
@@ -116,11 +127,11 @@ class Issuer:
 
     def new_id(self) -> str:
         """A fresh id for a token or a transaction."""
-        return _text(self.randomness(ID_BYTES))
+        return self._ids.new()
 
     def new_secret(self) -> str:
         """A fresh code or cookie value."""
-        return _text(self.randomness(SECRET_BYTES))
+        return base64.urlsafe_b64encode(self.randomness(SECRET_BYTES)).rstrip(b"=").decode("ascii")
 
     def endpoint(self, path: str) -> str:
         """The URL of one of our endpoints."""
@@ -137,7 +148,3 @@ class Issuer:
 
 CurrentIssuer = Callable[[], Issuer]
 """The issuer of the configuration in force; asked once per request."""
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

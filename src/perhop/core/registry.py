@@ -28,6 +28,14 @@ class Registry:
     version: str
     trusted_issuers: Mapping[str, AssertionIssuer] = field(default_factory=dict)
     sign_in: SignInWays = field(default_factory=SignInWays)
+    _by_uri: Mapping[str, Resource] = field(init=False, repr=False, compare=False)
+    _by_server_uri: Mapping[str, Resource] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Of two with one URI, which no configuration has, the first.
+        resources = tuple(self.resources.values())[::-1]
+        object.__setattr__(self, "_by_uri", {each.uri: each for each in resources})
+        object.__setattr__(self, "_by_server_uri", {each.server_uri: each for each in resources})
 
     def trusted_issuer(self, issuer: str) -> AssertionIssuer | None:
         """The trusted issuer of exactly this identifier."""
@@ -39,11 +47,11 @@ class Registry:
 
     def resource_at(self, uri: str) -> Resource | None:
         """The resource whose `uri` is exactly this one."""
-        return next((each for each in self.resources.values() if each.uri == uri), None)
+        return self._by_uri.get(uri)
 
     def resource_served_at(self, uri: str) -> Resource | None:
         """The resource whose server is addressed by exactly this audience."""
-        return next((each for each in self.resources.values() if each.server_uri == uri), None)
+        return self._by_server_uri.get(uri)
 
     def hop(self, source: str, target: str) -> Hop | None:
         """The hop from one resource's server to another resource, if the configuration names it."""

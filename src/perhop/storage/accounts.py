@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, literal, select, update
+from sqlalchemy import bindparam, delete, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.store import Account
 from perhop.storage.engine import Database
 from perhop.storage.schema import account, sign_in
+from perhop.storage.short_writes import as_sql, one_row
 
 
 class SqlAccounts:
@@ -48,8 +49,9 @@ class SqlAccounts:
 
         Raises: StorageUnavailable
         """
-        rows = await self._database.rows(select(account).where(account.c.subject == subject))
-        return _account(rows[0]) if rows else None
+        whose = {"of_subject": subject}
+        row = await self._database.read_shortly(lambda connection: one_row(connection.execute(_OF_SUBJECT, whose)))
+        return _account(row) if row is not None else None
 
     async def is_disabled(self, subject: str) -> bool:
         """True if there is an account of this subject, and it is disabled.
@@ -92,11 +94,14 @@ class SqlAccounts:
         return await self._database.write(work)
 
 
-def _account(row: Row[Any]) -> Account:
+_OF_SUBJECT = as_sql(select(account).where(account.c.subject == bindparam("of_subject")))
+
+
+def _account(row: Any) -> Account:
     return Account(
         email=row.email,
         subject=row.subject,
         password_hash=row.password_hash,
-        disabled=row.disabled,
-        console_only=row.console_only,
+        disabled=bool(row.disabled),
+        console_only=bool(row.console_only),
     )

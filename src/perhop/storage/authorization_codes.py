@@ -6,10 +6,10 @@ Spec: RFC 9700 §2.1.1
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, insert, literal_column, select, update
 
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
 from perhop.core.authentication import Authentication
@@ -17,6 +17,7 @@ from perhop.storage.engine import Database
 from perhop.storage.refresh_families import family_of_code
 from perhop.storage.schema import authorization_code, token_record
 from perhop.storage.scope_text import join_scopes, split_scopes
+from perhop.storage.short_writes import as_sql, one_row
 
 
 class SqlAuthorizationCodes:
@@ -55,26 +56,30 @@ class SqlAuthorizationCodes:
 
         Raises: StorageUnavailable
         """
-        count = (
-            update(authorization_code)
-            .where(authorization_code.c.code_hash == code_hash)
-            .values(uses=authorization_code.c.uses + 1)
-            .returning(authorization_code)
-        )
-        tokens = select(token_record.c.jti).where(token_record.c.code_hash == code_hash)
 
-        async def work(connection: AsyncConnection) -> Consumed | Replayed | None:
-            row = (await connection.execute(count)).one_or_none()
+        def work(connection: sqlite3.Connection) -> Consumed | Replayed | None:
+            which = {"the_hash": code_hash}
+            row = one_row(connection.execute(_COUNT, which))
             if row is None:
                 return None
             if row.uses == 1:
                 return Consumed(_code(row))
-            return Replayed(tuple(await connection.scalars(tokens)), await family_of_code(connection, code_hash))
+            tokens = connection.execute(_TOKENS, which).fetchall()
+            return Replayed(tuple(jti for (jti,) in tokens), family_of_code(connection, code_hash))
 
-        return await self._database.write(work)
+        return await self._database.write_shortly(work)
 
 
-def _code(row: Row[Any]) -> AuthorizationCode:
+_COUNT = as_sql(
+    update(authorization_code)
+    .where(authorization_code.c.code_hash == bindparam("the_hash"))
+    .values(uses=authorization_code.c.uses + literal_column("1"))
+    .returning(authorization_code)
+)
+_TOKENS = as_sql(select(token_record.c.jti).where(token_record.c.code_hash == bindparam("the_hash")))
+
+
+def _code(row: Any) -> AuthorizationCode:
     return AuthorizationCode(
         code_hash=row.code_hash,
         client_id=row.client_id,

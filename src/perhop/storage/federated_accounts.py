@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.people_store import FederatedAccount
 from perhop.storage.engine import Database
 from perhop.storage.schema import federated_account, sign_in
+from perhop.storage.short_writes import as_sql, one_row
 
 _ACCOUNT = federated_account.c
 
@@ -35,7 +36,9 @@ class SqlFederatedAccounts:
 
         Raises: StorageUnavailable
         """
-        return await self._one(_ACCOUNT.subject == subject)
+        whose = {"of_subject": subject}
+        row = await self._database.read_shortly(lambda connection: one_row(connection.execute(_OF_SUBJECT, whose)))
+        return _account(row) if row is not None else None
 
     async def add(self, account: FederatedAccount) -> FederatedAccount:
         """Add; of two at once, both get the one account.
@@ -100,7 +103,10 @@ def _said(account: FederatedAccount) -> dict[str, Any]:
     return {"email": account.email, "groups": groups, "seen_at": account.seen_at}
 
 
-def _account(row: Row[Any]) -> FederatedAccount:
+_OF_SUBJECT = as_sql(select(federated_account).where(_ACCOUNT.subject == bindparam("of_subject")))
+
+
+def _account(row: Any) -> FederatedAccount:
     return FederatedAccount(
         issuer=row.issuer,
         subject_there=row.subject_there,
@@ -108,5 +114,5 @@ def _account(row: Row[Any]) -> FederatedAccount:
         email=row.email,
         groups=None if row.groups is None else frozenset(json.loads(row.groups)),
         seen_at=row.seen_at,
-        disabled=row.disabled,
+        disabled=bool(row.disabled),
     )

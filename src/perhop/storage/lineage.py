@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, or_, select
@@ -20,12 +20,17 @@ from perhop.journal.query import PermittedToken
 from perhop.rules.lifetime import HOP_LIFETIME, MAX_SKEW
 from perhop.storage.engine import Database
 from perhop.storage.schema import token_record
-from perhop.storage.token_records import RECORD_COLUMNS, read_token_record
+from perhop.storage.token_records import RECORD_COLUMNS, RECORD_NAMES, read_token_record
 
 _T = TypeVar("_T")
 
 _AT_ONCE = 500
 """Ids in one query; far below what a statement of SQLite can carry."""
+
+MOST_KEPT = 16_384
+"""Tokens of which is kept what was found above them."""
+
+_RECORD = f"SELECT {', '.join(RECORD_NAMES)} FROM {token_record.name} WHERE jti = ?"  # noqa: S608 - names of the schema
 
 
 class Permits(Protocol):
@@ -40,16 +45,24 @@ class Permits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SqlLineage:
-    """Lineage over the database and the journal's permits alike."""
+    """Lineage over the database and the journal's permits alike.
+
+    What was found above a token is kept: a record never changes, and those above a live token outlive it. A chain that
+    ends at a token without a record is not kept, since nothing says that none will come.
+    """
 
     database: Database
     permits: Permits
+    _kept: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
     async def audiences(self, jti: str) -> frozenset[str]:
         """Every audience from this token up to the first of its chain; empty for a token without a record.
 
         Raises: StorageUnavailable, JournalUnavailable
         """
+        kept = self._kept.get(jti)
+        if kept is not None:
+            return kept
         audiences: set[str] = set()
         seen: set[str] = set()
         next_jti: str | None = jti
@@ -57,12 +70,16 @@ class SqlLineage:
             seen.add(next_jti)
             record = await self._record(next_jti)
             if record is None:
-                break
+                return frozenset(audiences)
             audiences.add(record.audience)
             if record.parent_audience is not None:
                 audiences.add(record.parent_audience)
             next_jti = record.parent_jti
-        return frozenset(audiences)
+        found = frozenset(audiences)
+        while len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[jti] = found
+        return found
 
     async def descendants(self, jti: str, *, now: int) -> Sequence[TokenRecord]:
         """Every unexpired token that came from this one, at any depth, without this one.
@@ -97,9 +114,9 @@ class SqlLineage:
         return list(found.values())
 
     async def _record(self, jti: str) -> TokenRecord | None:
-        rows = await self.database.rows(select(*RECORD_COLUMNS).where(token_record.c.jti == jti))
-        if rows:
-            return read_token_record(rows[0])
+        row = await self.database.read_shortly(lambda connection: connection.execute(_RECORD, (jti,)).fetchone())
+        if row is not None:
+            return TokenRecord(**dict(zip(RECORD_NAMES, row, strict=True)))
         permitted = await self._read(lambda: self.permits.permit_by_out_jti(jti))
         return None if permitted is None else _record(permitted)
 

@@ -167,12 +167,16 @@ async def covered_families(database: Database, names: Sequence[tuple[str, str]],
     return [row.id for row in rows]
 
 
-async def family_of_code(connection: AsyncConnection, code_hash: str) -> str | None:
-    """The family that began with this code, in the transaction that is open.
+def family_of_code(connection: sqlite3.Connection, code_hash: str) -> str | None:
+    """The family that began with this code, in the short transaction that is open.
 
-    Raises: SQLAlchemyError
+    Raises: sqlite3.Error
     """
-    return (await connection.execute(select(_FAMILY.id).where(_FAMILY.code_hash == code_hash))).scalar_one_or_none()
+    found = connection.execute(_OF_CODE, {"the_code": code_hash}).fetchone()
+    return None if found is None else str(found[0])
+
+
+_OF_CODE = as_sql(select(_FAMILY.id).where(_FAMILY.code_hash == bindparam("the_code")))
 
 
 _COLUMNS: dict[str, Callable[[str], ColumnElement[bool]]] = {

@@ -3,14 +3,15 @@
 What has piled up while the last commit was on its way to the disk is the next one; nobody waits for a window of time.
 Each stands in a savepoint of its own, so that one that fails takes no other along, and each hears of its outcome only
 when the commit of all has reached the disk. A connection and a thread of their own: what is done is a function over the
-plain driver, so that it costs one change of thread, whatever it does.
+plain driver, so that it costs one change of thread, whatever it does. Rows that are only added go in together, with one
+statement; those who read at the same time share a change of thread and the state that they see.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import sqlite
 
 from perhop.errors import StorageUnavailable
+from perhop.storage.journal_rows import insert_rows
 from perhop.storage.sqlite import BUSY_SECONDS, PRAGMAS
 
 _T = TypeVar("_T")
@@ -31,6 +33,21 @@ Work = Callable[[sqlite3.Connection], _T]
 
 AT_ONCE = 256
 """In one commit: nobody waits for more than these."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A work that does nothing but add one row. `into` is the table with its columns, as SQL: `name (a, b)`.
+
+    Does not give anything back.
+    """
+
+    into: str
+    values: tuple[object, ...]
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        """By itself. Raises: sqlite3.Error."""
+        connection.execute(f"INSERT INTO {self.into} VALUES (?{', ?' * (len(self.values) - 1)})", self.values)  # noqa: S608 - `into` is code of ours, values are bound
 
 
 def as_sql(statement: ClauseElement) -> str:
@@ -50,14 +67,38 @@ class _Failed:
     error: Exception
 
 
+_Queue = list[tuple[Work[Any], asyncio.Future[Any]]]
+
+
+async def _serve(queue: _Queue, do: Callable[[Sequence[Work[Any]]], Awaitable[Sequence[Any]]]) -> None:
+    """Do what stands in the queue, as much of it as may be at once, until it is empty; and tell each who waits."""
+    taken: _Queue = []
+    try:
+        while queue:
+            taken = queue[:AT_ONCE]
+            del queue[:AT_ONCE]
+            try:
+                outcomes = await do([work for work, _ in taken])
+            except Exception as error:
+                outcomes = [_Failed(error) for _ in taken]
+            for (_, future), outcome in zip(taken, outcomes, strict=True):
+                _tell(future, outcome)
+    finally:
+        for _, future in (*taken, *queue):  # none is left but where this task was ended
+            future.cancel()
+        queue.clear()
+
+
 class ShortWrites:
     """The short transactions of one open database. `turn` keeps them apart from its other ones."""
 
     def __init__(self, path: Path, turn: Callable[[], AbstractAsyncContextManager[None]]) -> None:
         self._path = path
         self._turn = turn
-        self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        self._waiting: _Queue = []
         self._writing: asyncio.Task[None] | None = None
+        self._readers: _Queue = []
+        self._reading: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="short-writes")
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
@@ -78,17 +119,26 @@ class ShortWrites:
         return await outcome
 
     async def read(self, work: Work[_T]) -> _T:
-        """Read on the same thread; it waits for no other process, and for no turn.
+        """Read on the same thread, in a transaction that it may share with others who read; it waits for no other
+        process, and for no turn.
+
+        Sees all that was on disk when it was asked.
 
         Raises: StorageUnavailable, and what the work raises
         """
         self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[_T] = loop.create_future()
+        self._readers.append((work, outcome))
+        if self._reading is None:
+            self._reading = loop.create_task(self._read())
+        return await outcome
 
     async def aclose(self) -> None:
         """Let what was begun reach the disk, then close."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        begun = [each for each in (self._writing, self._reading) if each is not None]
+        if begun:
+            await asyncio.wait(begun)
         if self._connection is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._forget_connection)
         self._is_closed = True
@@ -99,30 +149,37 @@ class ShortWrites:
             raise StorageUnavailable("the database is closed")
 
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        taken: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         try:
-            while self._waiting:
-                taken, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-                works = [work for work, _ in taken]
-                try:
-                    async with self._turn():
-                        outcomes = await loop.run_in_executor(self._thread, self._transact, works)
-                except Exception as error:
-                    outcomes = [_Failed(error) for _ in works]
-                for (_, future), outcome in zip(taken, outcomes, strict=True):
-                    _tell(future, outcome)
+            await _serve(self._waiting, self._write_some)
         finally:
             self._writing = None
-            for _, future in (*taken, *self._waiting):  # none is left but where this task was ended
-                future.cancel()
+
+    async def _read(self) -> None:
+        try:
+            await _serve(self._readers, self._read_some)
+        finally:
+            self._reading = None
+
+    async def _write_some(self, works: Sequence[Work[Any]]) -> Sequence[Any]:
+        async with self._turn():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, works)
+
+    async def _read_some(self, works: Sequence[Work[Any]]) -> Sequence[Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, works)
 
     def _transact(self, works: Sequence[Work[Any]]) -> list[Any]:
         """On the thread: all of them and one commit. Raises: StorageUnavailable, and then none is done."""
+        rows: dict[str, list[tuple[object, ...]]] = {}
+        for work in works:
+            if isinstance(work, NewRow):
+                rows.setdefault(work.into, []).append(work.values)
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_run(connection, work) for work in works]
+            are_in = _add(connection, rows)
+            if not are_in:
+                connection.execute("BEGIN IMMEDIATE")
+            outcomes = [None if are_in and isinstance(work, NewRow) else _run(connection, work) for work in works]
             connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             self._forget_connection()
@@ -132,18 +189,28 @@ class ShortWrites:
             raise
         return outcomes
 
-    def _read(self, work: Work[_T]) -> _T:
-        """On the thread. Raises: StorageUnavailable, and what the work raises."""
+    def _look(self, works: Sequence[Work[Any]]) -> list[Any]:
+        """On the thread: what each of them saw, or how it failed."""
+        outcomes = [self._look_once(work) for work in works]
+        connection = self._connection
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._forget_connection()
+        return outcomes
+
+    def _look_once(self, work: Work[Any]) -> Any:
         try:
             connection = self._connected()
-            connection.execute("BEGIN")
-            try:
-                return work(connection)
-            finally:
-                connection.execute("ROLLBACK")
+            if not connection.in_transaction:
+                connection.execute("BEGIN")
+            return work(connection)
         except (sqlite3.Error, OSError) as error:
-            self._forget_connection()
-            raise _unavailable(error) from error
+            self._forget_connection()  # those behind it try with another
+            return _Failed(_unavailable(error))
+        except Exception as error:
+            return _Failed(error)
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -160,6 +227,21 @@ class ShortWrites:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _add(connection: sqlite3.Connection, rows: dict[str, list[tuple[object, ...]]]) -> bool:
+    """Add rows, many with one statement, in the transaction that is open.
+
+    False where one of them cannot stand: then that transaction is over, and each is to be tried by itself.
+    """
+    try:
+        for into, some in rows.items():
+            insert_rows(connection, into, some)
+    except sqlite3.IntegrityError:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return False
+    return True
 
 
 def _run(connection: sqlite3.Connection, work: Work[Any]) -> Any:

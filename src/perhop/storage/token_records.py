@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row, bindparam, exists, insert, literal, or_, select
@@ -16,14 +17,16 @@ from perhop.storage.consents import is_given, note_use, note_use_shortly
 from perhop.storage.engine import Database
 from perhop.storage.refresh_families import begin_family, spend
 from perhop.storage.schema import authorization_code, token_record
-from perhop.storage.short_writes import as_sql
+from perhop.storage.short_writes import NewRow
 
 RECORD_COLUMNS = tuple(column for column in token_record.columns if column.name != "code_hash")
 """What a TokenRecord is made of, in the order of its fields' names."""
 
 
-_NAMES = tuple(column.name for column in RECORD_COLUMNS)
-_ADD = as_sql(insert(token_record).values({name: bindparam(name) for name in _NAMES}))
+RECORD_NAMES = tuple(column.name for column in RECORD_COLUMNS)
+
+_INTO = f"{token_record.name} ({', '.join(RECORD_NAMES)})"
+_values_of = attrgetter(*RECORD_NAMES)
 
 
 def read_token_record(row: Row[Any]) -> TokenRecord:
@@ -42,7 +45,7 @@ class SqlTokenRecords:
 
         Raises: StorageUnavailable
         """
-        await self._database.write_shortly(lambda connection: _add(connection, record))
+        await self._database.write_shortly(_row(record))
 
     async def add_for_code(self, record: TokenRecord, code_hash: str, *, begins: FirstOfFamily | None = None) -> None:
         """Add, tie the token to its code, and begin its family, unless that code was used a second time in between.
@@ -85,13 +88,12 @@ class SqlTokenRecords:
         def work(connection: sqlite3.Connection) -> bool:
             if not spend(connection, spent_hash, following):
                 return False
-            _add(connection, record)
+            _row(record)(connection)
             note_use_shortly(connection, record)
             return True
 
         return await self._database.write_shortly(work)
 
 
-def _add(connection: sqlite3.Connection, record: TokenRecord) -> None:
-    """Raises: sqlite3.Error."""
-    connection.execute(_ADD, {name: getattr(record, name) for name in _NAMES})
+def _row(record: TokenRecord) -> NewRow:
+    return NewRow(_INTO, _values_of(record))

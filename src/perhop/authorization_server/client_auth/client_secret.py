@@ -23,7 +23,7 @@ def check_secret(credentials: SharedSecret, client: Client | None) -> Client:
     """
     registered = client.authentication if client is not None else None
     is_equal = hmac.compare_digest(_expected(registered), _digest(credentials.secret.reveal()))
-    if client is None or not isinstance(registered, ClientSecret | HashedSecret):
+    if client is None or not isinstance(registered, (ClientSecret, HashedSecret)):
         raise ClientAuthenticationFailed(f"client_id `{credentials.client_id[:128]}` is unknown or has no secret")
     if not is_equal:
         raise ClientAuthenticationFailed(f"wrong secret for client `{client.id}`")

@@ -53,19 +53,16 @@ def parse_credentials(authorization: Sequence[str], form: Form) -> Credentials:
     Spec: RFC 6749 §2.3
     Raises: TokenRequestMalformed, ClientAuthenticationFailed
     """
-    used = (
-        bool(authorization),
-        form.one("client_secret") is not None,
-        form.one("client_assertion") is not None or form.one("client_assertion_type") is not None,
-    )
-    if sum(used) > 1 or len(authorization) > 1:
+    first = form.first
+    client_id, secret = first.get("client_id"), first.get("client_secret")
+    is_asserted = "client_assertion" in first or "client_assertion_type" in first
+    if len(authorization) + (secret is not None) + is_asserted > 1:
         raise TokenRequestMalformed("more than one client authentication method")
-    client_id, secret = form.one("client_id"), form.one("client_secret")
     if authorization:
         return _parse_basic(authorization[0], client_id)
     if secret is not None:
         return SharedSecret("client_secret_post", form.required("client_id"), Secret(secret))
-    if used[2]:
+    if is_asserted:
         if form.required("client_assertion_type") != ASSERTION_TYPE:
             raise ClientAuthenticationFailed("the client assertion is of an unknown type")
         return SignedAssertion(client_id, Secret(form.required("client_assertion")))

@@ -12,6 +12,7 @@ from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.named_task import check_task_subject, find_named_task
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.kept_grants import KeptGrant
 from perhop.authorization_server.records_resource import records_resource, records_uri
 from perhop.core.client import Client, GrantType, NoAuthentication
 from perhop.core.resource import Resource, ResourceUri
@@ -27,13 +28,32 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     Raises: TargetMissing, TargetMultiple, TargetInvalid, ScopeInvalid, GrantTypeNotAllowed, OwnerMissing,
         DetailsMalformed, TaskRefused, TargetOutsideTask
     """
+    kept = issuer.kept_grants.find(asked.form, asked.client)
+    if kept is not None:
+        return _authorize_again(kept, asked, issuer)
     target = resolve_target(
         asked.form.all("resource"),
         audience_values=asked.form.all("audience"),
         default=default_target(asked.client, issuer),
     )
     details, scopes = asked.form.one("authorization_details"), parse_scope(asked.form.one("scope"))
-    return authorize_client(asked.client, target, scopes, issuer, now=asked.now, details=details)
+    authorized = authorize_client(asked.client, target, scopes, issuer, now=asked.now, details=details)
+    if details is None and authorized.resource is issuer.registry.resource_at(target):
+        issuer.kept_grants.keep(asked.form, asked.client, authorized.resource, authorized.draft.scopes)
+    return authorized
+
+
+def _authorize_again(kept: KeptGrant, asked: Asked, issuer: Issuer) -> Authorized:
+    """What the same client got by the same form: only what stands in the database may have changed since.
+
+    Raises: TargetInvalid, OwnerMissing
+    """
+    client, resource = asked.client, kept.resource
+    issuer.standing.check_target(resource, issuer.registry)
+    draft = draft_first(
+        issuer, client_id=client.id, subject=client.id, resource=resource, scopes=kept.scopes, now=asked.now
+    )
+    return Authorized(draft=draft, resource=resource)
 
 
 def authorize_client(

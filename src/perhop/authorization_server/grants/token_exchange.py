@@ -32,17 +32,16 @@ from perhop.errors import (
 )
 from perhop.rules.audience import bind_audience
 from perhop.rules.delegation import check_cycle, check_may_act
-from perhop.rules.lifetime import Leeway, access_lifetime
+from perhop.rules.lifetime import access_lifetime
 from perhop.rules.resource_indicators import resolve_target
 from perhop.rules.scope import map_through_hop, narrow, parse_scope
 from perhop.rules.task import check_resource
-from perhop.tokens.verify import verify
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 
 
 def verify_subject_token(form: Form, issuer: Issuer, *, now: int) -> VerifiedToken:
-    """Verify the token that is to be exchanged: ours, an access token, unexpired without leeway.
+    """Verify the token that is to be exchanged: ours, an access token, unexpired without leeway; its signature once.
 
     Does not look at its audience, revocation or standing.
 
@@ -56,7 +55,8 @@ def verify_subject_token(form: Form, issuer: Issuer, *, now: int) -> VerifiedTok
             raise TokenRequestMalformed(f"`{name}` is not an access token's")
     raw = form.required("subject_token")
     try:
-        return verify(raw, keys={issuer.url: issuer.keyring.verify_keys()}, now=now, leeway=Leeway.NONE)
+        kept = issuer.kept_tokens
+        return kept.verify(kept.read(raw), keys={issuer.url: issuer.keyring.verify_keys()}, now=now)
     except BearerRefused as fact:
         raise SubjectTokenRefused(fact) from None
 
