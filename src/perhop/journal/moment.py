@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _IN_A_SECOND = 1_000_000
+_moment = tuple.__new__  # as `Moment(...)`, without the function that Python writes for it
 
 
 class Moment(NamedTuple):
@@ -22,7 +23,7 @@ def moment_of(seconds: float) -> Moment:
     fraction = round((seconds - second) * _IN_A_SECOND)
     if fraction == _IN_A_SECOND:
         second, fraction = second + 1, 0
-    return Moment(f"{_second(second)}.{fraction:06d}Z", second * _IN_A_SECOND + fraction)
+    return _moment(Moment, (f"{_second(second)}.{str(_IN_A_SECOND + fraction)[1:]}Z", second * _IN_A_SECOND + fraction))
 
 
 def format_time(seconds: float) -> str:

@@ -18,14 +18,11 @@ import rfc8785
 
 from perhop.errors import ParamsMalformed
 
-_encode: Callable[[Any, int], Iterable[str]] = c_make_encoder(
-    None, None, _quoted, None, ":", ",", True, False, False
-)
+_encode: Callable[[Any, int], Iterable[str]] = c_make_encoder(None, None, _quoted, None, ":", ",", True, False, False)
 """What `json.JSONEncoder` makes anew for every text: names in order, no white space, no watch for cycles."""
 
 _LEAVES = frozenset({str, int, bool, type(None)})
 _INNER = frozenset({dict, list, tuple})
-_PLAIN = _LEAVES | _INNER
 
 
 def canonical_json(value: Any) -> bytes:
@@ -57,7 +54,8 @@ def _is_plain(value: Any) -> bool:
         return False
     if _LEAVES.issuperset(map(type, value)):
         return True
-    return _PLAIN.issuperset(map(type, value)) and all([_is_plain(each) for each in value if type(each) in _INNER])
+    inner = [each for each in value if type(each) not in _LEAVES]
+    return _INNER.issuperset(map(type, inner)) and all(map(_is_plain, inner))
 
 
 def _text(value: Any) -> str:
