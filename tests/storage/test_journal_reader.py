@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,7 +264,7 @@ def test_a_permit_without_a_token_is_no_token(tmp_path: Path) -> None:
 
     async def write() -> None:
         async with folder.writing() as journal:
-            await journal.append(replace(a_permit(1), outbound=None))
+            await journal.append(a_permit(1)._replace(outbound=None))
 
     asyncio.run(write())
     with folder.queries() as reader:

@@ -125,7 +125,7 @@ def called(token: Token, number: int, tool: str, request: RequestFacts = OFFICE)
         client="planner",
         tenant="acme",
     )
-    ended = replace(permit, event=Event.CALL_ENDED, decision=None, result=ResultFacts(status=200, duration_ms=4))
+    ended = permit._replace(event=Event.CALL_ENDED, decision=None, result=ResultFacts(status=200, duration_ms=4))
     return permit, ended
 
 
@@ -239,7 +239,7 @@ KEY, ANOTHER = "h" * 43, "A" * 43
 def without_the_key() -> Story:
     """A token that is bound to the planner's key, in the hands of a stranger, who proves a key of its own, and none."""
     bound = replace(TOKEN, key=KEY)
-    nonce = replace(refused(bound, "sender.mismatch", OFFICE), result=ResultFacts(status=401, error="use_dpop_nonce"))
+    nonce = refused(bound, "sender.mismatch", OFFICE)._replace(result=ResultFacts(status=401, error="use_dpop_nonce"))
     steps = [
         issued(bound),
         nonce,
@@ -253,7 +253,7 @@ def without_the_key() -> Story:
 def told_a_nonce() -> Story:
     """The planner itself begins with a bound token, and is told a nonce, as any client is."""
     bound = replace(TOKEN, key=KEY)
-    nonce = replace(refused(bound, "sender.mismatch", OFFICE), result=ResultFacts(status=401, error="use_dpop_nonce"))
+    nonce = refused(bound, "sender.mismatch", OFFICE)._replace(result=ResultFacts(status=401, error="use_dpop_nonce"))
     return _then(ordinary_weeks(EVERY), [issued(bound), nonce, *called(bound, 1, "list_events")])
 
 

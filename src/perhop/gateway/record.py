@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from perhop.core.call import Reply
 from perhop.errors import JournalUnavailable, RateExceeded, Refused, Unavailable
@@ -18,12 +18,14 @@ CANCELLED = "cancelled"
 _log = logging.getLogger("perhop.gateway")
 
 
-async def record(trail: Trail, journal: Journal) -> None:
-    """Write the permit; when this returns it is on disk, and only then is the call forwarded.
+def record(trail: Trail, journal: Journal) -> Awaitable[int]:
+    """Write the permit; whoever awaits this goes on when it is on disk, and only then is the call forwarded.
+
+    Not async: every turn of the event loop would have to step through it.
 
     Raises: JournalUnavailable
     """
-    await journal.append(trail.permit_record())
+    return journal.append(trail.permit_record())
 
 
 async def record_refusal(fact: Refused | Unavailable, trail: Trail, journal: Journal, *, now: float) -> None:

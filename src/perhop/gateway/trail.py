@@ -6,8 +6,8 @@ INVARIANT: a trail holds no token; of one whose signature did not hold, only a d
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from dataclasses import replace
+from typing import Final, assert_never
 
 from perhop.core.call import Call
 from perhop.core.decision import Permit
@@ -26,6 +26,7 @@ from perhop.errors import (
 from perhop.gateway.decide import recorded_arguments
 from perhop.gateway.gate import Gate
 from perhop.gateway.kept_facts import inbound_facts, outbound_facts, permitting, request_facts
+from perhop.gateway.kept_records import KeptRecords, find_kept, keep
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_fingerprint
 from perhop.journal.record import (
@@ -46,83 +47,127 @@ MAX_USER_AGENT = 256
 INTERNAL = "internal"
 """The `error` of a request that ended in an error of our own."""
 
+_GATEWAY = DataPlane.GATEWAY
+_as_tuple = tuple.__new__  # as `CallFacts(...)`, without the function that Python writes for it
 
-@dataclass(frozen=True, kw_only=True)
+
 class Trail:
     """What is known so far. `permit` and `draft` only once the permit is about to be recorded.
 
-    `unverified` is the digest of what came as a token, once somebody wants it: see `naming_token`.
+    `unverified` is the digest of what came as a token, once somebody wants it: see `naming_token`. `kept` holds what
+    the two records of such a call share, where that was kept.
+
+    Nothing is assigned but where a trail is made, by place: every step of every call makes one.
     """
 
-    call_id: str
-    started: float
-    http_method: str
-    resource: Resource
-    request: RequestFacts
-    unverified: str | None = None
-    caller: VerifiedToken | None = None
-    task: TaskFacts | None = None
-    call: Call | None = None
-    facts: CallFacts | None = None
-    permit: Permit | None = None
-    draft: TokenDraft | None = None
+    __slots__ = (
+        *("call_id", "started", "http_method", "resource", "request", "caller", "task"),
+        *("call", "facts", "permit", "draft", "kept", "unverified"),
+    )
+
+    def __init__(
+        self,
+        call_id: str,
+        started: float,
+        http_method: str,
+        resource: Resource,
+        request: RequestFacts,
+        caller: VerifiedToken | None = None,
+        task: TaskFacts | None = None,
+        call: Call | None = None,
+        facts: CallFacts | None = None,
+        permit: Permit | None = None,
+        draft: TokenDraft | None = None,
+        kept: KeptRecords | None = None,
+        unverified: str | None = None,
+    ) -> None:
+        self.call_id: Final = call_id
+        self.started: Final = started
+        self.http_method: Final = http_method
+        self.resource: Final = resource
+        self.request: Final = request
+        self.caller: Final = caller
+        self.task: Final = task
+        self.call: Final = call
+        self.facts: Final = facts
+        self.permit: Final = permit
+        self.draft: Final = draft
+        self.kept: Final = kept
+        self.unverified: Final = unverified
 
     @classmethod
     def of(cls, request: Request, gate: Gate) -> Trail:
         """The trail of a request of which nothing is known."""
         agent = request.header("user-agent")
-        return cls(
-            call_id=gate.new_call_id(),
-            started=gate.clock(),
-            http_method=request.http_method,
-            resource=gate.resource,
-            request=request_facts(request.address, agent[:MAX_USER_AGENT] if agent else None, None),
-        )
+        facts = request_facts(request.address, agent[:MAX_USER_AGENT] if agent else None, None)
+        return Trail(gate.new_call_id(), gate.clock(), request.http_method, gate.resource, facts)
 
     def by(self, caller: VerifiedToken, gate: Gate) -> Trail:
         """The token's signature and times hold. Whether the task that it names is any good is not known yet."""
-        return self._with(caller=caller, task=gate.tasks.facts(caller.task))
+        task = gate.tasks.facts(caller.task)
+        return Trail(self.call_id, self.started, self.http_method, self.resource, self.request, caller, task)
 
     def asking(self, call: Call, gate: Gate) -> Trail:
         """The message is understood. Of its arguments a MAC is kept, and what the resource's owner has recorded."""
-        facts = CallFacts(
-            id=self.call_id,
-            method=call.method,
-            name=call.name,
-            arguments_mac=gate.journal.mac(call.arguments) if call.arguments is not None else None,
-            arguments=recorded_arguments(call, gate) if gate.resource.record_arguments else None,
-            revision=call.revision,
-            data_plane=_data_plane(gate.resource),
+        resource, request, arguments = self.resource, self.request, call.arguments
+        facts = _as_tuple(
+            CallFacts,
+            (
+                self.call_id,
+                call.method,
+                call.name,
+                call.revision,
+                None if resource.data_plane is _GATEWAY else resource.data_plane.value,
+                gate.journal.mac(arguments) if arguments is not None else None,
+                recorded_arguments(call, gate) if resource.record_arguments else None,
+            ),
         )
-        if call.session is None:
-            return self._with(call=call, facts=facts)
-        session = session_fingerprint(call.session)
-        return self._with(
-            call=call, facts=facts, request=request_facts(self.request.ip, self.request.user_agent, session)
+        if call.session is not None:
+            request = request_facts(request.ip, request.user_agent, session_fingerprint(call.session))
+        return Trail(
+            self.call_id, self.started, self.http_method, resource, request, self.caller, self.task, call, facts
         )
 
     def permitted(self, permit: Permit, onward: Onward) -> Trail:
         """The call may go on, with this."""
+        draft: TokenDraft | None
         match onward:
             case HopToken():
-                return self._with(permit=permit, draft=onward.minted.draft)
+                draft = onward.minted.draft
             case NoCredential():
-                return self._with(permit=permit)
+                draft = None
             case _:
                 assert_never(onward)
+        kept = find_kept(self, permit, draft) or keep(self._going_on(permit, draft, None))
+        return self._going_on(permit, draft, kept)
+
+    def _going_on(self, permit: Permit, draft: TokenDraft | None, kept: KeptRecords | None) -> Trail:
+        return Trail(
+            self.call_id,
+            self.started,
+            self.http_method,
+            self.resource,
+            self.request,
+            self.caller,
+            self.task,
+            self.call,
+            self.facts,
+            permit,
+            draft,
+            kept,
+        )
 
     def naming_token(self, request: Request) -> Trail:
         """With a digest of what came as a token, if nothing better is known of it: for a record that says no."""
-        return self if self.caller is not None else self._with(unverified=_digest_of_token(request))
-
-    def _with(self, **known: Any) -> Trail:
-        """A new trail that knows this, too. What `dataclasses.replace` does, for a twentieth of the steps."""
-        made = object.__new__(Trail)
-        made.__dict__.update(self.__dict__, **known)
-        return made
+        if self.caller is not None:
+            return self
+        unverified = _digest_of_token(request)
+        return Trail(self.call_id, self.started, self.http_method, self.resource, self.request, unverified=unverified)
 
     def permit_record(self) -> Record:
         """The record that must be durable before anything is forwarded."""
+        if self.kept is not None and self.facts is not None:
+            return self.kept.permit.record(self.facts, None)
         assert self.permit is not None
         allow, approval = self.permit.allow, self.permit.approval
         decision = permitting(allow.policies, allow.policy_version)
@@ -150,11 +195,15 @@ class Trail:
 
     def end_record(self, *, status: int | None, error: str | None, now: float, detail: str | None = None) -> Record:
         """The outcome of a permitted call."""
+        took = round((now - self.started) * 1000)
+        result = _as_tuple(ResultFacts, (status, error, took if took > 0 else 0))
+        if self.kept is not None and self.facts is not None and detail is None:
+            return self.kept.end.record(self.facts, result)
         return self._record(
             Event.CALL_ENDED,
             inbound=self._inbound(),
             outbound=outbound_facts(self.draft) if self.draft else None,
-            result=ResultFacts(status=status, error=error, duration_ms=max(0, round((now - self.started) * 1000))),
+            result=result,
             detail=detail,
         )
 
@@ -178,7 +227,7 @@ class Trail:
         facts = self.facts
         if facts is None:
             return CallFacts(id=self.call_id, method=self.http_method, data_plane=_data_plane(self.resource))
-        return facts if with_arguments or facts.arguments is None else replace(facts, arguments=None)
+        return facts if with_arguments or facts.arguments is None else facts._replace(arguments=None)
 
     def _record(
         self,

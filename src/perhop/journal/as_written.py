@@ -60,12 +60,12 @@ def _written() -> re.Pattern[str]:
     parts = {
         "in": _members(Inbound.__slots__, act | dict.fromkeys(("jti", "aud", "sub", "agent", "client_id"), _TEXT)),
         "out": _members(Outbound.__slots__, act | dict.fromkeys(("jti", "aud", "sub"), _TEXT)),
-        "call": _members(CallFacts.__slots__, dict.fromkeys(("id", "method", "name", "data_plane"), _TEXT)),
+        "call": _members(CallFacts._fields, dict.fromkeys(("id", "method", "name", "data_plane"), _TEXT)),
         "request": _members(RequestFacts.__slots__, dict.fromkeys(("ip", "user_agent"), _TEXT)),
-        "result": _members(ResultFacts.__slots__, {"error": _TEXT, "status": _STATUS}),
+        "result": _members(ResultFacts._fields, {"error": _TEXT, "status": _STATUS}),
     }
     own = dict.fromkeys(("client", "event", "reason", "resource", "tenant", "time", "txn"), _TEXT)
-    names = {*Record.__slots__, *parts, "seq", "time"} - {"inbound", "outbound"}
+    names = {*Record._fields, *parts, "seq", "time"} - {"inbound", "outbound", "alike"}
     return re.compile(_members(names, {**parts, **own, "seq": _SEQ}))
 
 

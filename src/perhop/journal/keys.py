@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,10 @@ VKEY_FILE = "journal.vkey"
 
 _ED25519 = b"\x01"
 _MAC_PURPOSE = b"perhop journal: arguments_mac: HMAC-SHA-256"
+_MAC_LENGTH = 43
+"""Letters of 32 bytes in base64url; padding and a line's end would follow."""
+
+_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
 
 
 def decode_base64(text: str) -> bytes:
@@ -107,7 +110,7 @@ def parse_vkey(text: str) -> JournalVerifyKey:
 class JournalKey:
     """The private half. Printing it shows the public half only."""
 
-    __slots__ = ("_mac", "_private", "verify_key")
+    __slots__ = ("_mac_inner", "_mac_outer", "_private", "verify_key")
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
         if not is_key_name(name):
@@ -115,8 +118,7 @@ class JournalKey:
         self._private = private
         self.verify_key = JournalVerifyKey(name, private.public_key().public_bytes_raw())
         derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=_MAC_PURPOSE)
-        # Keyed once; `hmac.digest` would also let the other thread run in the middle of every call.
-        self._mac = hmac.new(derive.derive(private.private_bytes_raw()), digestmod=hashlib.sha256)
+        self._mac_inner, self._mac_outer = _keyed(derive.derive(private.private_bytes_raw()))
 
     @classmethod
     def new(cls, name: str) -> JournalKey:
@@ -133,9 +135,12 @@ class JournalKey:
 
     def mac(self, message: bytes) -> str:
         """HMAC-SHA-256, base64url without padding: equal messages show as equal, and nothing else shows."""
-        keyed = self._mac.copy()
-        keyed.update(message)
-        return base64.urlsafe_b64encode(keyed.digest()).rstrip(b"=").decode()
+        # Both hashes are keyed already. Python's `hmac` takes three times as long, and `hmac.digest` would let the
+        # other thread run in the middle of every call.
+        inner, outer = self._mac_inner.copy(), self._mac_outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return binascii.b2a_base64(outer.digest())[:_MAC_LENGTH].translate(_TO_BASE64URL).decode()
 
     def derive(self, purpose: bytes) -> bytes:
         """32 bytes for another purpose, which say nothing of the key: so that an installation keeps one secret less."""
@@ -148,6 +153,12 @@ class JournalKey:
 
     def __repr__(self) -> str:
         return f"JournalKey({self.verify_key.vkey()})"
+
+
+def _keyed(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """The inner and the outer hash of an HMAC-SHA-256, each after its first block: the key, padded (RFC 2104 §2)."""
+    block = key.ljust(hashlib.sha256().block_size, b"\0")
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in block)), hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
 
 def parse_journal_key(pem: bytes, vkey: str) -> JournalKey:

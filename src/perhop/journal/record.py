@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from perhop.core.actor import Actor
 from perhop.core.task import Task
@@ -55,7 +55,10 @@ class Event(StrEnum):
 
 
 class Part:
-    """What the parts of a record have in common: `written` is their text, once it was made (see `canonical`)."""
+    """What the parts have in common that many records share: `written` is their text, once it was made.
+
+    Parts that are new in every record are tuples: nothing is made faster, and their text is not kept.
+    """
 
     __slots__ = ("written",)
     written: str
@@ -129,8 +132,7 @@ class Outbound(Part):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallFacts(Part):
+class CallFacts(NamedTuple):
     """The call: `id` is ours, `arguments_mac` an HMAC-SHA-256 of the arguments under a key of the journal.
 
     `arguments` holds what policy saw of the arguments that the resource lists: a value, None for one that was not
@@ -141,10 +143,10 @@ class CallFacts(Part):
     id: str
     method: str
     name: str | None = None
-    arguments_mac: str | None = None
-    arguments: Mapping[str, Any] | None = None
     revision: str | None = None
     data_plane: str | None = None
+    arguments_mac: str | None = None
+    arguments: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +188,7 @@ class RequestFacts(Part):
     sender_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultFacts(Part):
+class ResultFacts(NamedTuple):
     """How it ended: `status` is HTTP's, `error` a JSON-RPC code, `tool_error`, `cut`, `cancelled` or a reason."""
 
     status: int | None = None
@@ -207,13 +208,13 @@ class ReportFacts(Part):
     time: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One event. `reason` is a dotted code or None; `resource` and `client` are configuration names.
 
     `txn`, `hop` and `parent_jti` are those of `outbound`; without one, those of `inbound`. `call.id` joins a permit
     and its outcome, and what the server reports of the same call.
     `detail` is for operators: no token, secret or argument value, ever. `about` names the object of a change.
+    `alike` is no part of the event: it holds what was written of one like it, see `Alike`.
     """
 
     event: Event
@@ -223,15 +224,46 @@ class Record:
     parent_jti: str | None = None
     inbound: Inbound | None = None
     outbound: Outbound | None = None
-    call: CallFacts | None = None
     decision: DecisionFacts | None = None
     task: TaskFacts | None = None
     report: ReportFacts | None = None
     request: RequestFacts | None = None
-    result: ResultFacts | None = None
     owner: str | None = None
     tenant: str | None = None
     resource: str | None = None
     client: str | None = None
     detail: str | None = None
     about: Mapping[str, Any] | None = None
+    call: CallFacts | None = None
+    result: ResultFacts | None = None
+    alike: Alike | None = None
+
+
+SHARED = Record._fields.index("call")
+"""So many members of a record are the same in all that are alike; the call and its result follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Alike:
+    """Records that differ only in id, arguments and result of their call: what they share, and what is written of it.
+
+    INVARIANT: the texts and facets count for a record whose members are `members`, of a call that is `called`, and for
+    no other; whoever takes them compares. Made by `perhop.journal.alike` only.
+    """
+
+    members: tuple[Any, ...]
+    called: tuple[str | None, ...]
+    until_call: str
+    until_id: str
+    after_id: str
+    until_time: str
+    after_time: str
+    facets_until_call: tuple[Any, ...]
+    facets_until_result: tuple[Any, ...]
+
+    def record(self, call: CallFacts, result: ResultFacts | None) -> Record:
+        """A record of this kind. Does not look whether the call is one."""
+        return _as_tuple(Record, (*self.members, call, result, self))
+
+
+_as_tuple = tuple.__new__  # as `Record(...)`, without the function that Python writes for it

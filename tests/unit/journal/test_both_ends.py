@@ -83,8 +83,8 @@ async def test_an_answer_that_no_server_reports_is_a_question(made: JournalFolde
 
 async def test_what_was_never_delivered_is_no_question(made: JournalFolder, registry: Registry) -> None:
     """The upstream did not answer, the caller went away, or the gateway was killed before it knew."""
-    lost = replace(an_outcome(1), result=ResultFacts(status=503, error="upstream.unavailable"))
-    gone = replace(an_outcome(2), result=ResultFacts(error="cancelled"))
+    lost = an_outcome(1)._replace(result=ResultFacts(status=503, error="upstream.unavailable"))
+    gone = an_outcome(2)._replace(result=ResultFacts(error="cancelled"))
     permits = (a_permit(1), lost, a_permit(2), gone, a_permit(3))
     await write(made, *permits, later=(a_permit(4), a_report(4), an_outcome(4)))
     found = held(made, registry, until=NOW + HOUR)
@@ -102,8 +102,8 @@ async def test_a_report_may_be_on_its_way(made: JournalFolder, registry: Registr
 
 async def test_a_report_that_nobody_sent_is_a_question(made: JournalFolder, registry: Registry) -> None:
     """The token, or the call, or both are unknown to the gateway: it came past it."""
-    other_call = replace(a_report(1), call=CallFacts(id="call-9", method="tools/call"))
-    other_token = replace(a_report(1), inbound=replace(a_report(9).inbound or Inbound(), aud=SERVER))
+    other_call = a_report(1)._replace(call=CallFacts(id="call-9", method="tools/call"))
+    other_token = a_report(1)._replace(inbound=replace(a_report(9).inbound or Inbound(), aud=SERVER))
     await write(made, a_permit(1), a_report(1), other_call, a_report(2), other_token, an_outcome(1))
     found = held(made, registry)
     assert [(each.jti, each.call_id) for each in found.only_server] == [
@@ -116,7 +116,7 @@ async def test_a_report_that_nobody_sent_is_a_question(made: JournalFolder, regi
 
 async def test_a_call_that_was_admitted_twice_is_a_question(made: JournalFolder, registry: Registry) -> None:
     """Sent once, seen twice: somebody has the token and the header."""
-    again = replace(a_report(1), report=ReportFacts(by="calendar-server", id="f" * 32, time="t"))
+    again = a_report(1)._replace(report=ReportFacts(by="calendar-server", id="f" * 32, time="t"))
     await write(made, a_permit(1), a_report(1), again, an_outcome(1))
     found = held(made, registry)
     assert [(each.jti, each.call_id, each.count) for each in found.seen_again] == [("out-1", "call-1", 2)]
@@ -133,8 +133,8 @@ async def test_a_server_behind_no_gateway_has_one_end(made: JournalFolder, regis
 
 async def test_where_another_proxy_carries_the_call_the_token_joins(made: JournalFolder, registry: Registry) -> None:
     """The proxy may drop the id that it was given; a token that was handed out for a call is enough."""
-    carried = replace(a_permit(1), call=CallFacts(id="call-1", method="tools/call", data_plane="forward_auth"))
-    await write(made, carried, replace(a_report(1), call=CallFacts(id="call-9", method="tools/call")))
+    carried = a_permit(1)._replace(call=CallFacts(id="call-1", method="tools/call", data_plane="forward_auth"))
+    await write(made, carried, a_report(1)._replace(call=CallFacts(id="call-9", method="tools/call")))
     assert held(made, registry).ok
 
 

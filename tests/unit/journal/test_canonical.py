@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -30,9 +29,9 @@ TEXTS = st.text(max_size=20)
 def test_the_task_stands_between_seq_and_time() -> None:
     """Its id, and its purpose where the task is known; the rest of the body is as without it."""
     known, unknown = (TaskFacts(id="task-1", purpose=purpose) for purpose in ("plan — it", None))
-    body = draft(replace(a_permit(7), task=known), time=NOW).body(12)
+    body = draft(a_permit(7)._replace(task=known), time=NOW).body(12)
     assert '"seq":12,"task":{"id":"task-1","purpose":"plan — it"},"tenant":' in body
-    assert '"task":{"id":"task-1"}' in draft(replace(a_permit(7), task=unknown), time=NOW).body(12)
+    assert '"task":{"id":"task-1"}' in draft(a_permit(7)._replace(task=unknown), time=NOW).body(12)
     assert body.replace('"task":{"id":"task-1","purpose":"plan — it"},', "") == draft(a_permit(7), time=NOW).body(12)
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perhop.errors import KeyUnusable
 from perhop.journal.checkpoint import (
@@ -200,6 +206,15 @@ def test_the_mac_depends_on_key_and_message_only() -> None:
     assert KEY.mac(b"{}") == KEY.mac(b"{}") != KEY.mac(b'{"a":1}')
     assert KEY.mac(b"{}") != other.mac(b"{}")
     assert len(KEY.mac(b"{}")) == 43
+
+
+@given(message=st.binary(max_size=200))
+def test_the_mac_is_an_hmac_under_a_key_that_hkdf_derives(message: bytes) -> None:
+    """Python's own HMAC-SHA-256 over the message, under the key of the format's page, in base64url."""
+    info = b"perhop journal: arguments_mac: HMAC-SHA-256"
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(bytes(32))
+    expected = hmac.digest(key, message, hashlib.sha256)
+    assert base64.urlsafe_b64decode(KEY.mac(message) + "=") == expected
 
 
 def test_printing_a_key_shows_the_public_half() -> None:

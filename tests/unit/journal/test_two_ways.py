@@ -1,4 +1,4 @@
-"""The quick way to a record's text, held against the strict one."""
+"""The quick ways to a record's text, held against the strict one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perhop.errors import ParamsMalformed
-from perhop.journal.canonical import draft, strictly
+from perhop.journal.alike import alike_to
+from perhop.journal.canonical import Draft, draft, strictly
 from perhop.journal.facets import facets_of, parse_body, parse_microseconds
 from perhop.journal.moment import moment_of
 from perhop.journal.record import (
@@ -79,6 +80,7 @@ RECORDS = st.builds(
     hop=NUMBERS,
     detail=st.none() | ONE_IN_MANY,
     about=st.none() | ARGUMENTS,
+    alike=st.none(),
     **dict.fromkeys(("reason", "txn", "parent_jti", "owner", "tenant", "resource", "client"), SOME),
     **{name: st.none() | part for name, part in PARTS.items()},
 )
@@ -92,12 +94,53 @@ def test_both_ways_lead_to_one_text(record: Record, time: float) -> None:
     assert drafted.facets == facets_of(parse_body(drafted.body(7)))
 
 
+OTHER_CALLS = st.tuples(TEXTS | ONE_IN_MANY, SOME, st.none() | ARGUMENTS, st.none() | PARTS["result"])
+
+
+def as_is(record: Record) -> Draft:
+    """By the strict way; what is kept beside a record is no part of it."""
+    return strictly(record._replace(alike=None), time=NOW)
+
+
+@given(like=RECORDS, others=st.lists(OTHER_CALLS, min_size=1, max_size=3))
+def test_records_that_are_alike_are_written_as_any_other(
+    like: Record, others: list[tuple[str, str | None, dict[str, Any] | None, ResultFacts | None]]
+) -> None:
+    """Whatever their calls' ids and arguments are, and how they ended, what they share is not written otherwise."""
+    alike = alike_to(like)
+    if alike is None or like.call is None:
+        return
+    for id_, mac, arguments, result in others:
+        call = like.call._replace(id=id_, arguments_mac=mac, arguments=arguments)
+        drafted = draft(alike.record(call, result), time=NOW)
+        assert drafted == as_is(like._replace(call=call, result=result))
+        assert drafted.facets == facets_of(parse_body(drafted.body(7)))
+
+
+@given(like=RECORDS, other=RECORDS, changed=st.sets(st.sampled_from(sorted({*Record._fields} - {"alike"}))))
+def test_what_is_kept_of_a_record_counts_for_no_other(like: Record, other: Record, changed: set[str]) -> None:
+    """A record that differs in any member is written as it is, whatever came with it."""
+    mixed = like._replace(alike=alike_to(like), **{name: getattr(other, name) for name in changed})
+    assert draft(mixed, time=NOW) == as_is(mixed)
+
+
+@pytest.mark.parametrize("member", ["method", "name", "revision", "data_plane"])
+def test_a_call_of_another_kind_is_not_alike(member: str) -> None:
+    """Of a call, nothing but its id and its arguments may differ."""
+    permit = a_permit(7)
+    assert permit.call is not None
+    other = permit.call._replace(**{member: "other"})
+    kept = alike_to(permit)
+    assert kept is not None
+    assert draft(kept.record(other, None), time=NOW) == as_is(permit._replace(call=other))
+
+
 def test_a_part_that_was_changed_has_a_text_of_its_own() -> None:
     """What was written of a part is not what is written of a copy with another member."""
     permit = a_permit(7)
     assert permit.request is not None
     before = draft(permit, time=NOW).body(1)
-    other = replace(permit, request=replace(permit.request, ip="192.0.2.1"))
+    other = permit._replace(request=replace(permit.request, ip="192.0.2.1"))
     assert draft(other, time=NOW).body(1) == before.replace('"ip":"127.0.0.1"', '"ip":"192.0.2.1"') != before
 
 

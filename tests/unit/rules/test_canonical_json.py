@@ -74,12 +74,39 @@ def test_other_types_are_a_mistake_of_ours() -> None:
         canonical_json({"a": b"bytes"})
 
 
+NAMES = st.text(max_size=4) | st.sampled_from(["a", "ab", "A", "_", "", "\ufb33", "\U0001f600", "\ud7ff"])
+
+
 def json_values(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.recursive(
         st.none() | st.booleans() | numbers | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
         max_leaves=8,
     )
+
+
+def read_only(value: Any) -> Any:
+    """The same value of types for which only the way value by value stands."""
+    if isinstance(value, dict):
+        return MappingProxyType({name: read_only(each) for name, each in value.items()})
+    return _List([read_only(each) for each in value]) if isinstance(value, list) else value
+
+
+class _List(list[Any]):
+    """A list by another name."""
+
+
+@given(json_values(st.integers() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_both_ways_lead_to_one_text(value: object) -> None:
+    """What is plain enough for Python's encoder comes out as it does value by value."""
+    assert canonical_json(value) == canonical_json(read_only(value))
+
+
+def test_names_that_are_no_text_are_a_mistake_of_ours() -> None:
+    """A number is no name, wherever it stands; Python's encoder would make one of it."""
+    for value in ({1: "a"}, {"a": {1: "a"}}, [{None: 1}]):
+        with pytest.raises(TypeError):
+            canonical_json(value)
 
 
 @given(json_values(st.integers() | st.floats(allow_nan=False, allow_infinity=False)))
