@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 Followed = TypeVar("Followed")
 
@@ -31,11 +31,12 @@ class SteadyFields:
 
     def follow(self, work_out: Callable[[SteadyFields], Followed]) -> Followed:
         """What follows from these fields and nothing else, worked out once. `work_out` is a function of a module."""
+        found: Followed
         try:
-            return cast("Followed", self._followed[work_out])
+            found = self._followed[work_out]
         except KeyError:
             found = self._followed[work_out] = work_out(self)
-            return found
+        return found
 
 
 class HeaderFields(tuple[tuple[str, str], ...]):
@@ -53,31 +54,29 @@ class HeaderFields(tuple[tuple[str, str], ...]):
         """As they came in, whatever the case of their names. A byte is a character."""
         if type(fields) is not list:
             fields = list(fields)
-        alike: list[tuple[bytes, bytes]] = []
-        others: list[tuple[bytes, bytes]] = []
-        for each in fields:
-            (alike if each[0] in _STEADY else others).append(each)
         try:
-            steady = _kept.get(key := tuple(alike)) or _keep(key)
+            steady = _kept.get(key := tuple([each for each in fields if each[0] in _STEADY])) or _keep(key)
         except TypeError:  # a server whose fields are lists
             return cls.of([(bytes(name), bytes(value)) for name, value in fields])
         by_name = steady.by_name.copy()
         read: list[tuple[str, str]] = []
-        uncommon: tuple[tuple[str, str], ...] = ()
-        for octets, value in others:
+        uncommon: list[tuple[str, str]] = []
+        for octets, value in fields:
+            if octets in _STEADY:
+                continue
             text = value.decode("latin-1")
             name = _NAMES.get(octets)
             if name is None:
                 name = octets.decode("latin-1").lower()
                 if name in _COMMON:
                     return cls.of([(other.lower(), text) for other, text in fields])
-                uncommon = (*uncommon, (name, text))
+                uncommon.append((name, text))
             read.append((name, text))
             by_name[name] = (*by_name[name], text) if name in by_name else (text,)
         made = cls((*steady.fields, *read))
         made.by_name = by_name
         made.steady = steady
-        made.uncommon = uncommon
+        made.uncommon = tuple(uncommon)
         return made
 
 

@@ -36,7 +36,8 @@ class Catalogue:
 
         Raises: ToolQuarantined
         """
-        self._pins.check(tool)
+        if self._pins.approval is not None:
+            self._pins.check(tool)
 
     def is_read_only(self, tool: str) -> bool:
         """True if the definition that the owner approved says so."""
@@ -65,10 +66,11 @@ class Catalogue:
 
         While the owner has approved nothing: as the newest list has it.
         """
-        if self._pins.approval is not None:
-            approved = self._pins.approved(tool)
-            return approved.input_schema if approved is not None else None
-        return self._schemas.get(tool)
+        approval = self._pins.approval
+        if approval is None:
+            return self._schemas.get(tool)
+        approved = approval.definitions.get(tool)
+        return approved.input_schema if approved is not None else None
 
     def mirrored_by(self, tool: str) -> tuple[ParamHeader, ...] | None:
         """The arguments that the tool's schema wants mirrored in headers; None if there is no schema."""

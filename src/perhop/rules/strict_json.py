@@ -81,8 +81,8 @@ def parse_and_render(raw: bytes) -> tuple[Any, bytes] | None:
     try:
         _check_depth(raw, MAX_DEPTH)
         text = raw.decode()
-        value, end = _scan_once(text, 0)
-        octets = render_json(value)
+        value, end = (_scan_short if len(raw) <= MAX_DIGITS else _scan)(text, 0)
+        octets = "".join(_write(value, 0)).encode()
     except (ValueError, StopIteration, RecursionError, JsonUnparsable):
         return None
     return (value, octets) if end == len(text) and octets.count(b":") == count else None
@@ -143,7 +143,9 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_refuse_constant)
-_scan_once = make_scanner(_DECODER)  # type: ignore[arg-type]
+_scan = make_scanner(_DECODER)  # type: ignore[arg-type]
+# Numbers that cannot be too long; one beyond double precision is refused by the writer.
+_scan_short = make_scanner(json.JSONDecoder(parse_constant=_refuse_constant))  # type: ignore[arg-type]
 
 # The interpreter's own writer in C: `JSONEncoder.encode` makes one for each text that it writes.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
