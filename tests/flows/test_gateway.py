@@ -61,6 +61,19 @@ async def test_a_permitted_call_reaches_the_upstream_with_another_token(world: W
     assert received.header("accept-encoding") == "identity"
 
 
+async def test_each_call_goes_on_with_its_own_headers(world: World) -> None:
+    """Calls that differ in one field, and only in that, reach the upstream with what each of them said."""
+    for agent, accepts, tool in [("a", "application/json", "list_events"), ("b", "application/json", "list_events")] + [
+        ("b", "application/json, text/event-stream", tool) for tool in ("list_events", "list_days")
+    ]:
+        for headers, body in (call(tool), legacy("tools/call", {"name": tool})):
+            assert (await world.send((headers, body), user_agent=agent, accept=accepts)).status_code == 200
+            received = world.upstream.last
+            revision, name = headers["mcp-protocol-version"], headers.get("mcp-name")
+            said = {"user-agent": agent, "accept": accepts, "mcp-protocol-version": revision, "mcp-name": name}
+            assert {each: received.header(each) for each in said} == said
+
+
 async def test_the_permit_is_recorded_with_both_tokens_and_the_outcome_after_it(world: World) -> None:
     """A call leaves a permit with in and out, then an outcome with status and duration, joined by the call's id."""
     await world.send(call(day="monday"))

@@ -2,57 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, TypeVar
+
+Followed = TypeVar("Followed")
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order; names lower case, repeats kept."""
 
 
-class HeaderFields(tuple[tuple[str, str], ...]):
-    """The same, of a request: `values_of` finds a field without a walk over all of them."""
+class SteadyFields:
+    """Header fields that a client sends alike with every request; found by their octets, and kept with what follows.
 
-    # A text where nothing came twice, as is usual.
-    by_name: dict[str, str | tuple[str, ...]]
+    `fields` and `by_name` are as in `HeaderFields`. Nothing in it tells who the sender is.
+    """
+
+    __slots__ = ("_followed", "by_name", "fields")
+
+    def __init__(self, octets: tuple[tuple[bytes, bytes], ...]) -> None:
+        self.fields: Final = tuple([(_NAMES[name], value.decode("latin-1")) for name, value in octets])
+        by_name: dict[str, tuple[str, ...]] = {}
+        for name, text in self.fields:
+            by_name[name] = (*by_name.get(name, ()), text)
+        self.by_name: Final = by_name
+        self._followed: Final[dict[Callable[[SteadyFields], Any], Any]] = {}
+
+    def follow(self, work_out: Callable[[SteadyFields], Followed]) -> Followed:
+        """What follows from these fields and nothing else, worked out once. `work_out` is a function of a module."""
+        found: Followed
+        try:
+            found = self._followed[work_out]
+        except KeyError:
+            found = self._followed[work_out] = work_out(self)
+        return found
+
+
+class HeaderFields(tuple[tuple[str, str], ...]):
+    """The same, of a request: `values_of` finds a field without a walk over all of them.
+
+    The steady fields come first; of one name all are in order. `uncommon` are those whose names are not `_COMMON`.
+    """
+
+    by_name: dict[str, tuple[str, ...]]
+    steady: SteadyFields
+    uncommon: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
         """As they came in, whatever the case of their names. A byte is a character."""
-        made = cls(
-            [
-                (_NAMES.get(octets) or octets.decode("latin-1").lower(), value.decode("latin-1"))
-                for octets, value in fields
-            ]
-        )
-        by_name: dict[str, str | tuple[str, ...]] = dict(made)
-        if len(by_name) < len(made):
-            repeated: dict[str, tuple[str, ...]] = {}
-            for name, text in made:
-                repeated[name] = (*repeated.get(name, ()), text)
-            by_name = dict(repeated)
+        if type(fields) is not list:
+            fields = list(fields)
+        try:
+            steady = _kept.get(key := tuple([each for each in fields if each[0] in _STEADY])) or _keep(key)
+        except TypeError:  # a server whose fields are lists
+            return cls.of([(bytes(name), bytes(value)) for name, value in fields])
+        by_name = steady.by_name.copy()
+        read: list[tuple[str, str]] = []
+        uncommon: list[tuple[str, str]] = []
+        for octets, value in fields:
+            if octets in _STEADY:
+                continue
+            text = value.decode("latin-1")
+            name = _NAMES.get(octets)
+            if name is None:
+                name = octets.decode("latin-1").lower()
+                if name in _COMMON:
+                    return cls.of([(other.lower(), text) for other, text in fields])
+                uncommon.append((name, text))
+            read.append((name, text))
+            by_name[name] = (*by_name[name], text) if name in by_name else (text,)
+        made = cls((*steady.fields, *read))
         made.by_name = by_name
+        made.steady = steady
+        made.uncommon = tuple(uncommon)
         return made
 
 
+_STEADY = frozenset(
+    {
+        *(b"accept", b"accept-encoding", b"accept-language", b"connection", b"content-encoding", b"content-type"),
+        *(b"host", b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"origin", b"user-agent"),
+    }
+)
+"""Names of what a client sends alike each time; none of what is secret, or tells one request from another."""
+
 _NAMES = {
-    name.encode(): name
-    for name in (
-        *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
-        *("content-type", "dpop", "host", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version"),
-        *("mcp-session-id", "origin", "traceparent", "tracestate", "user-agent", "x-forwarded-for", "x-request-id"),
+    octets: octets.decode()
+    for octets in (
+        *_STEADY,
+        *(b"authorization", b"content-length", b"dpop", b"last-event-id", b"mcp-session-id", b"traceparent"),
+        *(b"tracestate", b"x-forwarded-for", b"x-request-id"),
     )
 }
 """Names that come with nearly every request, read once."""
+
+_COMMON = frozenset(_NAMES.values())
+
+MOST_STEADY = 1024
+MOST_FIELDS = 24
+LONGEST_STEADY = 4096
+"""Anybody chooses what a request says: neither how many sets are kept nor how long they are may fill our memory."""
+
+_kept: dict[tuple[tuple[bytes, bytes], ...], SteadyFields] = {}
+
+
+def _keep(octets: tuple[tuple[bytes, bytes], ...]) -> SteadyFields:
+    steady = SteadyFields(octets)
+    if len(octets) <= MOST_FIELDS and sum([len(value) for _, value in octets]) <= LONGEST_STEADY:
+        if len(_kept) >= MOST_STEADY:
+            _kept.clear()
+        _kept[octets] = steady
+    return steady
 
 
 def values_of(headers: Headers, name: str) -> tuple[str, ...]:
     """Every value of a field, in order; empty if it did not come."""
     if type(headers) is HeaderFields:
-        value = headers.by_name.get(name, ())
-        return (value,) if isinstance(value, str) else value
-    return tuple(value for each, value in headers if each == name)
+        return headers.by_name.get(name, ())
+    return tuple([value for each, value in headers if each == name])
 
 
 class CallKind(StrEnum):
@@ -104,7 +173,7 @@ class CallBinding:
     params_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # one is made for every call: as frozen, but by its types, which costs a tenth
 class Call:
     """One interpreted message; what is forwarded is `body`, and nothing was decided on anything else.
 
@@ -114,18 +183,18 @@ class Call:
     the upstream takes none.
     """
 
-    id: str
-    kind: CallKind
-    revision: str
-    method: str
-    targets: tuple[Target, ...]
-    body: bytes
-    headers: Headers
-    rpc_id: str | int | None = None
-    arguments: Mapping[str, Any] | None = None
-    session: str | None = None
-    last_event_id: str | None = None
-    binding: CallBinding | None = None
+    id: Final[str]
+    kind: Final[CallKind]
+    revision: Final[str]
+    method: Final[str]
+    targets: Final[tuple[Target, ...]]
+    body: Final[bytes]
+    headers: Final[Headers]
+    rpc_id: Final[str | int | None] = None
+    arguments: Final[Mapping[str, Any] | None] = None
+    session: Final[str | None] = None
+    last_event_id: Final[str | None] = None
+    binding: Final[CallBinding | None] = None
 
     @property
     def name(self) -> str | None:
@@ -133,14 +202,14 @@ class Call:
         return self.targets[0].name or None if self.targets else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Reply:
     """The answer that goes to the caller; the body is a stream of chunks, possibly one, possibly none.
 
     `is_whole`: it is one chunk, and there already.
     """
 
-    status: int
-    headers: Headers
-    body: AsyncIterator[bytes]
-    is_whole: bool = False
+    status: Final[int]
+    headers: Final[Headers]
+    body: Final[AsyncIterator[bytes]]
+    is_whole: Final[bool] = False

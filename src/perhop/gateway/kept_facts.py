@@ -19,21 +19,21 @@ Facts = TypeVar("Facts")
 
 
 class KeptFacts(Generic[Source, Facts]):
-    """At most MAX_KEPT facts, the oldest forgotten first. In memory, for one process."""
+    """At most MAX_KEPT facts in `kept`, the oldest forgotten first. In memory, for one process."""
 
     def __init__(self, make: Callable[[Source], Facts]) -> None:
         self._make = make
-        self._kept: dict[str, tuple[Source, Facts]] = {}
+        self.kept: dict[str, tuple[Source, Facts]] = {}
 
     def of(self, key: str, source: Source) -> Facts:
         """The facts of this value; the key only finds them, the value decides."""
-        found = self._kept.get(key)
+        found = self.kept.get(key)
         if found is not None and (found[0] is source or found[0] == source):
             return found[1]
         made = self._make(source)
-        if found is None and len(self._kept) >= MAX_KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
-        self._kept[key] = (source, made)
+        if found is None and len(self.kept) >= MAX_KEPT:
+            self.kept.pop(next(iter(self.kept)), None)
+        self.kept[key] = (source, made)
         return made
 
 
@@ -43,12 +43,14 @@ _outbound: KeptFacts[TokenDraft, Outbound] = KeptFacts(Outbound.of)
 
 def inbound_facts(token: VerifiedToken) -> Inbound:
     """What a record says of the token that came."""
-    return _inbound.of(token.fingerprint, token)
+    found = _inbound.kept.get(token.fingerprint)
+    return found[1] if found is not None and found[0] is token else _inbound.of(token.fingerprint, token)
 
 
 def outbound_facts(draft: TokenDraft) -> Outbound:
     """What a record says of the token that goes out."""
-    return _outbound.of(draft.jti, draft)
+    found = _outbound.kept.get(draft.jti)
+    return found[1] if found is not None and found[0] is draft else _outbound.of(draft.jti, draft)
 
 
 @lru_cache(maxsize=MAX_KEPT)

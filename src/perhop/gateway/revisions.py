@@ -36,6 +36,10 @@ class UpstreamRevisions:
         era = era_of(revision) if isinstance(revision, str) else None
         return era is not None and self._spoken.get(era) != ()
 
+    def is_spoken(self, era: Era) -> bool:
+        """False for an era that the upstream is known not to speak."""
+        return self._spoken.get(era) != ()
+
     def check(self, message: Message, *, has_version: bool) -> None:
         """Refuse a message of an era that the upstream is known not to speak.
 

@@ -10,13 +10,11 @@ Spec: JSON-RPC 2.0
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from perhop.core.call import CallKind, Headers, Target, values_of
+from perhop.core.call import CallKind, Headers, values_of
 from perhop.errors import (
     BodyTooLarge,
     HeaderMismatch,
@@ -35,7 +33,6 @@ from perhop.rules.mcp_headers import (
     check_method_header,
     check_name_header,
     check_no_repeats,
-    mirrored_headers,
     single_header,
 )
 from perhop.rules.mcp_methods import (
@@ -47,13 +44,30 @@ from perhop.rules.mcp_methods import (
     MethodRule,
     method_rule,
 )
-from perhop.rules.strict_json import parse_json
+from perhop.rules.message import (
+    CAPABILITIES_KEY,
+    MAX_BODY_BYTES,
+    MAX_ID_LENGTH,
+    MAX_METHOD_LENGTH,
+    MAX_SAFE_INTEGER,
+    VERSION_KEY,
+    Message,
+)
+from perhop.rules.strict_json import parse_json, render_json
+from perhop.rules.usual_call import parse_usual
 
-MAX_BODY_BYTES = 1024 * 1024
-MAX_ID_LENGTH = 256
-MAX_METHOD_LENGTH = 256
-MAX_SAFE_INTEGER = 2**53 - 1
-"""Beyond it, a peer that reads numbers as doubles takes two ids for one."""
+__all__ = [
+    "CAPABILITIES_KEY",
+    "MAX_BODY_BYTES",
+    "MAX_METHOD_LENGTH",
+    "MAX_SAFE_INTEGER",
+    "VERSION_KEY",
+    "Message",
+    "is_notification_body",
+    "parse_message",
+    "render_json",
+    "rpc_id_of",
+]
 
 
 def _folded(name: str) -> str:
@@ -65,49 +79,11 @@ def _by_fold(*names: str) -> Mapping[str, str]:
     return {_folded(name): name for name in names}
 
 
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
-
 _ENVELOPE = _by_fold("jsonrpc", "id", "method", "params", "result", "error")
 _PARAMS = _by_fold(
     *("name", "arguments", "uri", "ref", "_meta", "notifications", "cursor", "requestState", "inputResponses"),
     *("taskId", "task"),
 )
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One message. `value` is what its body says, None without one.
-
-    `method` is `response`, `GET` or `DELETE` where there is none. `arguments` is None where the method has none.
-    `tasks` are the McpTasks that it is about: each must be judged as the call that has opened it. `name` is what a
-    modern revision mirrors in a header.
-    """
-
-    kind: CallKind
-    era: Era
-    revision: str
-    method: str
-    value: Mapping[str, Any] | None = None
-    rpc_id: str | int | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    targets: tuple[Target, ...] = ()
-    tasks: tuple[str, ...] = ()
-    arguments: Mapping[str, Any] | None = None
-    name: str | None = None
-
-    @property
-    def mirrored(self) -> Headers:
-        """The headers that a modern revision wants beside this body."""
-        if self.era is not Era.MODERN:
-            return ()
-        return mirrored_headers(revision=self.revision, method=self.method, name=self.name)
-
-    @property
-    def body(self) -> bytes:
-        """What may go on: written anew from the parsed value, so nobody reads it differently."""
-        return b"" if self.value is None else render_json(self.value)
 
 
 def parse_message(http_method: str, headers: Headers, body: bytes) -> Message:
@@ -118,7 +94,7 @@ def parse_message(http_method: str, headers: Headers, body: bytes) -> Message:
     """
     match http_method:
         case "POST":
-            return _parse_post(headers, body)
+            return parse_usual(headers, body) or _parse_post(headers, body)
         case "GET":
             return _parse_bodyless(CallKind.STREAM, headers)
         case "DELETE":
@@ -143,11 +119,6 @@ def is_notification_body(body: bytes) -> bool:
     except PerhopError:
         return False
     return isinstance(value, dict) and "method" in value and "id" not in value
-
-
-def render_json(value: Any) -> bytes:
-    """Write a parsed value: no white space, members in the order they came, UTF-8."""
-    return _ENCODER.encode(value).encode()
 
 
 def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:

@@ -12,8 +12,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from _json import make_encoder
+from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
+from json.encoder import encode_basestring
+from json.scanner import make_scanner
 from typing import Any, NoReturn
 
 from perhop.errors import JsonUnparsable
@@ -42,8 +46,15 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
     if raw.startswith(_BYTE_ORDER_MARK):
         raise JsonUnparsable("byte order mark")
     _check_depth(raw, max_depth)
+    scan, decoder = _reader(max_keys)
     try:
-        value = _decoder(max_keys).decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        try:
+            value, end = scan(text, 0)
+        except StopIteration:
+            value, end = None, -1
+        if end != len(text):  # white space around it, or an error to be named
+            value = decoder.decode(text)
         if _SURROGATE_ESCAPE.search(raw) is not None:
             # A pair of escapes has become one character by now; what cannot be encoded was alone.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -57,8 +68,33 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
     return value
 
 
+def parse_and_render(raw: bytes) -> tuple[Any, bytes] | None:
+    """The same for most texts, under the usual bounds, without a look at each object; and the value written anew.
+
+    Without an escape by number, each string stands in the text as it does in the value. So a member that came twice
+    is a colon that what is written lacks, and there is no colon less for any other reason. None for a text that
+    `parse_json` must judge: it may be a good one.
+    """
+    count = raw.count(b":")
+    if count > MAX_KEYS or b"\\u" in raw:
+        return None
+    try:
+        _check_depth(raw, MAX_DEPTH)
+        text = raw.decode()
+        value, end = (_scan_short if len(raw) <= MAX_DIGITS else _scan)(text, 0)
+        octets = "".join(_write(value, 0)).encode()
+    except (ValueError, StopIteration, RecursionError, JsonUnparsable):
+        return None
+    return (value, octets) if end == len(text) and octets.count(b":") == count else None
+
+
+def render_json(value: Any) -> bytes:
+    """Write a parsed value: no white space, members in the order they came, UTF-8."""
+    return "".join(_write(value, 0)).encode()
+
+
 @cache
-def _decoder(max_keys: int) -> json.JSONDecoder:
+def _reader(max_keys: int) -> tuple[Callable[[str, int], tuple[Any, int]], json.JSONDecoder]:
     """Made once for each bound, which are few and our own."""
 
     def parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,12 +105,13 @@ def _decoder(max_keys: int) -> json.JSONDecoder:
             raise JsonUnparsable("duplicate key")
         return members
 
-    return json.JSONDecoder(
+    decoder = json.JSONDecoder(
         object_pairs_hook=parse_object,
         parse_int=_parse_integer,
         parse_float=_parse_float,
         parse_constant=_refuse_constant,
     )
+    return make_scanner(decoder), decoder  # type: ignore[arg-type]  # whatever has a decoder's attributes
 
 
 def _check_depth(raw: bytes, max_depth: int) -> None:
@@ -103,3 +140,13 @@ def _parse_float(text: str) -> float:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise JsonUnparsable(f"`{text}` is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_refuse_constant)
+_scan = make_scanner(_DECODER)  # type: ignore[arg-type]
+# Numbers that cannot be too long; one beyond double precision is refused by the writer.
+_scan_short = make_scanner(json.JSONDecoder(parse_constant=_refuse_constant))  # type: ignore[arg-type]
+
+# The interpreter's own writer in C: `JSONEncoder.encode` makes one for each text that it writes.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+_write = make_encoder(None, _ENCODER.default, encode_basestring, None, ":", ",", False, False, False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 TRACEPARENT = "traceparent"
 
@@ -25,5 +26,6 @@ def call_id_in(traceparent: str, transaction: str) -> str | None:
     return match["parent"] if match is not None and match["trace"] == _trace_id(transaction) else None
 
 
+@lru_cache(maxsize=2048)  # the calls of a token are of one transaction
 def _trace_id(transaction: str) -> str:
     return hashlib.sha256(transaction.encode()).hexdigest()[:32]

@@ -1,0 +1,73 @@
+"""Answers of an upstream: what is not read says nothing that counts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.lists import ListFilter, error_of
+from perhop.gateway.tool_pins import ResourcePins
+
+FILTER = ListFilter(
+    is_shown=lambda _: False,
+    is_own_task=lambda _: False,
+    may_serve=lambda _: False,
+    is_private=False,
+    catalogue=Catalogue(ResourcePins("https://a.example/mcp", clock=lambda: 0.0)),
+    max_bytes=1 << 20,
+)
+
+NAMES = ["tools", "prompts", "resources", "resourceTemplates", "tasks", "supportedVersions", "task", "taskId"]
+NAMES += ["method", "error", "isError", "ISERROR", "content", "result", "iserror"]
+
+inner: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([True, False, None, 1, "isError", 'x": true', "tools", "ä", "notifications/tasks"]),
+    lambda held: st.lists(held, max_size=3) | st.dictionaries(st.sampled_from(NAMES), held, max_size=3),
+    max_leaves=5,
+)
+messages = st.fixed_dictionaries(
+    {"id": st.just(1), "result": st.dictionaries(st.sampled_from(NAMES), inner, max_size=3) | inner},
+    optional={"error": st.just({"code": -3}) | inner, "method": st.just("notifications/tasks")},
+)
+
+
+@given(messages, st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (",", " :\t")]))
+def test_what_is_not_read_is_what_reading_would_pass(message: Any, is_ascii: bool, separators: tuple[str, str]) -> None:
+    """A message is judged as it is with an escape in it, which makes it one that is read."""
+    octets = json.dumps(message, ensure_ascii=is_ascii, separators=separators).encode()
+    read = FILTER.judge(octets.replace(b"{", b'{"zz":"\\u0001",', 1))
+    judged = FILTER.judge(octets)
+    assert judged.error == read.error
+    assert (judged.octets is None) == (read.octets is None)
+    if judged.octets is None:
+        assert judged.error == error_of(message)
+
+
+def escaped(name: str) -> str:
+    """With its first letter as an escape."""
+    return f"\\u{ord(name[0]):04x}{name[1:]}"
+
+
+@pytest.mark.parametrize("spelled", [str, escaped], ids=["plain", "escaped"])
+@pytest.mark.parametrize("name", ["tools", "prompts", "resources", "resourceTemplates", "tasks", "supportedVersions"])
+def test_a_list_is_found_however_it_is_spelled(name: str, spelled: Any) -> None:
+    """No spelling of a member that holds a list keeps it from being filtered."""
+    octets = b'{"result":{"%s" : [{"name":"a"}]}}' % spelled(name).encode()
+    assert FILTER.judge(octets).octets == b'{"result":{"%s":[]}}' % name.encode()
+
+
+@pytest.mark.parametrize("spelled", [str, escaped], ids=["plain", "escaped"])
+@pytest.mark.parametrize(
+    ("member", "error"),
+    [('"%s" :\n true', "tool_error"), ('"%s":false', None)],
+    ids=["true", "false"],
+)
+def test_a_tools_own_error_is_told(member: str, error: str | None, spelled: Any) -> None:
+    """A tool's own error reaches the journal, whatever white space and escapes the upstream writes."""
+    octets = b'{"result":{"content":[],%s}}' % (member % spelled("isError")).encode()
+    assert FILTER.judge(octets).error == error
