@@ -88,13 +88,9 @@ class ResourcePins:
         self._resource = resource
         self._clock = clock
         self._on_notice = on_notice
-        self._approval: Approval | None = None
+        self.approval: Approval | None = None
+        """None while nothing was approved: the resource is unpinned, and its tools pass. For reading only."""
         self._quarantined: dict[str, Quarantined] = {}
-
-    @property
-    def approval(self) -> Approval | None:
-        """None while nothing was approved: the resource is unpinned, and its tools pass."""
-        return self._approval
 
     @property
     def quarantined(self) -> Mapping[str, Quarantined]:
@@ -106,23 +102,23 @@ class ResourcePins:
 
         Raises: ToolQuarantined
         """
-        if self._approval is None:
+        if self.approval is None:
             return
-        if tool not in self._approval.definitions:
+        if tool not in self.approval.definitions:
             raise ToolQuarantined(f"tool `{tool[:MAX_NAME_LENGTH]}` is not among the approved ones")
         if tool in self._quarantined:
             raise ToolQuarantined(f"tool `{tool}` has been seen with another definition than the approved one")
 
     def approved(self, tool: str) -> ToolDefinition | None:
         """The tool's approved definition, whether or not it is quarantined."""
-        return self._approval.definitions.get(tool) if self._approval is not None else None
+        return self.approval.definitions.get(tool) if self.approval is not None else None
 
     def compare(self, tools: Iterable[Any]) -> None:
         """Hold a list of tools, of whoever's call, against what was approved; quarantine what differs, at once.
 
         A tool that is quarantined stays so, whatever is listed now. What is not listed is no matter here.
         """
-        if self._approval is None:
+        if self.approval is None:
             return
         noticed: dict[str, Quarantined] = {}
         for tool in tools:
@@ -134,15 +130,15 @@ class ResourcePins:
 
     def take(self, pinned: Pinned) -> None:
         """Go by this from now on."""
-        self._approval = pinned.approval
+        self.approval = pinned.approval
         self._quarantined = {each.tool: each for each in pinned.quarantined}
 
     def _judge(self, tool: Any) -> Quarantined | None:
         name = tool_name(tool)
-        if name is None or self._approval is None:
+        if name is None or self.approval is None:
             return None
         name = name[:MAX_NAME_LENGTH]
-        approved = self._approval.definitions.get(name)
+        approved = self.approval.definitions.get(name)
         if name in self._quarantined or (approved is None and len(self._quarantined) >= MAX_NOTES):
             return None
         seen = read_definition(tool)
