@@ -79,7 +79,7 @@ def _decide_on(target: Target, request: Request, covered: Covered, gate: Gate) -
     lasting = gate.asked.find(target, request.address, covered, policy)
     if lasting is not None:
         decided = policy.again(lasting, arguments)
-        if isinstance(decided, (Allow, NeedsApproval)):
+        if decided is not None:
             return decided
     question = _question(target, arguments, request, covered, gate)
     decision = _ask(question, gate)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from perhop.core.decision import Decision, Permit, Question
+from perhop.core.decision import Allow, Decision, NeedsApproval, Permit, Question
 from perhop.core.resource import Resource
 from perhop.core.task import Task, TaskUse
 from perhop.core.token import BoundToken, HopToken, VerifiedToken
@@ -89,7 +89,7 @@ class Policy(Protocol):
         """Where decisions on this question may be kept, whatever time it is; None where one might not last."""
         ...
 
-    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Allow | NeedsApproval | None:
         """What was decided about such arguments before; None if that must be asked anew."""
         ...
 

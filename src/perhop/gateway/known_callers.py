@@ -38,19 +38,26 @@ class KnownCallers:
         self._young: dict[str, Known] = {}
         self._old: dict[str, Known] = {}
         self._began = 0
+        # Three steps of a request ask in turn: whose headers are the very same hears the same.
+        self._asked: tuple[Headers, Resource, Known | None] | None = None
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     def find(self, headers: Headers, resource: Resource) -> Known | None:
         """What is kept of exactly this one value, at this very resource."""
+        asked = self._asked
+        if asked is not None and asked[0] is headers and asked[1] is resource:
+            return asked[2]
+        found = None
         if type(headers) is HeaderFields:
             value = headers.by_name.get("authorization")
             if type(value) is str:  # it came once
                 known = self._young.get(value) or self._old.get(value)
                 if known is not None and known.resource is resource:
-                    return known
-        return None
+                    found = known
+        self._asked = headers, resource, found
+        return found
 
     def keep(self, headers: Headers, known: Known, *, now: int) -> None:
         """Keep what this value led to, and nothing of one that is too long.
@@ -63,3 +70,4 @@ class KnownCallers:
         if len(self._young) >= self._generation or not 0 <= now - self._began <= MAX_LIFETIME:
             self._old, self._young, self._began = self._young, {}, now
         self._young[value] = known
+        self._asked = None

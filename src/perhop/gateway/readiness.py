@@ -31,18 +31,17 @@ class Readiness:
     @property
     def passes(self) -> bool:
         """True if calls may pass: an upstream that gets tokens must have refused one that is good nowhere."""
-        if self.verdict is Verdict.ENFORCES:
-            return True
         match self._upstream.credential:
             case CredentialKind.NONE:
                 return True
             case CredentialKind.EXCHANGE | CredentialKind.CALL:
-                return self._upstream.unsafe_open_upstream
+                enforces = self.verdict is Verdict.ENFORCES
+                return enforces or self._upstream.unsafe_open_upstream
 
     def check(self) -> None:
         """Refuse while the upstream has not been shown to check the audience.
 
         Raises: UpstreamOpen
         """
-        if not self.passes:
+        if self.verdict is not Verdict.ENFORCES and not self.passes:
             raise UpstreamOpen(f"the self-test says `{self.verdict.value}`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from perhop.core.token import BoundToken
@@ -21,6 +22,10 @@ class RevocationWatch:
     def __init__(self, revocations: Revocations) -> None:
         self._revocations = revocations
         self._watchers: set[Watcher] = set()
+        self.begin: Callable[[Watcher], None] = self._watchers.add
+        """Let it look at every `notify`."""
+        self.end: Callable[[Watcher], None] = self._watchers.discard
+        """It does not look any more."""
         self._superseded = ""
         self._time_is_up = False
 
@@ -53,11 +58,3 @@ class RevocationWatch:
         """Let everyone look: something was revoked."""
         for watcher in tuple(self._watchers):
             watcher.look()
-
-    def begin(self, watcher: Watcher) -> None:
-        """Let it look at every `notify`."""
-        self._watchers.add(watcher)
-
-    def end(self, watcher: Watcher) -> None:
-        """It does not look any more."""
-        self._watchers.discard(watcher)

@@ -92,6 +92,7 @@ class ResourcePins:
         self._clock = clock
         self._on_notice = on_notice
         self.approval: Approval | None = None
+        """None while nothing was approved: the resource is unpinned, and its tools pass. For reading only."""
         self._quarantined: dict[str, Quarantined] = {}
 
     @property

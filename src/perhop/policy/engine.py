@@ -126,12 +126,12 @@ class PolicyEngine:
     def lasting(self, question: Question) -> Lasting | None:
         """Where to keep decisions on this question, whatever time it is; None if one might not last. Empty."""
         case = self._found(question)
-        class_of = case.slice.needs.class_of
-        if class_of is None or not case.is_kept:
+        needs = case.slice.needs
+        if not (needs.lasts and case.is_kept):
             return None
-        return Lasting(self.registry.clients, question.agent, class_of)
+        return Lasting(self.registry.clients, question.agent, needs.class_of)
 
-    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Allow | NeedsApproval | None:
         """What was decided before, if it still holds."""
         return lasting.find(arguments)
 

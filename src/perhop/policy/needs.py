@@ -6,7 +6,7 @@ is read by none of them. Where a tree holds anything that is not understood here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -56,13 +56,15 @@ class Needs:
     `key_of` gives everything that a decision follows from besides policies, entities and action, of arguments only what
     `argument_classes` tells; None where it follows from the second, or is not understood: then no decision is kept.
     `key_without_arguments` is the same for the policies with their arguments unknown. `groups`: a group may be read of
-    a person. `class_of` is there where a decision lasts: see `lasting`.
+    a person. `lasts`: a decision follows from nothing that changes by itself, of the arguments from what `class_of`
+    tells, None where none are read; see `lasting`.
     """
 
     paths: tuple[str, ...]
     groups: bool
     key_of: KeyOf | None
     key_without_arguments: KeyOf | None
+    lasts: bool = False
     class_of: ClassOf | None = None
 
 
@@ -81,14 +83,15 @@ def needs_of(policies: Iterable[Policy]) -> Needs:
     else:
         key = _key_of(paths)
     reading = [policy.tree for policy in policies if policy.arguments]
-    class_of = ArgumentClasses(reading).key_of if reading else _one_class
+    class_of = ArgumentClasses(reading).key_of if reading else None
     has_groups = GROUPS in paths
     return Needs(
         paths=tuple(path for path in CONTEXT_FACTS if path in paths),
         groups=has_groups,
-        key_of=_with_classes(key, class_of) if key is not None and reading else key,
+        key_of=_with_classes(key, class_of) if key is not None and class_of is not None else key,
         key_without_arguments=key,
-        class_of=None if key is None or has_groups or not _HOURLY.isdisjoint(paths) else class_of,
+        lasts=key is not None and not has_groups and _HOURLY.isdisjoint(paths),
+        class_of=class_of,
     )
 
 
@@ -133,10 +136,6 @@ def _key_of(paths: set[str]) -> KeyOf | None:
         )
 
     return key_of
-
-
-def _one_class(_: Mapping[str, Any]) -> Hashable:
-    return ()
 
 
 def _with_classes(key: KeyOf, class_of: ClassOf) -> KeyOf:

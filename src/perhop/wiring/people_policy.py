@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perhop.authorization_server.known_groups import KnownGroups
-from perhop.core.decision import Decision, Question
+from perhop.core.decision import Allow, Decision, NeedsApproval, Question
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.lasting import Lasting
 
@@ -32,7 +32,7 @@ class PeoplePolicy:
     def lasting(self, question: Question) -> Lasting | None:
         return self.engine.lasting(question)
 
-    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Allow | NeedsApproval | None:
         return lasting.find(arguments)
 
     def may_permit(self, question: Question) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from perhop.core.decision import Decision, Permit, Question
+from perhop.core.decision import Allow, Decision, NeedsApproval, Permit, Question
 from perhop.core.token import HopToken
 from perhop.gateway.gate import Exchanger, Policy
 from perhop.policy.lasting import Lasting
@@ -38,7 +38,7 @@ class TimedPolicy:
     def lasting(self, question: Question) -> Lasting | None:
         return self.policy.lasting(question)
 
-    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Decision | None:
+    def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Allow | NeedsApproval | None:
         began = perf_counter()
         decision = lasting.find(arguments)
         if decision is not None:
