@@ -98,9 +98,8 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
     return (
         agrees
         and len(value) == 3 + ("params" in value)
-        and len(params) == of_params
         and _is_plain_object(arguments)
-        # No member came twice: what is nested is in these two.
+        # No member came twice, and none is in `params` that was not counted: what is nested is in these two.
         and len(value) + of_params + members_of(arguments) + members_of(meta) == names
     )
 

@@ -92,7 +92,7 @@ LEGACY_FIELDS = fields(mcp_protocol_version=LEGACY, mcp_method=None, mcp_name=No
 
 def is_plain(raw: Fields, body: object) -> bool:
     """By the short way; where it takes a request, the full rules must take it as the same."""
-    octets = body if isinstance(body, bytes) else json.dumps(body).encode()
+    octets = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
     plain = plain_fields(raw)
     if plain is None or not is_plain_call(plain, octets):
         return False
