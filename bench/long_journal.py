@@ -26,7 +26,7 @@ from perhop.journal.canonical import draft
 from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.facets import Facets, format_microseconds
 from perhop.journal.keys import load_journal_key
-from perhop.journal.record import CallFacts, Event, Inbound, Outbound, Record, ResultFacts
+from perhop.journal.record import Event, Inbound, Outbound, Record, ResultFacts
 from perhop.journal.store import Row, SignedTree
 from perhop.journal.tree import Frontier, leaf_hash
 from perhop.storage.journal_db import JournalDatabase
@@ -162,10 +162,10 @@ def _busy_token(moment: float, calls: int) -> Iterator[tuple[float, Record]]:
     outbound: Outbound = replace(like.outbound, jti=f"{BUSY_TOKEN}-onward")
     inbound: Inbound = replace(like.inbound, jti=BUSY_TOKEN, agent=AGENTS[0], client_id=AGENTS[0])
     for number in range(calls):
-        call: CallFacts = replace(like.call, id=f"{number:032x}")
+        call = like.call._replace(id=f"{number:032x}")
         facts = {"call": call, "inbound": inbound, "outbound": outbound, "parent_jti": BUSY_TOKEN}
         facts |= {"txn": "busy-transaction", "client": AGENTS[0]}
-        yield moment, replace(like, **facts)  # type: ignore[arg-type]
+        yield moment, like._replace(**facts)  # type: ignore[arg-type]
         ended = {"event": Event.CALL_ENDED, "decision": None, "result": ResultFacts(status=200, duration_ms=3)}
-        yield moment, replace(like, **facts, **ended)  # type: ignore[arg-type]
+        yield moment, like._replace(**facts, **ended)  # type: ignore[arg-type]
         moment += 2 * SECONDS_BETWEEN
