@@ -140,7 +140,7 @@ def test_both_ways_say_the_same(request: tuple[Fields, bytes]) -> None:
 DOUBTFUL = {
     "a repeated member": b'"arguments":{"a":1,"a":2}',
     "a repeated member with colons in it": b'"arguments":{"a":"::","a":":"}',
-    "an escaped colon makes up for one": b'"arguments":{"a":"\\u003a","a":":"}',
+    "an escaped colon makes up for one": b'"arguments":{"a":1,"a":"\\u003a"}',
     "a repeated name": b'"name":"add"',
     "not a number": b'"arguments":{"a":NaN}',
     "beyond double precision": b'"arguments":{"a":1e999}',
