@@ -10,8 +10,14 @@ from asyncio import BaseTransport, TimerHandle
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavailable
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from perhop.gateway.short_way import SHORT_WAY
+from perhop.serving.http_cycle import Head, HttpCycle
 
 MAX_HEADER_BYTES = 16 * 1024
 """Names, values and their four separators; a larger section is answered 431."""
@@ -29,88 +35,236 @@ _OTHER_CODING = b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\nconnectio
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Refuses header sections that are too large or too slow, before any application code runs."""
+    """Refuses header sections that are too large or too slow, before any application code runs.
+
+    A connection's next request often has the head of the one before, octet for octet. The parser would read the same
+    from it again, so it is not asked: see `_remember`.
+    """
+
+    cycle: HttpCycle  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._header_timer: TimerHandle | None = None
+        self._timer: TimerHandle | None = None
+        self._due = 0.0
+        self._deadline: float | None = None
         self._unparsed = 0
         self._in_headers = True
+        self._is_between = True  # the parser has begun no message that has not ended
+        self._begun = 0
+        self._is_coded = False
         self._refused = False
+        self._head: Head | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport, and so is it
-        self._await_headers()
+        self._close_in(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._head = self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().connection_lost(exc)
+        cycle: HttpCycle | None = self.cycle
+        if cycle is not None and cycle.on_gone is not None and cycle.disconnected:
+            cycle.on_gone()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        head, was_between = self._head, self._is_between
+        if (
+            head is not None
+            and len(data) == head.whole_length
+            and was_between
+            and self.cycle.response_complete
+            and data.startswith(head.octets)
+        ):
+            self._begin_again(head, data)
+            return
         self._unparsed += len(data)
+        self._begun = 0
         super().data_received(data)
         if self._unparsed > MAX_UNPARSED_BYTES:
             self._refuse(_TOO_LARGE)
+        elif self._in_headers:
+            # The first one's time began with the connection.
+            if self._begun and self.cycle is not None:
+                self._close_in(HEADER_SECONDS)
+        elif was_between and self._is_between and self._begun == 1:
+            self._remember(data)
 
     def on_message_begin(self) -> None:
         # What was sent right behind a refused request came in the same read, and is not looked at either.
         if self._refused:
             return
         super().on_message_begin()
-        if not self._in_headers:
-            self._await_headers()
+        self._in_headers = True
+        self._is_between = False
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         if self._refused:
             return
         self._in_headers = False
         self._unparsed = 0
-        self._stop_timer()
-        if sum(map(len, chain.from_iterable(self.headers))) + 4 * len(self.headers) > MAX_HEADER_BYTES:
+        self._deadline = None
+        headers = self.headers
+        if sum(map(len, chain.from_iterable(headers))) + 4 * len(headers) > MAX_HEADER_BYTES:
             self._refuse(_TOO_LARGE)
             return
-        if self.parser.should_upgrade() or not is_good_target(self.url, self.headers):
+        if self.parser.should_upgrade() or not is_good_target(self.url, headers):
             # The parser reads no body of a request that asks for another protocol: it would take what follows for the
             # next request. Spec: RFC 9110 §7.8
             self._refuse(_BAD_REQUEST)
             return
-        if not is_known_coding(self.headers):
+        codings = _codings(headers)
+        if codings not in ([], [b"chunked"]):
             self._refuse(_OTHER_CODING)
             return
-        super().on_headers_complete()
+        self._is_coded = bool(codings)
+        self._begin_cycle()
         # A trailer is no header, whatever it is called, and nothing of ours reads one: it goes into a list of its own,
         # which nobody has. Spec: RFC 9110 §6.5.1
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
-            self._unparsed = 0
-            super().on_body(body)
+        if self._refused:
+            return
+        self._unparsed = 0
+        self._deadline = None
+        cycle = self.cycle
+        if not cycle.response_complete and cycle.take(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        if not self._refused:
-            self._unparsed = 0
-            super().on_message_complete()
+        if self._refused:
+            return
+        self._unparsed = 0
+        self._is_between = True
+        cycle = self.cycle
+        if cycle.response_complete:
+            # It was answered before it had ended: the next one's time begins now.
+            self._close_in(self.timeout_keep_alive)
+        else:
+            cycle.more_body = False
+            cycle.tell()
 
-    def _await_headers(self) -> None:
-        self._in_headers = True
-        self._stop_timer()
-        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._refuse, _TOO_SLOW)
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._deadline is None:  # otherwise the headers of the next one are on their way
+            self._close_in(self.timeout_keep_alive)
 
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def _begin_cycle(self) -> None:
+        """A request whose headers are here; as uvicorn does it, without what no listener of ours has."""
+        scope: Any = self.scope
+        http_version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        if http_version != "1.1":
+            scope["http_version"] = http_version
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        earlier: HttpCycle | None = self.cycle
+        self.cycle = scope[SHORT_WAY] = HttpCycle(
+            self,
+            scope,
+            keep_alive=http_version != "1.0" and self.parser.should_keep_alive(),
+            expect_100_continue=self.expect_100_continue,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self._app())
+        else:
+            # Until the one before it has been answered.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self._app()))
+
+    def _app(self) -> Any:
+        """The application, unless there is too much to do already."""
+        limit = self.limit_concurrency
+        if limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit):
+            self.logger.warning("Exceeded concurrency limit.")
+            return service_unavailable
+        return self.app
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        # It takes itself out of them again: a callback would be one more thing for the loop to do.
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the head of a request that came in one read, whole and alone, and may be followed by another.
+
+        What the parser makes of octets depends on nothing else if it is between two messages. So the same head with
+        as many octets behind it is the same request with another body, and ends where they end.
+        """
+        cycle = self.cycle
+        length = data.find(b"\r\n\r\n") + 4
+        is_plain = not (self._is_coded or self.expect_100_continue) and cycle.keep_alive
+        if is_plain and not cycle.more_body and length + len(cycle.body) == len(data):
+            scope: dict[str, Any] = dict(cycle.scope)
+            del scope[SHORT_WAY]
+            self._head = cycle.head = Head(data[:length], len(data), scope)
+
+    def _begin_again(self, head: Head, data: bytes) -> None:
+        """A request with the head of one before."""
+        self._unparsed = 0
+        self._deadline = None
+        scope = head.scope.copy()
+        scope["headers"] = head.headers.copy()
+        scope["state"] = self.app_state.copy()
+        self.cycle = cycle = scope[SHORT_WAY] = HttpCycle(self, scope, keep_alive=True)
+        cycle.head = head
+        cycle.more_body = False
+        cycle.take(data[len(head.octets) :])
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self._start_asgi_task(cycle, self._app())
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _close_in(self, seconds: float) -> None:
+        """Close the connection then, unless what was waited for has come: one timer, which seldom has to move."""
+        deadline = self._deadline = self.loop.time() + seconds
+        if self._timer is None or deadline < self._due:
+            self._set_timer(deadline)
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self.loop.time() < self._deadline:
+            self._set_timer(self._deadline)
+        elif self._in_headers:
+            self._refuse(_TOO_SLOW)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def _refuse(self, answer: bytes) -> None:
         self._refused = True
-        self._stop_timer()
+        self._deadline = None
         if self.transport.is_closing():
             return
         # In the middle of the answer to an earlier request these bytes would be read as a part of it.
-        earlier: RequestResponseCycle | None = self.cycle
+        earlier: HttpCycle | None = self.cycle
         if earlier is None or earlier.response_complete:
             self.transport.write(answer)
         self.transport.close()
@@ -121,8 +275,11 @@ def is_known_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
     Spec: RFC 9112 §6.1
     """
-    codings = [field[1].strip().lower() for field in headers if field[0] == b"transfer-encoding"]
-    return codings in ([], [b"chunked"])
+    return _codings(headers) in ([], [b"chunked"])
+
+
+def _codings(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    return [field[1].strip().lower() for field in headers if field[0] == b"transfer-encoding"]
 
 
 def is_good_target(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
