@@ -41,7 +41,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     from it again, so it is not asked: see `_remember`.
     """
 
-    cycle: HttpCycle  # type: ignore[assignment]
+    cycle: HttpCycle
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -5,7 +5,6 @@ They answer exactly as what is behind them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
 
 from perhop.core.decision import Decision, Permit, Question
@@ -14,41 +13,41 @@ from perhop.gateway.gate import Exchanger, Policy
 from perhop.wiring.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
 class TimedPolicy:
     """Policy, each decision timed."""
 
-    policy: Policy
-    metrics: Metrics
+    __slots__ = ("_add", "_policy", "may_permit", "needing_body")
+
+    def __init__(self, policy: Policy, metrics: Metrics) -> None:
+        self._policy = policy
+        self._add = metrics.decision_duration.adding()
+        self.may_permit = policy.may_permit
+        self.needing_body = policy.needing_body
 
     @property
     def version(self) -> str:
-        return self.policy.version
+        return self._policy.version
 
     def decide(self, question: Question) -> Decision:
         began = perf_counter()
         try:
-            return self.policy.decide(question)
+            return self._policy.decide(question)
         finally:
-            self.metrics.decision_duration.observe(perf_counter() - began)
-
-    def may_permit(self, question: Question) -> bool:
-        return self.policy.may_permit(question)
-
-    def needing_body(self, server: str) -> tuple[str, ...]:
-        return self.policy.needing_body(server)
+            self._add(perf_counter() - began)
 
 
-@dataclass(frozen=True, slots=True)
 class TimedExchanger:
     """The exchange, timed."""
 
-    exchanger: Exchanger
-    metrics: Metrics
+    __slots__ = ("_add", "_exchanger")
+
+    def __init__(self, exchanger: Exchanger, metrics: Metrics) -> None:
+        self._exchanger = exchanger
+        self._add = metrics.exchange_duration.adding("gateway")
 
     async def exchange(self, permit: Permit) -> HopToken:
         began = perf_counter()
         try:
-            return await self.exchanger.exchange(permit)
+            return await self._exchanger.exchange(permit)
         finally:
-            self.metrics.exchange_duration.observe(perf_counter() - began, "gateway")
+            self._add(perf_counter() - began)
