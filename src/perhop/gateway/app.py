@@ -20,7 +20,6 @@ from perhop.gateway.refusal import with_nonce
 from perhop.gateway.request import Request
 from perhop.gateway.sender_watch import SenderWatch
 from perhop.gateway.short_way import ShortWay, short_way
-from perhop.rules.bearer import uses_dpop
 from perhop.rules.challenge import metadata_path, resource_metadata_document
 from perhop.rules.mcp_message import render_json
 
@@ -101,7 +100,14 @@ def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> 
         body.settle()
     client = asgi_scope.get("client")
     request = Request(http_method=http_method, headers=headers, address=client[0] if client else None, body=body)
-    return answer_while_wanted(handle if not uses_dpop(headers) else _telling_nonce, request, gate, body, send)
+    reply = _telling_nonce if _may_use_dpop(headers) else handle
+    return answer_while_wanted(reply, request, gate, body, send)
+
+
+def _may_use_dpop(headers: HeaderFields) -> bool:
+    """False only where `uses_dpop` is. Nearly every request has one bearer token, and nothing else to say of it."""
+    said = headers.by_name.get("authorization")
+    return "dpop" in headers.by_name or not (said is None or (isinstance(said, str) and said.startswith("Bearer ")))
 
 
 async def _telling_nonce(request: Request, gate: Gate) -> Reply:
