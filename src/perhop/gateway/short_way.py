@@ -7,7 +7,7 @@ everything goes by `receive` and `send`, with the same outcome.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from perhop.core.call import HeaderFields, Headers
 
@@ -35,4 +35,5 @@ class ShortWay(Protocol):
 
 def short_way(asgi_scope: MutableMapping[str, Any]) -> ShortWay | None:
     """That of a request; None if it came in by another server."""
-    return cast(ShortWay | None, asgi_scope.get(SHORT_WAY))
+    way: ShortWay | None = asgi_scope.get(SHORT_WAY)
+    return way

@@ -106,6 +106,12 @@ class HttpCycle(RequestResponseCycle):
         if self._event is not None:
             self._event.set()
 
+    def take_all(self, octets: bytes) -> None:
+        """The whole body of a request that nobody waits for yet."""
+        self.body = octets
+        self.more_body = False
+        self._has_news = True
+
     def take(self, octets: bytes) -> int:
         """Add a piece of the body; returns how much there is."""
         if not self.body:

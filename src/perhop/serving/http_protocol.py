@@ -227,8 +227,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         scope["state"] = self.app_state.copy()
         self.cycle = cycle = scope[SHORT_WAY] = HttpCycle(self, scope, keep_alive=True)
         cycle.head = head
-        cycle.more_body = False
-        cycle.take(data[len(head.octets) :])
+        cycle.take_all(data[len(head.octets) :])
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         self._start_asgi_task(cycle, self._app())
