@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from perhop.core.call import HeaderFields, Headers, Reply, values_of
+from perhop.core.call import HeaderFields, Headers, Reply
 from perhop.core.resource import DataPlane
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.gate import Gate
@@ -19,11 +19,14 @@ from perhop.gateway.pipeline import handle
 from perhop.gateway.refusal import with_nonce
 from perhop.gateway.request import Request
 from perhop.gateway.sender_watch import SenderWatch
+from perhop.gateway.short_way import ShortWay, short_way
 from perhop.rules.challenge import metadata_path, resource_metadata_document
 from perhop.rules.mcp_message import render_json
 
 AsgiScope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Asked = TypeVar("Asked")
 
 METADATA_MAX_AGE = 300
 
@@ -53,88 +56,106 @@ class GatewayApp:
         }
         self._metadata = {metadata_path(gate.resource.uri): gate for gate in gates.values()}
 
-    def serves(self, asgi_scope: AsgiScope) -> bool:
-        """True if a request is this application's: for whoever routes several applications on one listener."""
-        return asgi_scope["type"] == "http" and (
-            self._gate_at(asgi_scope) is not None or raw_path(asgi_scope) in self._metadata
-        )
-
     async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
-        await self.answer(asgi_scope, receive, send)
+        await (self.answering(asgi_scope, receive, send) or send_whole(send, 404, (), b""))
 
-    def answer(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
-        """The same. Not async, nor is `_answer`: every turn of the event loop would have to step through them."""
+    def answering(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """What answers a request, when it is awaited; None if it is not for this application.
+
+        For whoever routes several applications on one listener. Not async, nor is `_answer`: every turn of the event
+        loop would have to step through them.
+        """
+        if asgi_scope["type"] != "http":
+            return None
         gate = self._gate_at(asgi_scope)
         if gate is not None:
             return _answer(gate, asgi_scope, receive, send)
         described = self._metadata.get(raw_path(asgi_scope))
-        if described is not None:
-            return _send_metadata(described, asgi_scope["method"], send)
-        return send_whole(send, 404, (), b"")
+        return None if described is None else _send_metadata(described, asgi_scope["method"], send)
 
     def _gate_at(self, asgi_scope: AsgiScope) -> Gate | None:
         """By the path as it came, not decoded: what is not written like the resource's own path is another path."""
         path: bytes = asgi_scope.get("raw_path") or asgi_scope["path"].encode()
-        path = path.partition(b"?")[0]
         query = asgi_scope.get("query_string")
+        if not query and (gate := self._gates.get(path)) is not None:
+            return gate
+        path = path.partition(b"?")[0]
         # With its query it may be a resource of its own.
         return (self._gates.get(b"%s?%s" % (path, query)) if query else None) or self._gates.get(path)
 
 
 def _answer(gate: Gate, asgi_scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
     """Answers one request, when it is awaited."""
-    headers = read_headers(asgi_scope)
-    lengths = values_of(headers, "content-length")
-    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=lengths[0] if lengths else None)
-    if asgi_scope["method"] != "POST":
+    way = short_way(asgi_scope)
+    headers = way.fields() if way is not None else read_headers(asgi_scope)
+    lengths = headers.by_name.get("content-length")
+    body = RequestBody(
+        receive,
+        seconds=gate.limits.body_seconds,
+        stated_length=lengths[0] if lengths else None,
+        way=way,
+    )
+    http_method = asgi_scope["method"]
+    if http_method != "POST":
         body.settle()
     client = asgi_scope.get("client")
-    request = Request(
-        http_method=asgi_scope["method"], headers=headers, address=client[0] if client else None, body=body
-    )
-    return answer_while_wanted(lambda: _handled(request, gate), body, send)
+    request = Request(http_method=http_method, headers=headers, address=client[0] if client else None, body=body)
+    reply = _telling_nonce if _may_use_dpop(headers) else handle
+    return answer_while_wanted(reply, request, gate, body, send)
 
 
-async def _handled(request: Request, gate: Gate) -> Reply:
+def _may_use_dpop(headers: HeaderFields) -> bool:
+    """False only where `uses_dpop` is. Nearly every request has one bearer token, and nothing else to say of it."""
+    said = headers.by_name.get("authorization", ())
+    return "dpop" in headers.by_name or not all(value.startswith("Bearer ") for value in said)
+
+
+async def _telling_nonce(request: Request, gate: Gate) -> Reply:
     return with_nonce(await handle(request, gate), request, gate)
 
 
-async def answer_while_wanted(reply: Callable[[], Awaitable[Reply]], body: RequestBody, send: Send) -> None:
-    """Send a reply; a sender who goes away takes the call along, up to the upstream."""
+async def answer_while_wanted(
+    reply: Callable[[Asked, Gate], Awaitable[Reply]], asked: Asked, gate: Gate, body: RequestBody, send: Send
+) -> None:
+    """Send the reply to what is asked; a sender who goes away takes the call along, up to the upstream."""
     sender = SenderWatch(body)
     try:
-        await _reply_and_send(reply, send)
+        try:
+            replied = await reply(asked, gate)
+        except Exception:
+            # What went wrong is ours: logged and recorded, and the peer learns no more than that.
+            _log.exception("a request failed")
+            await send_whole(send, 500, (("cache-control", "no-store"),), b"")
+        else:
+            await _send_reply(replied, body.way, send)
     except asyncio.CancelledError:
         # Ours if nobody else has cancelled the task, too.
         if not (sender.is_gone and sender.task.uncancel() == 0):
             raise
     finally:
-        await sender.end()
+        sender.end()
+        if sender.watching is not None:
+            await asyncio.wait({sender.watching})
 
 
-async def _reply_and_send(reply: Callable[[], Awaitable[Reply]], send: Send) -> None:
+async def _send_reply(reply: Reply, way: ShortWay | None, send: Send) -> None:
     try:
-        replied = await reply()
-    except Exception:
-        # What went wrong is ours: logged and recorded, and the peer learns no more than that.
-        _log.exception("a request failed")
-        await send_whole(send, 500, (("cache-control", "no-store"),), b"")
-        return
-    await _send_reply(replied, send)
-
-
-async def _send_reply(reply: Reply, send: Send) -> None:
-    try:
-        await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
+        if not reply.is_whole:
+            await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
         async for chunk in reply.body:
-            if chunk or reply.is_whole:
-                await send({"type": "http.response.body", "body": chunk, "more_body": not reply.is_whole})
+            if not reply.is_whole:
+                if chunk:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            elif way is None or not way.answer(reply.status, reply.headers, chunk):
+                await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
+                await send({"type": "http.response.body", "body": chunk, "more_body": False})
         if not reply.is_whole:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-    finally:
+    except BaseException:
         close = getattr(reply.body, "aclose", None)
         if close is not None:
             await close()
+        raise
 
 
 async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestMalformed
+from perhop.gateway.short_way import ShortWay
 from perhop.gateway.timer_wheel import within
 from perhop.resource_server.at_once import AtOnce, begin
 from perhop.rules.mcp_message import MAX_BODY_BYTES
@@ -17,7 +18,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class RequestBody:
     """Owns the receiving side of one ASGI request: nobody else reads from it."""
 
-    def __init__(self, receive: Receive, *, seconds: float, stated_length: str | None) -> None:
+    def __init__(
+        self, receive: Receive, *, seconds: float, stated_length: str | None, way: ShortWay | None = None
+    ) -> None:
+        self.way = way
         self._receive = receive
         self._seconds = seconds
         self._stated_length = stated_length
@@ -45,6 +49,13 @@ class RequestBody:
         if stated is not None and stated.isdigit() and int(stated[:20]) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"{stated[:20]} bytes announced")
         # Most bodies are whole when they are asked for.
+        octets = self.way.take_body() if self.way is not None else None
+        if octets is not None:
+            if len(octets) > MAX_BODY_BYTES:
+                raise BodyTooLarge(f"more than {MAX_BODY_BYTES} bytes")
+            self.settle()
+            self._octets = octets
+            return octets
         begun = begin(self._read())
         if isinstance(begun, AtOnce):
             self._octets = begun.value

@@ -8,10 +8,9 @@ Spec: RFC 9110 §7.6.1
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import urlsplit
 
-from perhop.core.call import values_of
+from perhop.core.call import HeaderFields, values_of
 from perhop.core.resource import Resource, ResourceUri
 from perhop.errors import HttpMethodNotAllowed, OriginRefused, RequestMalformed
 from perhop.gateway.request import Request
@@ -21,11 +20,16 @@ HTTP_METHODS = frozenset({"GET", "POST", "DELETE"})
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _LOOPBACK_V4 = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
 _REMEMBERED = 1024
+_REMEMBERED_LENGTH = 256
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 # What clients name here in practice. Naming any other header asks the next hop to drop it, and what is dropped may be
 # what was just checked.
 _CONNECTION_OPTIONS = frozenset({"keep-alive", "close", "upgrade", "http2-settings", "te"})
+
+
+# Whoever calls sends the same few values with every request.
+_let_in_before: set[tuple[object, ...]] = set()
 
 
 def check_door(request: Request, resource: Resource) -> None:
@@ -35,11 +39,39 @@ def check_door(request: Request, resource: Resource) -> None:
     Spec: RFC 9112 §6.3
     Raises: HttpMethodNotAllowed, RequestMalformed, OriginRefused
     """
+    if _is_as_before(request, resource):
+        return
     if request.http_method not in HTTP_METHODS:
         raise HttpMethodNotAllowed(f"method `{request.http_method[:16]}`")
     _check_framing(request)
     _check_host(request, resource)
     _check_origin(request, resource)
+    _let_in(request, resource)
+
+
+def _is_as_before(request: Request, resource: Resource) -> bool:
+    """True for what was let in before by everything that is looked at here; an origin is looked at each time."""
+    headers = request.headers
+    if type(headers) is not HeaderFields:
+        return False
+    fields = headers.by_name
+    return (
+        "origin" not in fields
+        and "transfer-encoding" not in fields
+        and len(fields.get("content-length", ())) < 2
+        and (request.http_method, fields.get("host"), fields.get("connection"), resource.uri) in _let_in_before
+    )
+
+
+def _let_in(request: Request, resource: Resource) -> None:
+    headers = request.headers
+    if type(headers) is not HeaderFields:
+        return
+    host, connection = headers.by_name.get("host", ()), headers.by_name.get("connection")
+    if sum(map(len, (*host, *(connection or ())))) <= _REMEMBERED_LENGTH:
+        if len(_let_in_before) >= _REMEMBERED:
+            _let_in_before.clear()
+        _let_in_before.add((request.http_method, host, connection, resource.uri))
 
 
 def is_loopback(host: str) -> bool:
@@ -78,13 +110,10 @@ def _check_origin(request: Request, resource: Resource) -> None:
         raise OriginRefused(f"origin `{origins[0][:128]}`")
 
 
-# Whoever calls sends the same few values with every request.
-@lru_cache(maxsize=_REMEMBERED)
 def _is_known_connection(value: str) -> bool:
     return {each.strip().lower() for each in value.split(",") if each.strip()} <= _CONNECTION_OPTIONS
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _is_host_of(value: str, resource: ResourceUri) -> bool:
     match = _HOST.fullmatch(value)
     return match is not None and _is_authority(match["name"], match["port"], resource)

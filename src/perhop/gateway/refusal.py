@@ -41,7 +41,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
         if _is_notification(request, trail)
         else refusal_body(fact, rpc_id=_rpc_id(request, trail), record=trail.call_id)
     )
-    headers = [("cache-control", "no-store"), ("content-length", str(len(body)))]
+    headers = [("cache-control", "no-store")]
     if body:
         headers.append(("content-type", "application/json"))
     match fact:
@@ -53,7 +53,8 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
             headers.append(("retry-after", str(fact.retry_after)))
         case _:
             pass
-    return Reply(status=refusal_status(fact), headers=tuple(headers), body=_body(body))
+    headers.append(("content-length", str(len(body))))
+    return Reply(status=refusal_status(fact), headers=tuple(headers), body=_body(body), is_whole=True)
 
 
 def with_nonce(reply: Reply, request: Request, gate: Gate) -> Reply:
@@ -61,7 +62,7 @@ def with_nonce(reply: Reply, request: Request, gate: Gate) -> Reply:
     if not uses_dpop(request.headers):
         return reply
     nonce = gate.proofs.nonces.current(int(gate.clock()))
-    return replace(reply, headers=(*reply.headers, ("dpop-nonce", nonce)))
+    return replace(reply, headers=(("dpop-nonce", nonce), *reply.headers))
 
 
 def _challenge(fact: BearerRefused | AuthenticationInsufficient, request: Request, resource: Resource) -> str:
@@ -86,5 +87,4 @@ def _rpc_id(request: Request, trail: Trail) -> str | int | None:
 
 
 async def _body(octets: bytes) -> AsyncIterator[bytes]:
-    if octets:
-        yield octets
+    yield octets

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from perhop.core.call import Headers, values_of
 
@@ -24,8 +23,7 @@ class BodyReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """Method, headers and the caller's address. Header values are text, one character a byte."""
 
     http_method: str

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from perhop.core.call import Call, CallKind
 from perhop.core.decision import Permit
+from perhop.core.task import Task
 from perhop.core.token import BoundToken
 from perhop.errors import AnswerTooLong, Refused, TokenExpired, Unavailable, UpstreamUnavailable
 from perhop.gateway.answer import Piece
@@ -44,6 +45,7 @@ class Ending:
         "_clock",
         "_cut_by",
         "_fact",
+        "_is_watched",
         "_revoked",
         "_slot",
         "_standing",
@@ -68,13 +70,15 @@ class Ending:
         self._until = until
         self._clock = clock
         self._check_task = check_task
-        self._fact: Refused | Unavailable | None = None
         self._cut_by: Refused | Unavailable | None = None
         self._step: asyncio.Task[Any] | None = None
         self._wheel = timer_wheel()
         self._slot = 0
+        self._is_watched = True
         revoked.begin(self)
-        self.look()
+        self._fact = self._find()
+        if self._fact is not None:
+            self.stop()
 
     @classmethod
     def of(cls, permit: Permit, gate: Gate) -> Ending:
@@ -86,7 +90,7 @@ class Ending:
             standing=standing,
             until=_end_of(permit) if standing else gate.clock() + gate.limits.max_call_seconds,
             clock=gate.clock,
-            check_task=_task_check(permit, gate, standing=standing),
+            check_task=None if permit.task is None else _task_check(permit.task, permit, gate, standing=standing),
         )
 
     async def before(self, step: Awaitable[T]) -> T:
@@ -113,12 +117,14 @@ class Ending:
 
     def stop(self) -> None:
         """Stop watching. May be called more than once."""
-        self._revoked.end(self)
-        self._wheel.discard(self, self._slot)
+        if self._is_watched:
+            self._is_watched = False
+            self._revoked.end(self)
+            self._wheel.discard(self, self._slot)
 
     def look(self) -> None:
         """See whether the end has come."""
-        if self._fact is None:
+        if self._is_watched:
             fact = self._find()
             if fact is not None:
                 self._end(fact)
@@ -150,7 +156,7 @@ class Ending:
 
     def _end(self, fact: Refused | Unavailable) -> None:
         self._fact = fact
-        self._revoked.end(self)
+        self.stop()
         if self._step is not None:
             self._cut_by = fact
             self._step.cancel()
@@ -194,14 +200,11 @@ def _end_of(permit: Permit) -> int:
     return ends if permit.task is None else min(ends, permit.task.expires_at)
 
 
-def _task_check(permit: Permit, gate: Gate, *, standing: bool) -> Callable[[], None] | None:
+def _task_check(task: Task, permit: Permit, gate: Gate, *, standing: bool) -> Callable[[], None]:
     """Refuses to go on for a task that was superseded or ended; an answer may outlast a task whose time is over.
 
     What it gives raises: TaskOutside, TaskSuperseded, TaskExpired
     """
-    task = permit.task
-    if task is None:
-        return None
 
     def check() -> None:
         if standing or gate.clock() < task.expires_at:

@@ -100,10 +100,7 @@ def uses_dpop(headers: Headers) -> bool:
         by_name = headers.by_name
         if "dpop" in by_name:
             return True
-        values = by_name.get("authorization", "")
-        if type(values) is str:
-            return values[:5].lower() == "dpop "
-        return any(value[:5].lower() == "dpop " for value in values)
+        return any([value[:5].lower() == "dpop " for value in by_name.get("authorization", ())])
     for name, value in headers:
         length = len(name)
         if length == 4 and name.lower() == "dpop":

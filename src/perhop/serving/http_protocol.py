@@ -10,8 +10,14 @@ from asyncio import BaseTransport, TimerHandle
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavailable
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from perhop.gateway.short_way import SHORT_WAY
+from perhop.serving.http_cycle import HttpCycle
 
 MAX_HEADER_BYTES = 16 * 1024
 """Names, values and their four separators; a larger section is answered 431."""
@@ -31,86 +37,181 @@ _OTHER_CODING = b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\nconnectio
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Refuses header sections that are too large or too slow, before any application code runs."""
 
+    cycle: HttpCycle
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._header_timer: TimerHandle | None = None
+        self._timer: TimerHandle | None = None
+        self._due = 0.0
+        self._deadline: float | None = None
         self._unparsed = 0
         self._in_headers = True
+        self._has_begun = False
         self._refused = False
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport, and so is it
-        self._await_headers()
+        self._close_in(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().connection_lost(exc)
+        cycle: HttpCycle | None = self.cycle
+        if cycle is not None and cycle.on_gone is not None and cycle.disconnected:
+            cycle.on_gone()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
         self._unparsed += len(data)
+        self._has_begun = False
         super().data_received(data)
         if self._unparsed > MAX_UNPARSED_BYTES:
             self._refuse(_TOO_LARGE)
+        elif self._in_headers and self._has_begun and self.cycle is not None:
+            # The first one's time began with the connection.
+            self._close_in(HEADER_SECONDS)
 
     def on_message_begin(self) -> None:
         # What was sent right behind a refused request came in the same read, and is not looked at either.
         if self._refused:
             return
         super().on_message_begin()
-        if not self._in_headers:
-            self._await_headers()
+        self._in_headers = True
+        self._has_begun = True
 
     def on_headers_complete(self) -> None:
         if self._refused:
             return
         self._in_headers = False
         self._unparsed = 0
-        self._stop_timer()
-        if sum(map(len, chain.from_iterable(self.headers))) + 4 * len(self.headers) > MAX_HEADER_BYTES:
+        self._deadline = None
+        headers = self.headers
+        if sum(map(len, chain.from_iterable(headers))) + 4 * len(headers) > MAX_HEADER_BYTES:
             self._refuse(_TOO_LARGE)
             return
-        if self.parser.should_upgrade() or not is_good_target(self.url, self.headers):
+        if self.parser.should_upgrade() or not is_good_target(self.url, headers):
             # The parser reads no body of a request that asks for another protocol: it would take what follows for the
             # next request. Spec: RFC 9110 §7.8
             self._refuse(_BAD_REQUEST)
             return
-        if not is_known_coding(self.headers):
+        if not is_known_coding(headers):
             self._refuse(_OTHER_CODING)
             return
-        super().on_headers_complete()
+        self._begin_cycle()
         # A trailer is no header, whatever it is called, and nothing of ours reads one: it goes into a list of its own,
         # which nobody has. Spec: RFC 9110 §6.5.1
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
-            self._unparsed = 0
-            super().on_body(body)
+        if self._refused:
+            return
+        self._unparsed = 0
+        self._deadline = None
+        cycle = self.cycle
+        if not cycle.response_complete and cycle.take(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        if not self._refused:
-            self._unparsed = 0
-            super().on_message_complete()
+        if self._refused:
+            return
+        self._unparsed = 0
+        cycle = self.cycle
+        if cycle.response_complete:
+            # It was answered before it had ended: the next one's time begins now.
+            self._close_in(self.timeout_keep_alive)
+        else:
+            cycle.more_body = False
+            cycle.tell()
 
-    def _await_headers(self) -> None:
-        self._in_headers = True
-        self._stop_timer()
-        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._refuse, _TOO_SLOW)
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._deadline is None:  # otherwise the headers of the next one are on their way
+            self._close_in(self.timeout_keep_alive)
 
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def _begin_cycle(self) -> None:
+        """A request whose headers are here; as uvicorn does it, without what no listener of ours has."""
+        scope: Any = self.scope
+        http_version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        if http_version != "1.1":
+            scope["http_version"] = http_version
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        earlier: HttpCycle | None = self.cycle
+        self.cycle = scope[SHORT_WAY] = HttpCycle(
+            self,
+            scope,
+            keep_alive=http_version != "1.0" and self.parser.should_keep_alive(),
+            expect_100_continue=self.expect_100_continue,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self._app())
+        else:
+            # Until the one before it has been answered.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self._app()))
+
+    def _app(self) -> Any:
+        """The application, unless there is too much to do already."""
+        limit = self.limit_concurrency
+        if limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit):
+            self.logger.warning("Exceeded concurrency limit.")
+            return service_unavailable
+        return self.app
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        # It takes itself out of them again: a callback would be one more thing for the loop to do.
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _close_in(self, seconds: float) -> None:
+        """Close the connection then, unless what was waited for has come: one timer, which seldom has to move."""
+        deadline = self._deadline = self.loop.time() + seconds
+        if self._timer is None or deadline < self._due:
+            self._set_timer(deadline)
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self.loop.time() < self._deadline:
+            self._set_timer(self._deadline)
+        elif self._in_headers:
+            self._refuse(_TOO_SLOW)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def _refuse(self, answer: bytes) -> None:
         self._refused = True
-        self._stop_timer()
+        self._deadline = None
         if self.transport.is_closing():
             return
         # In the middle of the answer to an earlier request these bytes would be read as a part of it.
-        earlier: RequestResponseCycle | None = self.cycle
+        earlier: HttpCycle | None = self.cycle
         if earlier is None or earlier.response_complete:
             self.transport.write(answer)
         self.transport.close()

@@ -7,11 +7,10 @@ for: see `perhop.serving.gauges`.
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -35,7 +34,10 @@ from perhop.wiring.tallies import Durations, Tally
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 MAX_REMEMBERED = 65_536
-"""Hop tokens that are told apart: more than are kept for a further call at any time."""
+"""Hop tokens that are told apart: more than are kept for a further call at any time. Twice as many may be."""
+
+GATHERED_EVERY = 1_000
+"""Records between two times that durations are put into their buckets."""
 
 _METHODS = frozenset({*REQUESTS, *NOTIFICATIONS, *HTTP_METHODS, CallKind.RESPONSE.value})
 _STANDING = frozenset({CallKind.STREAM.value, STANDING_STREAM})
@@ -57,8 +59,7 @@ def noting_arrival(app: AsgiApp) -> AsgiApp:
     return noting
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCall:
+class OpenCall(NamedTuple):
     """A permitted call that has not ended. `is_standing`: its answer is a stream without an end of its own."""
 
     resource: str
@@ -69,7 +70,8 @@ class OpenCall:
 class Metrics:
     """The witness of one journal; `registry` holds what it has counted, and the process's own metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, remembered: int = MAX_REMEMBERED) -> None:
+        self._remembered = remembered
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._calls = self._counter(table.CALLS)
@@ -88,28 +90,43 @@ class Metrics:
         self._revocations = self._counter(table.REVOCATIONS)
         self._failures = self._counter(table.JOURNAL_FAILURES)
         self._append_duration = self._histogram(table.JOURNAL_APPEND)
-        self._hop_tokens: OrderedDict[str, None] = OrderedDict()
-        self._in_flight: dict[str, OpenCall] = {}
+        self._add_append = self._append_duration.adding()
+        self._add_overhead = self._overhead.adding()
+        self._add_call: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._offered = 0
+        # The later ones, and those before them: a token that is used again is among the later ones once more.
+        self._hop_tokens: dict[str, None] = {}
+        self._earlier_hop_tokens: dict[str, None] = {}
+        # The permits of calls that have not ended.
+        self._in_flight: dict[str, Record] = {}
 
     # --- what the journal tells --------------------------------------------------------------------------------------
 
     def offered(self, record: Record) -> Told:
         """A record is on its way. A yes counts when it is on disk; a no, and the end of a call, in any case."""
         offered, arrived = time.perf_counter(), _arrived.get()
+        self._offered += 1
+        if self._offered % GATHERED_EVERY == 0:
+            self._gather()
+        event = record.event
         # Nobody waits until an outcome is on disk, and the call is over now. Of one whose permit is still on its way
         # (the caller has gone), the permit is told first.
-        is_over = record.event is Event.CALL_ENDED and record.call is not None and record.call.id in self._in_flight
+        is_over = event is Event.CALL_ENDED and record.call is not None and record.call.id in self._in_flight
         if is_over:
             self._take_end(record)
 
         def told(is_written: bool) -> None:
             now = time.perf_counter()
             if is_written:
-                self._append_duration.observe(now - offered)
+                self._add_append(now - offered)
             else:
                 self._failures.inc()
             if not is_over:
-                self._take(record, is_written=is_written, took=None if arrived is None else now - arrived)
+                took = None if arrived is None else now - arrived
+                if is_written and event is Event.CALL_PERMITTED and record.report is None:
+                    self._take_permit(record, took)
+                else:
+                    self._take(record, is_written=is_written, took=took)
 
         return told
 
@@ -122,8 +139,6 @@ class Metrics:
             self._take_report(record, is_written=is_written)
             return
         match record.event:
-            case Event.CALL_PERMITTED if is_written:
-                self._take_permit(record, took)
             case Event.CALL_ENDED:
                 self._take_end(record)
             case Event.CALL_REFUSED | Event.SESSION_REFUSED:
@@ -152,25 +167,30 @@ class Metrics:
             self._refuse(record.reason, record)
 
     def _take_permit(self, record: Record, took: float | None) -> None:
-        resource = _resource(record)
-        self._decisions.inc("permit", "none", resource)
+        resource = record.resource or NO_RESOURCE
+        self._decisions.counts["permit", "none", resource] += 1
         if took is not None:
-            self._overhead.observe(took)
-        if record.outbound is not None and self._is_new(record.outbound.jti):
+            self._add_overhead(took)
+        hop_token = record.outbound
+        if hop_token is not None and hop_token.jti not in self._hop_tokens and self._is_new(hop_token.jti):
             self._tokens.inc("hop", resource, "issued")
         if record.call is not None:
-            jti = record.inbound.jti if record.inbound is not None else None
-            self._in_flight[record.call.id] = OpenCall(resource, jti, record.call.method in _STANDING)
+            self._in_flight[record.call.id] = record
 
     def _take_end(self, record: Record) -> None:
-        result, resource, method = record.result or ResultFacts(), _resource(record), _method(record)
-        self._calls.inc(resource, method, _outcome(result))
+        result, call, resource = record.result or ResultFacts(), record.call, record.resource or NO_RESOURCE
+        method = call.method if call is not None and call.method in _METHODS else "other"
+        error = result.error
+        self._calls.counts[resource, method, _outcome(result)] += 1
         if result.duration_ms is not None:
-            self._call_duration.observe(result.duration_ms / 1000, resource, method)
-        if result.error in _REASONS:
-            self._refuse(result.error, record)
-        if record.call is not None:
-            self._in_flight.pop(record.call.id, None)
+            add = self._add_call.get((resource, method))
+            if add is None:
+                add = self._add_call[resource, method] = self._call_duration.adding(resource, method)
+            add(result.duration_ms / 1000)
+        if error is not None and error in _REASONS:
+            self._refuse(error, record)
+        if call is not None:
+            self._in_flight.pop(call.id, None)
 
     def _take_refused_call(self, record: Record) -> None:
         resource = _resource(record)
@@ -200,26 +220,38 @@ class Metrics:
 
     def _is_new(self, jti: str) -> bool:
         """True for the first permit that names this hop token: it may serve the caller's further calls."""
-        is_new = jti not in self._hop_tokens
+        is_new = jti not in self._earlier_hop_tokens
+        if len(self._hop_tokens) >= self._remembered:
+            self._earlier_hop_tokens, self._hop_tokens = self._hop_tokens, {}
         self._hop_tokens[jti] = None
-        self._hop_tokens.move_to_end(jti)
-        if len(self._hop_tokens) > MAX_REMEMBERED:
-            self._hop_tokens.popitem(last=False)
         return is_new
+
+    def _gather(self) -> None:
+        """What was added to lists, goes into buckets."""
+        for durations in (self._call_duration, self._overhead, self.decision_duration, self.exchange_duration):
+            durations.gather()
+        self._append_duration.gather()
 
     # --- for whoever shows them --------------------------------------------------------------------------------------
 
     def calls_in_flight(self) -> Counter[str]:
         """Permitted calls that have not ended, by resource."""
-        return Counter(call.resource for call in self._in_flight.values())
+        return Counter(call.resource for call in self.open_calls())
 
     def open_streams(self) -> Counter[str]:
         """Those of them whose answer is a stream without an end of its own."""
-        return Counter(call.resource for call in self._in_flight.values() if call.is_standing)
+        return Counter(call.resource for call in self.open_calls() if call.is_standing)
 
     def open_calls(self) -> Sequence[OpenCall]:
         """Permitted calls that have not ended, each with the token that it came with."""
-        return tuple(self._in_flight.values())
+        return tuple(
+            OpenCall(
+                _resource(permit),
+                permit.inbound.jti if permit.inbound is not None else None,
+                permit.call is not None and permit.call.method in _STANDING,
+            )
+            for permit in self._in_flight.values()
+        )
 
     def _counter(self, row: table.Metric) -> Tally:
         tally = Tally(row)

@@ -6,7 +6,6 @@ They answer exactly as what is behind them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -17,51 +16,49 @@ from perhop.policy.lasting import Lasting
 from perhop.wiring.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
 class TimedPolicy:
     """Policy, each decision timed."""
 
-    policy: Policy
-    metrics: Metrics
+    __slots__ = ("_add", "_policy", "lasting", "may_permit", "needing_body")
+
+    def __init__(self, policy: Policy, metrics: Metrics) -> None:
+        self._policy = policy
+        self._add = metrics.decision_duration.adding()
+        self.lasting = policy.lasting
+        self.may_permit = policy.may_permit
+        self.needing_body = policy.needing_body
 
     @property
     def version(self) -> str:
-        return self.policy.version
+        return self._policy.version
 
     def decide(self, question: Question) -> Decision:
         began = perf_counter()
         try:
-            return self.policy.decide(question)
+            return self._policy.decide(question)
         finally:
-            self.metrics.decision_duration.observe(perf_counter() - began)
-
-    def lasting(self, question: Question) -> Lasting | None:
-        return self.policy.lasting(question)
+            self._add(perf_counter() - began)
 
     def again(self, lasting: Lasting, arguments: Mapping[str, Any]) -> Allow | NeedsApproval | None:
         began = perf_counter()
         decision = lasting.find(arguments)
         if decision is not None:
-            self.metrics.decision_duration.observe(perf_counter() - began)
+            self._add(perf_counter() - began)
         return decision
 
-    def may_permit(self, question: Question) -> bool:
-        return self.policy.may_permit(question)
 
-    def needing_body(self, server: str) -> tuple[str, ...]:
-        return self.policy.needing_body(server)
-
-
-@dataclass(frozen=True, slots=True)
 class TimedExchanger:
     """The exchange, timed."""
 
-    exchanger: Exchanger
-    metrics: Metrics
+    __slots__ = ("_add", "_exchanger")
+
+    def __init__(self, exchanger: Exchanger, metrics: Metrics) -> None:
+        self._exchanger = exchanger
+        self._add = metrics.exchange_duration.adding("gateway")
 
     async def exchange(self, permit: Permit) -> HopToken:
         began = perf_counter()
         try:
-            return await self.exchanger.exchange(permit)
+            return await self._exchanger.exchange(permit)
         finally:
-            self.metrics.exchange_duration.observe(perf_counter() - began, "gateway")
+            self._add(perf_counter() - began)

@@ -43,8 +43,6 @@ from perhop.wiring.standing_now import StandingNow
 from perhop.wiring.timed import TimedExchanger, TimedPolicy
 from perhop.wiring.upstreams import Upstreams
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-
 _log = logging.getLogger("perhop")
 
 KEY_CHECK_SECONDS = 5.0
@@ -85,8 +83,8 @@ class Traffic:
 
     def app(self, asgi_scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """The application of the traffic listener."""
-        chosen: AsgiApp = self._gateway.answer if self._gateway.serves(asgi_scope) else self._authorization_server
-        return chosen(asgi_scope, receive, send)
+        answering = self._gateway.answering(asgi_scope, receive, send)
+        return self._authorization_server(asgi_scope, receive, send) if answering is None else answering
 
     async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
         """Build the gates of a configuration. An upstream that is new is tested before it gets calls.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perhop.journal.record import CallFacts, Event, Inbound, Outbound, Record, ResultFacts
-from perhop.wiring.metrics import Metrics, noting_arrival
+from perhop.wiring.metrics import GATHERED_EVERY, Metrics, noting_arrival
 
 
 def _record(event: Event, *, method: str = "tools/call", **facts: Any) -> Record:
@@ -131,3 +131,39 @@ async def test_an_exchange_at_the_token_endpoint_is_timed() -> None:
     assert _value(metrics, "perhop_token_exchange_duration_seconds_count", at="token_endpoint") == 1
     issued = {"grant": "token_exchange", "resource": "rooms", "result": "issued"}
     assert _value(metrics, "perhop_tokens_issued_total", **issued) == 1
+
+
+def test_a_hop_token_in_use_counts_once_however_many_others_there_are() -> None:
+    """What is remembered has an end, and what is used again is not what is forgotten first."""
+    metrics = Metrics(remembered=100)
+    issued = {"grant": "hop", "resource": "calendar", "result": "issued"}
+    for place in range(1_000):
+        metrics.offered(_permit(f"other-{place}"))(True)
+        if place % 50 == 0:
+            metrics.offered(_permit("in use"))(True)
+    metrics.offered(_permit("other-0"))(True)  # so long ago that it is a new one again
+    assert _value(metrics, "perhop_tokens_issued_total", **issued) == 1_000 + 1 + 1
+
+
+def test_durations_are_gathered_before_anybody_reads() -> None:
+    """A server that nobody scrapes keeps buckets, and not every duration there was."""
+    metrics, took = Metrics(), []
+    for _ in range(3 * GATHERED_EVERY):
+        metrics.decision_duration.observe(0.002)
+        metrics.offered(_permit())(True)
+        took.append(metrics.decision_duration.ungathered)
+    assert max(took) <= GATHERED_EVERY
+    assert _value(metrics, "perhop_decision_duration_seconds_count") == 3 * GATHERED_EVERY
+
+
+def test_a_duration_is_its_method_s_own() -> None:
+    """What one method takes is not shown as another's, nor one resource's as another's."""
+    metrics = Metrics()
+    for method, resource in (("tools/call", "calendar"), ("tools/list", "calendar"), ("tools/call", "rooms")) * 2:
+        call = CallFacts(id="00f067aa0ba902b7", method=method)
+        result = ResultFacts(status=200, duration_ms=20)
+        metrics.offered(Record(event=Event.CALL_ENDED, resource=resource, call=call, result=result))(True)
+    name = "perhop_call_duration_seconds_count"
+    assert _value(metrics, name, resource="calendar", method="tools/call") == 2
+    assert _value(metrics, name, resource="calendar", method="tools/list") == 2
+    assert _value(metrics, name, resource="rooms", method="tools/call") == 2

@@ -37,6 +37,7 @@ from perhop.gateway.interpret import interpret
 from perhop.gateway.record import record, record_failure, record_refusal
 from perhop.gateway.refusal import refuse, with_nonce
 from perhop.gateway.request import Request
+from perhop.gateway.short_way import short_way
 from perhop.gateway.trail import Trail
 from perhop.rules.audience import bind_audience
 from perhop.rules.mcp_methods import STANDING_STREAM
@@ -172,21 +173,21 @@ class ForwardAuthApp:
         if gate is None or asgi_scope["method"] not in HTTP_METHODS:
             await send_whole(send, 404, (), b"")
             return
-        await _answer(gate, asgi_scope["method"], headers, receive, send)
+        await _answer(gate, asgi_scope, headers, receive, send)
 
 
-async def _answer(gate: Gate, http_method: str, headers: Headers, receive: Receive, send: Send) -> None:
+async def _answer(gate: Gate, asgi_scope: AsgiScope, headers: Headers, receive: Receive, send: Send) -> None:
     length = next((value for name, value in headers if name == "content-length"), None)
-    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=length)
+    body = RequestBody(receive, seconds=gate.limits.body_seconds, stated_length=length, way=short_way(asgi_scope))
     try:
-        held = parse_held(headers, body, has_body=http_method == "POST")
+        held = parse_held(headers, body, has_body=asgi_scope["method"] == "POST")
     except RequestMalformed as fact:
         _log.warning("the proxy does not say what it asks about: %s", fact.detail)
         await send_whole(send, fact.status, (), b"")
         return
     if not held.has_body:
         body.settle()
-    await answer_while_wanted(lambda: _checked(held, gate), body, send)
+    await answer_while_wanted(_checked, held, gate, body, send)
 
 
 async def _checked(held: Held, gate: Gate) -> Reply:
