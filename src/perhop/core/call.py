@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -135,12 +135,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer that goes to the caller; the body is a stream of chunks, possibly one, possibly none.
+    """The answer that goes to the caller; the body is whole, or a stream of chunks, possibly none.
 
-    `is_whole`: it is one chunk, and there already.
+    Of a whole one, `ended` is told once whether it was sent.
     """
 
     status: int
     headers: Headers
-    body: AsyncIterator[bytes]
-    is_whole: bool = False
+    body: bytes | AsyncIterator[bytes]
+    ended: Callable[[bool], None] | None = None

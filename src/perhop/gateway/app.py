@@ -124,17 +124,24 @@ async def _reply_and_send(reply: Callable[[], Awaitable[Reply]], send: Send) -> 
 
 
 async def _send_reply(reply: Reply, send: Send) -> None:
+    body, was_sent = reply.body, False
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
-        async for chunk in reply.body:
-            if chunk or reply.is_whole:
-                await send({"type": "http.response.body", "body": chunk, "more_body": not reply.is_whole})
-        if not reply.is_whole:
+        if isinstance(body, bytes):
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+        else:
+            async for chunk in body:
+                if chunk:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        was_sent = True
     finally:
-        close = getattr(reply.body, "aclose", None)
-        if close is not None:
-            await close()
+        if reply.ended is not None:
+            reply.ended(was_sent)
+        if not isinstance(body, bytes):
+            close = getattr(body, "aclose", None)
+            if close is not None:
+                await close()
 
 
 async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:

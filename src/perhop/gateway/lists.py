@@ -55,6 +55,9 @@ _MAY_BE_LOOKED_AT = re.compile(
     re.IGNORECASE,
 )
 
+# And of what the journal calls the end.
+_MAY_SAY_ANYTHING = re.compile(_MAY_BE_LOOKED_AT.pattern + rb'|"error"|"isError"\s*:\s*true|\\u', re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -66,6 +69,11 @@ class Judged:
     messages: tuple[Any, ...]
     octets: bytes | None
     error: str | None
+
+
+def says_nothing(octets: bytes) -> bool:
+    """True for a message that passes as it is, and of which nothing is kept or recorded, however it is read."""
+    return _MAY_SAY_ANYTHING.search(octets) is None
 
 
 class ListFilter:

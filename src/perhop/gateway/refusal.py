@@ -8,7 +8,6 @@ Spec: MCP 2026-07-28 transports
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from perhop.core.call import CallKind, Reply
@@ -53,7 +52,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
             headers.append(("retry-after", str(fact.retry_after)))
         case _:
             pass
-    return Reply(status=refusal_status(fact), headers=tuple(headers), body=_body(body))
+    return Reply(status=refusal_status(fact), headers=tuple(headers), body=body)
 
 
 def with_nonce(reply: Reply, request: Request, gate: Gate) -> Reply:
@@ -83,8 +82,3 @@ def _rpc_id(request: Request, trail: Trail) -> str | int | None:
     if trail.call is not None:
         return trail.call.rpc_id
     return rpc_id_of(request.body.octets)
-
-
-async def _body(octets: bytes) -> AsyncIterator[bytes]:
-    if octets:
-        yield octets
