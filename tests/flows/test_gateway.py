@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -291,6 +292,57 @@ async def test_an_upstream_that_refuses_our_token_is_unavailable(
     assert "location" not in answer.headers
     assert len(world.upstream.received) == 1
     assert (await world.records(2))[-1]["result"]["error"] == "upstream.unavailable"
+
+
+async def test_what_an_answer_means_is_told_by_its_status_and_its_headers(world: World) -> None:
+    """A head that came before says the same again, and another status or another header something else."""
+    answers = [
+        raw_answer(b"{}"),
+        raw_answer(b"{}", status=401),
+        raw_answer(b"{}"),
+        raw_answer(b"{}", status=403),
+        raw_answer(b"{}", status=403, www_authenticate="Bearer"),
+        raw_answer(b"data: {}\n\n", content_type="text/event-stream"),
+        raw_answer(b"{}", status=307),
+        raw_answer(b"{}", retry_after="7"),
+        raw_answer(b"{}"),
+    ]
+    seen = []
+    for each in answers:
+        world.upstream.script = lambda _, each=each: each  # type: ignore[misc]
+        answer = await world.send(call())
+        seen.append((answer.status_code, answer.headers.get("retry-after"), answer.headers["content-type"]))
+    json_type, stream_type = "application/json", "text/event-stream"
+    assert seen == [
+        (200, None, json_type),
+        (503, "1", json_type),
+        (200, None, json_type),
+        (403, None, json_type),
+        (503, "1", json_type),
+        (200, None, stream_type),
+        (503, "1", json_type),
+        (200, "7", json_type),
+        (200, None, json_type),
+    ]
+
+
+async def test_a_whole_answer_that_could_not_be_sent_is_recorded_as_cancelled(world: World) -> None:
+    """The call has ended upstream, and nobody has its answer: the outcome says so, once."""
+    (headers, body), host = call(), world.issuer.removeprefix("http://")
+    named = [(name.encode(), value.encode()) for name, value in {**headers, **world.bearer(), "host": host}.items()]
+    path = "/mcp/calendar"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": named}
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError
+
+    with pytest.raises(OSError):
+        await world.app(scope, receive, send)
+    assert [each.get("result", {}).get("error") for each in await world.records(2)] == [None, "cancelled"]
 
 
 async def test_an_upstream_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

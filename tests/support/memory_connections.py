@@ -10,6 +10,7 @@ from perhop.core.call import Headers
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.own_pool.answer import Answer
 from perhop.gateway.upstream.own_pool.connection import Connection
+from perhop.gateway.upstream.own_pool.known_heads import KnownHeads
 
 
 class MemoryTransport(asyncio.Transport):
@@ -59,13 +60,13 @@ class Outcome:
 
 
 class MemoryConnection:
-    """A connection that counts how often it became free."""
+    """A connection that counts how often it became free. Knows no heads, or these."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, heads: KnownHeads | None = None) -> None:
         self._loop = loop
         self.freed = 0
         self.is_lost = False
-        self.connection = Connection(loop, freed=self._on_freed, lost=self._on_lost)
+        self.connection = Connection(loop, freed=self._on_freed, lost=self._on_lost, heads=heads or KnownHeads())
         self.transport = MemoryTransport(self.connection)
 
     def ask(self) -> Answer:
@@ -95,7 +96,7 @@ async def outcome_of(answer: Answer) -> Outcome:
     """Read an answer to its end. Any error but the two declared ones comes through."""
     body, failure = bytearray(), ""
     try:
-        await answer.head()
+        await answer.arrival
         async for chunk in answer:
             body += chunk
     except (UpstreamUnavailable, AnswerTooLong) as error:

@@ -204,12 +204,12 @@ class Call:
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """The answer that goes to the caller; the body is a stream of chunks, possibly one, possibly none.
+    """The answer that goes to the caller; the body is whole, or a stream of chunks, possibly none.
 
-    `is_whole`: it is one chunk, and there already.
+    Of a whole one, `ended` is told once whether it was sent.
     """
 
     status: Final[int]
     headers: Final[Headers]
-    body: Final[AsyncIterator[bytes]]
-    is_whole: Final[bool] = False
+    body: Final[bytes | AsyncIterator[bytes]]
+    ended: Final[Callable[[bool], None] | None] = None

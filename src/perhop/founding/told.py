@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -73,14 +73,15 @@ class _BoundedUpstream:
         self.status = 0
         self.problem = ""
 
-    async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
+    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
         try:
-            reply = await self._way.send(http_method, headers, body)
+            reply = await self._way.send(http_method, headers, body, own)
         except UpstreamUnavailable as failure:
             self.problem = _in_words(failure)
             raise
         self.status = reply.status
-        return replace(reply, chunks=self._counted(reply.chunks))
+        chunks = self._counted(reply.chunks)
+        return UpstreamReply(status=reply.status, headers=reply.headers, chunks=chunks, close=reply.close)
 
     async def _counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:

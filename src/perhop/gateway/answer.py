@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from perhop.core.call import Headers
 
@@ -16,15 +17,23 @@ class Piece:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer whose head is known. `close` may be called at any time, and more than once.
+class WholeAnswer(NamedTuple):
+    """An answer that has come to its end: there is nothing to wait for, and nothing to close. `error` as of a piece."""
 
-    `is_whole`: it has come to its end, and is one piece.
-    """
+    status: int
+    headers: Headers
+    octets: bytes
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedAnswer:
+    """An answer whose head is known. `close` may be called at any time, and more than once."""
 
     status: int
     headers: Headers
     pieces: AsyncIterator[Piece]
-    is_whole: bool = False
     close: Callable[[], Awaitable[None]]
+
+
+Answer = WholeAnswer | StreamedAnswer

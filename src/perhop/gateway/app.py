@@ -139,23 +139,26 @@ async def answer_while_wanted(
 
 
 async def _send_reply(reply: Reply, way: ShortWay | None, send: Send) -> None:
+    body, was_sent = reply.body, False
     try:
-        if not reply.is_whole:
+        if isinstance(body, bytes):
+            if way is None or not way.answer(reply.status, reply.headers, body):
+                await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
+                await send({"type": "http.response.body", "body": body, "more_body": False})
+        else:
             await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
-        async for chunk in reply.body:
-            if not reply.is_whole:
+            async for chunk in body:
                 if chunk:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            elif way is None or not way.answer(reply.status, reply.headers, chunk):
-                await send({"type": "http.response.start", "status": reply.status, "headers": _encode(reply.headers)})
-                await send({"type": "http.response.body", "body": chunk, "more_body": False})
-        if not reply.is_whole:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except BaseException:
-        close = getattr(reply.body, "aclose", None)
-        if close is not None:
-            await close()
-        raise
+        was_sent = True
+    finally:
+        if reply.ended is not None:
+            reply.ended(was_sent)
+        if not isinstance(body, bytes):
+            close = getattr(body, "aclose", None)
+            if close is not None:
+                await close()
 
 
 async def _send_metadata(gate: Gate, http_method: str, send: Send) -> None:

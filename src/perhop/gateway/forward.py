@@ -8,18 +8,18 @@ Spec: RFC 9110 §7.6
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import assert_never
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import NamedTuple, assert_never
 
 from perhop.core.call import CallKind, Headers
 from perhop.core.decision import Permit
 from perhop.core.token import HopToken, NoCredential, Onward
 from perhop.errors import AnswerUnfit, UpstreamUnavailable
-from perhop.gateway.answer import Answer, Piece
+from perhop.gateway.answer import Answer, Piece, StreamedAnswer, WholeAnswer
 from perhop.gateway.decide import may_see
-from perhop.gateway.exchange import upstream_of
 from perhop.gateway.gate import Gate
-from perhop.gateway.lists import Judged, ListFilter
+from perhop.gateway.lists import Judged, ListFilter, says_nothing
 from perhop.gateway.open_tasks import Opening, task_opened_by
 from perhop.gateway.request import Request
 from perhop.gateway.sessions import session_key
@@ -34,7 +34,9 @@ from perhop.rules.trace_context import TRACEPARENT, render_traceparent
 EVENT_STREAM = "text/event-stream"
 
 _RETURNED = frozenset({"content-type", "retry-after", "allow", VERSION})
+_NOT_STORED = ("cache-control", "no-store")
 _HTTP_METHODS = {CallKind.STREAM: "GET", CallKind.END: "DELETE"}
+_ALWAYS_SENT = (("accept-encoding", "identity"),)
 
 
 async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) -> Answer:
@@ -47,45 +49,38 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     call = permit.call
     ending = Ending.of(permit, gate)
     try:
-        http_method = _HTTP_METHODS.get(call.kind, "POST")
-        headers = upstream_headers(permit, onward)
-        upstream, document = await ending.before(_exchange_messages(http_method, headers, call.body, gate))
+        http_method, own = _HTTP_METHODS.get(call.kind, "POST"), _own_headers(permit, onward)
+        upstream = await ending.before(gate.upstream.send(http_method, call.headers + _ALWAYS_SENT, call.body, own))
     except BaseException:
         ending.stop()
         raise
     closing = _Closing(upstream, ending)
     try:
-        _check_head(upstream)
-        _note_session(permit, upstream, gate)
-        translation = _Translation(request, permit, upstream, gate)
+        head = _head_of(upstream)
+        document = None if head.is_stream else upstream.whole
+        if document is None and not head.is_stream:
+            document = await ending.before(_read_whole(upstream, gate.limits.answer_bytes))
+        elif document is not None and len(document) > gate.limits.answer_bytes:
+            raise _too_long(gate.limits.answer_bytes)
+        if head.problem is not None:
+            raise head.problem()
+        if call.session is not None or call.kind is CallKind.RESPONSE:
+            _note_session(permit, upstream, gate)
+        headers = head.returned if head.session is None else _with_session(head, permit, gate)
         if document is None:
-            pieces = cut(translation.events(), ending, last_words(call))
-            return Answer(
-                status=upstream.status, headers=_stream_headers(upstream, permit, gate), pieces=pieces, close=closing
+            pieces = cut(_Translation(request, permit, upstream, gate).events(), ending, last_words(call))
+            return StreamedAnswer(
+                status=upstream.status, headers=(*headers, ("x-accel-buffering", "no")), pieces=pieces, close=closing
             )
-        piece = translation.document(document)
-        await closing()
-        headers = (*_returned_headers(upstream, permit, gate), ("content-length", str(len(piece.octets))))
-        return Answer(status=upstream.status, headers=headers, pieces=_Single(piece), close=closing, is_whole=True)
+        error = None
+        if not says_nothing(document):
+            document, error = _Translation(request, permit, upstream, gate).document(document)
+        if upstream.whole is None:
+            await upstream.close()
+        ending.stop()
+        return WholeAnswer(upstream.status, (*headers, ("content-length", str(len(document)))), document, error)
     except BaseException:
         await closing()
-        raise
-
-
-async def _exchange_messages(
-    http_method: str, headers: Headers, body: bytes, gate: Gate
-) -> tuple[UpstreamReply, bytes | None]:
-    """The head of the upstream's answer; and its body, read whole, unless it is a stream.
-
-    Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong
-    """
-    upstream = await gate.upstream.send(http_method, headers, body)
-    if media_type(upstream) == EVENT_STREAM:
-        return upstream, None
-    try:
-        return upstream, await _read_whole(upstream, gate.limits.answer_bytes)
-    except BaseException:
-        await upstream.close()
         raise
 
 
@@ -94,23 +89,66 @@ def upstream_headers(permit: Permit, onward: Onward) -> Headers:
 
     Spec: MCP 2026-07-28 authorization
     """
+    return (*permit.call.headers, *_ALWAYS_SENT, *_own_headers(permit, onward))
+
+
+def _own_headers(permit: Permit, onward: Onward) -> Headers:
+    """What this call has for itself: its place in the trace, its session, and its credential.
+
+    `traceparent` is ours, whatever the caller sent: what it says of its own trace correlates on its side only.
+    """
     call = permit.call
-    headers = [*call.headers, ("accept-encoding", "identity"), (TRACEPARENT, _traceparent(permit))]
+    own: Headers = ((TRACEPARENT, render_traceparent(permit.bound.txn or permit.bound.jti, call.id)),)
     if call.session is not None:
-        headers.append((SESSION, call.session))
+        own = (*own, (SESSION, call.session))
     if call.last_event_id is not None:
-        headers.append((LAST_EVENT, call.last_event_id))
+        own = (*own, (LAST_EVENT, call.last_event_id))
     match onward:
         case HopToken():
+            minted, upstream = onward.minted, permit.resource.upstream
             # INVARIANT: a token goes to its own audience and nowhere else.
-            if onward.audience != upstream_of(permit).resource:
+            if upstream is None or minted.draft.audience != upstream.resource:
                 raise RuntimeError("the exchange returned a token for another audience")
-            headers.append(("authorization", f"Bearer {onward.minted.raw.reveal()}"))
+            return (*own, ("authorization", f"Bearer {minted.raw.reveal()}"))
         case NoCredential():
-            pass
+            return own
         case _:
             assert_never(onward)
-    return tuple(headers)
+
+
+class _Head(NamedTuple):
+    """What the head of an answer means, whoever asked. `problem` makes the fact if it must not reach the caller."""
+
+    is_stream: bool
+    returned: Headers
+    session: str | None
+    problem: Callable[[], UpstreamUnavailable | AnswerUnfit] | None
+
+
+_MOST_HEADS = 256
+_heads: dict[tuple[int, Headers], _Head] = {}
+
+
+def _head_of(upstream: UpstreamReply) -> _Head:
+    """The same for the same status and headers: an upstream answers alike time and again."""
+    key = (upstream.status, upstream.headers)
+    head = _heads.get(key)
+    if head is None:
+        head = _read_head(upstream)
+        if head.session is None:
+            if len(_heads) >= _MOST_HEADS:
+                _heads.clear()
+            _heads[key] = head
+    return head
+
+
+def _read_head(upstream: UpstreamReply) -> _Head:
+    return _Head(
+        is_stream=media_type(upstream) == EVENT_STREAM,
+        returned=(*[field for field in upstream.headers if field[0] in _RETURNED], _NOT_STORED),
+        session=upstream.header(SESSION),
+        problem=_problem_of(upstream),
+    )
 
 
 def media_type(upstream: UpstreamReply) -> str:
@@ -118,30 +156,24 @@ def media_type(upstream: UpstreamReply) -> str:
     return (upstream.header("content-type") or "").partition(";")[0].strip().lower()
 
 
-def _traceparent(permit: Permit) -> str:
-    """Ours, whatever the caller sent: what it says of its own trace correlates on its side only."""
-    return render_traceparent(permit.bound.txn or permit.bound.jti, permit.call.id)
-
-
-def _check_head(upstream: UpstreamReply) -> None:
+def _problem_of(upstream: UpstreamReply) -> Callable[[], UpstreamUnavailable | AnswerUnfit] | None:
     """Refuse heads that must not reach the caller: they are about our own credential, or send the caller elsewhere.
 
     Nothing is tried again with another token: what an upstream answers must never widen what it gets.
     """
-    challenges = upstream.header("www-authenticate") is not None
-    if upstream.status in (401, 407) or (upstream.status == 403 and challenges):
-        raise UpstreamUnavailable(f"the upstream refused our credential with {upstream.status}")
-    if 300 <= upstream.status < 400:
-        raise UpstreamUnavailable(f"the upstream redirects with {upstream.status}")
+    status, challenges = upstream.status, upstream.header("www-authenticate") is not None
+    if status in (401, 407) or (status == 403 and challenges):
+        return partial(UpstreamUnavailable, f"the upstream refused our credential with {status}")
+    if 300 <= status < 400:
+        return partial(UpstreamUnavailable, f"the upstream redirects with {status}")
     if upstream.header("content-encoding") not in (None, "identity"):
-        raise AnswerUnfit("the upstream compressed what it was asked not to")
+        return partial(AnswerUnfit, "the upstream compressed what it was asked not to")
+    return None
 
 
 def _note_session(permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:
     """Keep the open requests in step with what the upstream has taken."""
     call = permit.call
-    if call.kind is not CallKind.RESPONSE and call.session is None:
-        return
     key = session_key(permit.bound, call.session)
     if call.kind is CallKind.RESPONSE and upstream.status < 300:
         gate.open_requests.answered(key, call.rpc_id)
@@ -149,17 +181,11 @@ def _note_session(permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:
         gate.open_requests.ended(key)
 
 
-def _returned_headers(upstream: UpstreamReply, permit: Permit, gate: Gate) -> Headers:
-    """The upstream's headers that go back, by name; a session id goes back sealed."""
-    headers = [(name, value) for name, value in upstream.headers if name in _RETURNED]
-    session = upstream.header(SESSION)
-    if session is not None and permit.call.revision not in MODERN_REVISIONS:
-        headers.append((SESSION, gate.sealer.seal_session(session, permit.bound)))
-    return (*headers, ("cache-control", "no-store"))
-
-
-def _stream_headers(upstream: UpstreamReply, permit: Permit, gate: Gate) -> Headers:
-    return (*_returned_headers(upstream, permit, gate), ("x-accel-buffering", "no"))
+def _with_session(head: _Head, permit: Permit, gate: Gate) -> Headers:
+    """What goes back, and the session id that the upstream gave, sealed; a revision without sessions gets none."""
+    if head.session is None or permit.call.revision in MODERN_REVISIONS:
+        return head.returned
+    return ((SESSION, gate.sealer.seal_session(head.session, permit.bound)), *head.returned)
 
 
 async def _read_whole(upstream: UpstreamReply, max_bytes: int) -> bytes:
@@ -168,23 +194,12 @@ async def _read_whole(upstream: UpstreamReply, max_bytes: int) -> bytes:
         chunks.append(chunk)
         length += len(chunk)
         if length > max_bytes:
-            raise AnswerUnfit(f"an answer of more than {max_bytes} bytes")
+            raise _too_long(max_bytes)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-class _Single(AsyncIterator[Piece]):
-    """An answer in one piece."""
-
-    __slots__ = ("_piece",)
-
-    def __init__(self, piece: Piece) -> None:
-        self._piece: Piece | None = piece
-
-    async def __anext__(self) -> Piece:
-        piece, self._piece = self._piece, None
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
+def _too_long(max_bytes: int) -> AnswerUnfit:
+    return AnswerUnfit(f"an answer of more than {max_bytes} bytes")
 
 
 class _Translation:
@@ -206,13 +221,11 @@ class _Translation:
             max_bytes=gate.limits.event_to_filter_bytes,
         )
 
-    def document(self, octets: bytes) -> Piece:
-        """A body that is not a stream. Raises: AnswerUnfit."""
-        if not octets:
-            return Piece(b"")
+    def document(self, octets: bytes) -> tuple[bytes, str | None]:
+        """A body that is not a stream, and what the journal says of it. Raises: AnswerUnfit."""
         judged = self._filter.judge(octets)
         self._note(judged)
-        return Piece(octets if judged.octets is None else judged.octets, judged.error)
+        return (octets if judged.octets is None else judged.octets), judged.error
 
     async def events(self) -> AsyncIterator[Piece]:
         """A stream, event by event. Raises: AnswerUnfit."""

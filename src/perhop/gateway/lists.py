@@ -44,7 +44,7 @@ _ANSWER_KEYS = 100_000
 # As a member's name or a method in JSON text: inside a string the quotes would be escaped. A letter may be written as
 # an escape.
 _MAY_NAME_A_LIST = re.compile(
-    rb'"(?:tools|prompts|resources|resourceTemplates|tasks)"|"notifications\\?/tasks|\\u00(?:6[1-9a-f]|7[0-9a]|54)',
+    rb'"(?:tools|prompts|resources|resourceTemplates|tasks)"|"notifications\\?/tasks|\\u00(?:2f|6[1-9a-f]|7[0-9a]|54)',
     re.IGNORECASE,
 )
 
@@ -55,8 +55,7 @@ _MAY_BE_LOOKED_AT = re.compile(
     re.IGNORECASE,
 )
 
-# More than the above, and how the journal calls the end, in lower case: without any of it, and without an escape by
-# number, a message is not read at all.
+# More than the above, and how the journal calls the end, in lower case.
 _MAY_COUNT = re.compile(
     rb'"(?:tools"|prompts"|resource(?:s|templates)"|tasks"|notifications|supportedversions"|taskid"|method"'
     rb'|error"|iserror"\s*:\s*true)'
@@ -76,6 +75,11 @@ class Judged:
 
 
 _UNREMARKABLE = Judged((), None, None)
+
+
+def says_nothing(octets: bytes) -> bool:
+    """True for a message that passes as it is, and of which nothing is kept or recorded, however it is read."""
+    return b"\\u" not in octets and not _MAY_COUNT.search(octets.lower())
 
 
 class ListFilter:
@@ -111,7 +115,7 @@ class ListFilter:
 
         Raises: AnswerUnfit
         """
-        if b"\\u" not in octets and not _MAY_COUNT.search(octets.lower()):
+        if says_nothing(octets):
             return _UNREMARKABLE
         if not _MAY_BE_LOOKED_AT.search(octets):
             return _passing(octets)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from perhop.core.call import Reply
 from perhop.errors import JournalUnavailable, RateExceeded, Refused, Unavailable
-from perhop.gateway.answer import Answer
+from perhop.gateway.answer import Answer, StreamedAnswer, WholeAnswer
 from perhop.gateway.gate import Journal
 from perhop.gateway.trail import Trail
 from perhop.rules.refusal_body import refusal_status
@@ -64,14 +65,30 @@ def recording_its_end(answer: Answer, trail: Trail, journal: Journal, *, clock: 
     A failure to write the outcome does not change the answer: the call stays without one, and is listed as such. So
     the answer does not wait for it either.
     """
-    body = _RecordedBody(answer, trail, journal, clock)
-    return Reply(status=answer.status, headers=answer.headers, body=body, is_whole=answer.is_whole)
+    if isinstance(answer, StreamedAnswer):
+        body = _RecordedBody(answer, trail, journal, clock)
+        return Reply(status=answer.status, headers=answer.headers, body=body)
+    ended = partial(_note_whole, answer, trail, journal, clock)
+    return Reply(status=answer.status, headers=answer.headers, body=answer.octets, ended=ended)
+
+
+def _note_whole(
+    answer: WholeAnswer, trail: Trail, journal: Journal, clock: Callable[[], float], was_sent: bool
+) -> None:
+    _note(trail, journal, status=answer.status, error=answer.error if was_sent else CANCELLED, now=clock())
+
+
+def _note(trail: Trail, journal: Journal, *, status: int, error: str | None, now: float) -> None:
+    try:
+        journal.note(trail.end_record(status=status, error=error, now=now))
+    except JournalUnavailable as failure:
+        _log.error("the outcome of call %s was not recorded: %s", trail.call_id, failure)
 
 
 class _RecordedBody(AsyncIterator[bytes]):
     """The octets of an answer. `aclose` must be called; it records once, whatever has happened until then."""
 
-    def __init__(self, answer: Answer, trail: Trail, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(self, answer: StreamedAnswer, trail: Trail, journal: Journal, clock: Callable[[], float]) -> None:
         self._answer = answer
         self._trail = trail
         self._journal = journal
@@ -99,8 +116,4 @@ class _RecordedBody(AsyncIterator[bytes]):
         try:
             await self._answer.close()
         finally:
-            ended = self._trail.end_record(status=self._answer.status, error=self._error, now=self._clock())
-            try:
-                self._journal.note(ended)
-            except JournalUnavailable as failure:
-                _log.error("the outcome of call %s was not recorded: %s", self._trail.call_id, failure)
+            _note(self._trail, self._journal, status=self._answer.status, error=self._error, now=self._clock())

@@ -8,7 +8,6 @@ Spec: MCP 2026-07-28 transports
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from perhop.core.call import CallKind, Reply
@@ -54,7 +53,7 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
         case _:
             pass
     headers.append(("content-length", str(len(body))))
-    return Reply(status=refusal_status(fact), headers=tuple(headers), body=_body(body), is_whole=True)
+    return Reply(status=refusal_status(fact), headers=tuple(headers), body=body)
 
 
 def with_nonce(reply: Reply, request: Request, gate: Gate) -> Reply:
@@ -84,7 +83,3 @@ def _rpc_id(request: Request, trail: Trail) -> str | int | None:
     if trail.call is not None:
         return trail.call.rpc_id
     return rpc_id_of(request.body.octets)
-
-
-async def _body(octets: bytes) -> AsyncIterator[bytes]:
-    yield octets

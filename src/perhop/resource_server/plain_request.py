@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from perhop.resource_server.plain_json import members_of, parse_plain
-from perhop.rules.mcp_message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
+from perhop.rules.message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
 
 PlainFields = Mapping[bytes, bytes]
 """The fields of a request in which every name is in lower case, and comes once."""

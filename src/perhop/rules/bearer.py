@@ -100,7 +100,7 @@ def uses_dpop(headers: Headers) -> bool:
         by_name = headers.by_name
         if "dpop" in by_name:
             return True
-        return any([value[:5].lower() == "dpop " for value in by_name.get("authorization", ())])
+        return any(value[:5].lower() == "dpop " for value in by_name.get("authorization", ()))
     for name, value in headers:
         length = len(name)
         if length == 4 and name.lower() == "dpop":

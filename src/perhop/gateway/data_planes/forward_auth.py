@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from perhop.core.call import Call, Headers, Reply
@@ -77,7 +78,7 @@ async def check(held: Held, gate: Gate) -> Reply:
         await record(trail, gate.journal)  # in and out, durable, or the proxy hears no yes
     except (Refused, Unavailable) as fact:
         await record_refusal(fact, trail.naming_token(request), gate.journal, now=gate.clock())
-        return await _with_refusal(refuse(fact, request, trail))
+        return _with_refusal(refuse(fact, request, trail))
     except BaseException as failure:
         await record_failure(failure, trail.naming_token(request), gate.journal, now=gate.clock())
         raise
@@ -133,21 +134,16 @@ def _permitted(permit: Permit, onward: Onward) -> Reply:
     """Yes; `X-Perhop-Authorization` is what goes on as `Authorization`, and without it nothing does."""
     headers = [(f"x-perhop-{name}", value) for name, value in upstream_headers(permit, onward) if name in _ONWARD]
     kept = (("cache-control", "no-store"), ("content-length", "0"))
-    return Reply(status=200, headers=(*kept, *headers), body=_pieces())
+    return Reply(status=200, headers=(*kept, *headers), body=b"")
 
 
-async def _with_refusal(reply: Reply) -> Reply:
+def _with_refusal(reply: Reply) -> Reply:
     """The same refusal, its body in a header too."""
-    body = b"".join([piece async for piece in reply.body])
-    headers = reply.headers
-    if body:
-        headers = (*headers, (REFUSAL, json.dumps(json.loads(body), separators=(",", ":"))))
-    return Reply(status=reply.status, headers=headers, body=_pieces(body))
-
-
-async def _pieces(*octets: bytes) -> AsyncIterator[bytes]:
-    for each in octets:
-        yield each
+    if not reply.body:
+        return reply
+    assert isinstance(reply.body, bytes)  # a refusal's
+    refusal = json.dumps(json.loads(reply.body), separators=(",", ":"))
+    return replace(reply, headers=(*reply.headers, (REFUSAL, refusal)))
 
 
 class ForwardAuthApp:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perhop.gateway.upstream.circuit import Attempt, Circuit
+from perhop.gateway.upstream.circuit import ORDINARY, Attempt, Circuit
 from perhop.gateway.upstream.interface import Condition, StateKeeper, UpstreamReply, UpstreamState
 
 IDLE_CONNECTION_SECONDS = 3.0
@@ -44,6 +44,8 @@ class Attempts:
     ) -> None:
         self._circuit = Circuit(failures=patience.circuit_failures, seconds=patience.circuit_seconds, clock=monotonic)
         self._keeper = StateKeeper(clock)
+        # The last call was answered, and nothing was wrong: what the next answer says is known already.
+        self._is_well = False
 
     @property
     def state(self) -> UpstreamState:
@@ -51,10 +53,11 @@ class Attempts:
 
     def admit(self) -> Attempt:
         """Let a call through, or tell when to come again. Raises: UpstreamUnavailable."""
-        return self._circuit.admit()
+        return ORDINARY if self._is_well else self._circuit.admit()
 
     def failed(self, attempt: Attempt, problem: str) -> None:
         """The upstream could not be reached, broke off, or did not answer in time."""
+        self._is_well = False
         self._circuit.failed(attempt)
         self._keeper.become(Condition.FAILED, problem)
 
@@ -67,11 +70,11 @@ class Attempts:
         status = reply.status
         if status in _ANSWERS_OF_PROXIES and not _is_of_mcp(reply.header("content-type")):
             # An answer in the upstream's stead: a proxy before it says that it is not there.
-            self._circuit.failed(attempt)
-            self._keeper.become(Condition.FAILED, f"answered for with {status}")
-        else:
+            self.failed(attempt, f"answered for with {status}")
+        elif not self._is_well:
             self._circuit.reached(attempt)
             self._keeper.become(Condition.UP)
+            self._is_well = self._circuit.is_untroubled
 
 
 def _is_of_mcp(content_type: str | None) -> bool:

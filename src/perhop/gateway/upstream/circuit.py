@@ -14,7 +14,11 @@ from perhop.errors import UpstreamUnavailable
 
 
 class Attempt:
-    """One call that was let through; whoever asked says how it went, once."""
+    """One call that was let through; whoever asked says how it went, once. Only one that tries is told from others."""
+
+
+ORDINARY = Attempt()
+"""Every call that passes while the circuit is closed."""
 
 
 class Circuit:
@@ -33,14 +37,19 @@ class Circuit:
         """True if calls pass as they come."""
         return self._opened_at is None
 
+    @property
+    def is_untroubled(self) -> bool:
+        """True if nothing has failed since the last answer, and no call is trying: another answer changes nothing."""
+        return self._opened_at is None and self._trial is None and not self._failures
+
     def admit(self) -> Attempt:
         """Let a call through, or tell when to come again.
 
         Raises: UpstreamUnavailable
         """
-        attempt = Attempt()
         if self._opened_at is None:
-            return attempt
+            return ORDINARY
+        attempt = Attempt()
         left = self._opened_at + self._seconds - self._clock()
         if left > 0 or self._trial is not None:
             raise UpstreamUnavailable("the circuit is open", retry_after=max(1, math.ceil(left)))

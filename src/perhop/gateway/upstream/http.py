@@ -23,7 +23,7 @@ from yarl import URL
 from perhop.core.call import Headers
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.attempts import IDLE_CONNECTION_SECONDS, SECOND_TRY_SECONDS, Attempts, Patience
-from perhop.gateway.upstream.interface import UpstreamReply, UpstreamState
+from perhop.gateway.upstream.interface import OF_THE_BODY, UpstreamReply, UpstreamState
 from perhop.rules.mcp_methods import Era
 
 _NEVER_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -76,7 +76,7 @@ class HttpUpstream:
     async def close(self, *, within: float = 0.0) -> None:
         """Nothing to close: connections are the session's, and a call on its way ends by itself."""
 
-    async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
+    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
         """Send one request and return when the head of its answer has come.
 
         Raises: UpstreamUnavailable, AnswerTooLong
@@ -84,7 +84,7 @@ class HttpUpstream:
         attempt = self._attempts.admit()
         try:
             async with asyncio.timeout(self._answer_seconds):
-                response = await self._request(http_method, headers, body)
+                response = await self._request(http_method, (*headers, *own), body)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             self._attempts.failed(attempt, type(error).__name__)
             raise _unavailable(error) from error
@@ -97,7 +97,9 @@ class HttpUpstream:
             raise
         reply = UpstreamReply(
             status=response.status,
-            headers=tuple((name.lower(), value) for name, value in response.headers.items()),
+            headers=tuple(
+                [(name, value) for each, value in response.headers.items() if (name := each.lower()) not in OF_THE_BODY]
+            ),
             chunks=_chunks(response),
             close=_closing(response),
         )

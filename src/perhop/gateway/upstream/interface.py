@@ -10,15 +10,33 @@ from typing import Protocol
 from perhop.core.call import Headers
 from perhop.rules.mcp_methods import Era
 
+OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
+"""Where a body ends is for whoever reads the connection: not among the headers of a reply."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class UpstreamReply:
-    """An answer whose head has come; the body streams as it comes. `close` drops the rest of it."""
+    """An answer whose head has come; the body streams as it comes. `close` drops the rest of it.
 
-    status: int
-    headers: Headers
-    chunks: AsyncIterator[bytes]
-    close: Callable[[], Awaitable[None]]
+    `headers` are those that say what the answer is; where its body ends is told by its end. `whole` is the body if all
+    of it is here, and then there is nothing to close; `chunks` gives it, too. None: it is still to come.
+    """
+
+    __slots__ = ("chunks", "close", "headers", "status", "whole")
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        headers: Headers,
+        chunks: AsyncIterator[bytes],
+        close: Callable[[], Awaitable[None]],
+        whole: bytes | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.chunks = chunks
+        self.close = close
+        self.whole = whole
 
     def header(self, name: str) -> str | None:
         """The first value of a header."""
@@ -29,8 +47,11 @@ class UpstreamReply:
 
 
 class Upstream(Protocol):
-    async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
+    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
         """Send one request and return when the head of its answer has come. Reading the body may raise, too.
+
+        `headers` are often those of the call before, and what follows from them may be kept; `own` are of this call
+        alone, a credential among them, and nothing is kept of those.
 
         Raises: UpstreamUnavailable, AnswerTooLong
         """

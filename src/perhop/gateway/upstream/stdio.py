@@ -101,13 +101,14 @@ class StdioUpstream:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
 
-    async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
+    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
         """Send one message to the process that it is for, and return when its answer has begun.
 
         Raises: UpstreamUnavailable, AnswerTooLong
         """
         if self._closing is not None:
             raise UpstreamUnavailable("the way to the server is closed")
+        headers = (*headers, *own)
         version = _header(headers, VERSION)
         # What the gateway forwards was written by it, and what its self-test sends as well.
         message = json.loads(body) if http_method == "POST" else None

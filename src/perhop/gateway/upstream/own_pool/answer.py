@@ -29,40 +29,51 @@ class Source(Protocol):
 
 
 class Answer(AsyncIterator[bytes]):
-    """`status` and `headers` are there once `head` has returned. Read by one reader."""
+    """`arrival` is done when the head is there, or will not come: `status` is 0 then, and `failure` says why.
 
-    __slots__ = ("_failure", "_loop", "_pieces", "_source", "_waiter", "headers", "size", "status")
+    `whole` is the body of an answer that ended before anything of it was taken. Read by one reader.
+    """
+
+    __slots__ = (
+        "_is_untouched",
+        "_loop",
+        "_pieces",
+        "_source",
+        "_waiter",
+        "arrival",
+        "failure",
+        "headers",
+        "size",
+        "status",
+        "whole",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, source: Source) -> None:
         self._loop = loop
         self._source: Source | None = source
-        self._failure: Failure | None = None
         self._pieces: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = loop.create_future()
+        self._is_untouched = True
+        self.failure: Failure | None = None
+        self.arrival: asyncio.Future[None] = loop.create_future()
+        self._waiter: asyncio.Future[None] | None = self.arrival
         self.size = 0
         self.status = 0
         self.headers: Headers = ()
+        self.whole: bytes | None = None
 
     # What its reader does.
-
-    async def head(self) -> None:
-        """Return when the head has come. Raises: UpstreamUnavailable, AnswerTooLong."""
-        if self._waiter is not None:
-            await self._waiter
-        if self.status == 0 and self._failure is not None:
-            raise self._failure
 
     async def __anext__(self) -> bytes:
         """All that has come of the body since. Raises: UpstreamUnavailable, AnswerTooLong."""
         while not self._pieces:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             if self._source is None:
                 raise StopAsyncIteration
             self._waiter = self._loop.create_future()
             await self._waiter
         pieces = self._pieces
-        self._pieces, self.size = [], 0
+        self._pieces, self.size, self._is_untouched = [], 0, False
         if self._source is not None:
             self._source.resume()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -78,6 +89,15 @@ class Answer(AsyncIterator[bytes]):
 
     # What its connection does.
 
+    def come(self, status: int, headers: Headers, body: bytes) -> None:
+        """It is there, head and body."""
+        self._source = None
+        self.status, self.headers, self.whole = status, headers, body
+        if body:
+            self._pieces.append(body)
+        if not self.arrival.done():
+            self.arrival.set_result(None)
+
     def begin(self, status: int, headers: Headers) -> None:
         """The head is there."""
         self.status, self.headers = status, headers
@@ -91,14 +111,19 @@ class Answer(AsyncIterator[bytes]):
             self._wake()
 
     def end(self) -> None:
-        """It is there as a whole."""
+        """Its end is there."""
         self._source = None
+        if self._is_untouched:
+            pieces = self._pieces
+            self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if len(pieces) > 1:
+                self._pieces = [self.whole]
         if self._waiter is not None:
             self._wake()
 
     def fail(self, failure: Failure) -> None:
         """Nothing more will come; what is there of the body is read first."""
-        self._source, self._failure = None, failure
+        self._source, self.failure = None, failure
         self._wake()
 
     def _wake(self) -> None:

@@ -11,6 +11,7 @@ from typing import cast
 
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.own_pool.answer import Answer, Failure
+from perhop.gateway.upstream.own_pool.known_heads import KnownHead, KnownHeads
 from perhop.gateway.upstream.own_pool.reader import Reader
 
 BUFFER_BYTES = 64 * 1024
@@ -18,7 +19,10 @@ BUFFER_BYTES = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """`freed` is called when an answer has ended and the next call may come, `lost` when the connection is gone."""
+    """`freed` is called when an answer has ended and the next call may come, `lost` when the connection is gone.
+
+    `heads` are those that came from the same upstream before.
+    """
 
     def __init__(
         self,
@@ -26,11 +30,15 @@ class Connection(asyncio.Protocol):
         *,
         freed: Callable[[Connection], None],
         lost: Callable[[Connection], None],
+        heads: KnownHeads,
     ) -> None:
         self._loop = loop
         self._freed = freed
         self._lost = lost
+        self._heads = heads
         self._reader = Reader()
+        # False until something came of the answer that is not all of it, with a head that is known.
+        self._is_reading = False
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._deadline = 0.0
@@ -39,11 +47,6 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
 
     # What its pool does.
-
-    @property
-    def is_open(self) -> bool:
-        """False once it is being closed, by whichever end."""
-        return self._transport is not None and not self._transport.is_closing()
 
     def ask(self, request: bytes, deadline: float) -> Answer:
         """Send a request. The head of its answer has to come before the loop's clock shows `deadline`.
@@ -57,7 +60,7 @@ class Connection(asyncio.Protocol):
         if self._answer is not None:
             raise RuntimeError("the connection carries a call already")
         answer = self._answer = Answer(self._loop, self)
-        self._reader.expect(answer)
+        self._is_reading = False
         self._deadline = deadline
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._look_at_the_clock)
@@ -89,13 +92,28 @@ class Connection(asyncio.Protocol):
             # Nobody has asked: a farewell, or an answer to what was not sent. No call may find it here.
             self.drop()
             return
+        reader, is_first = self._reader, not self._is_reading
+        if is_first:
+            found = self._heads.find(data)
+            if found is not None:
+                (status, headers, keeps_alive), body = found
+                self._answer = None
+                answer.come(status, headers, body)
+                self._let_go(keeps_alive)
+                return
+            reader.expect(answer)
+            self._is_reading = True
         try:
-            self._reader.feed(data)
+            reader.feed(data)
         except UpstreamUnavailable as failure:
             self._fail(failure)
             return
-        if self._reader.is_whole:
-            self._end(answer)
+        if reader.is_whole:
+            if is_first and reader.is_plain:
+                self._heads.learn(data, KnownHead(answer.status, answer.headers, reader.may_go_on))
+            self._answer = None
+            answer.end()
+            self._let_go(reader.may_go_on)
         elif answer.size > BUFFER_BYTES and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
@@ -114,18 +132,17 @@ class Connection(asyncio.Protocol):
             self._timer = None
         self._lost(self)
 
-    def _end(self, answer: Answer) -> None:
+    def _let_go(self, may_go_on: bool) -> None:
         """The answer is whole: free for the next call, if nothing speaks against it."""
         transport = self._transport
-        self._answer = None
-        answer.end()
         if transport is None:
             return
         if transport.get_write_buffer_size():
             # It was answered before the request was there: what is left of it would stand before the next one.
             transport.abort()
-        elif self._reader.may_go_on and not transport.is_closing():
-            self.resume()
+        elif may_go_on and not transport.is_closing():
+            if self._is_paused:
+                self.resume()
             self._freed(self)
         else:
             transport.close()
@@ -134,7 +151,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer is None:
             return
-        if self._reader.ends_with_the_connection():
+        if self._is_reading and self._reader.ends_with_the_connection():
             self._answer = None
             answer.end()
         else:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import aiohappyeyeballs
 
 from perhop.gateway.upstream.attempts import IDLE_CONNECTION_SECONDS
+from perhop.gateway.upstream.own_pool.answer import Answer
 from perhop.gateway.upstream.own_pool.connection import Connection
+from perhop.gateway.upstream.own_pool.known_heads import KnownHeads
 
 HAPPY_EYEBALLS_SECONDS = 0.25
 """Until the next address of a host is tried beside the one before (RFC 8305 §8)."""
@@ -29,7 +31,7 @@ class Idle:
 
 
 class Pool:
-    """Connections to one host and port, with TLS if there is a context for it."""
+    """Connections to one host and port, with TLS if there is a context for it. Made in a running event loop."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, bound: Idle) -> None:
         self._host = host
@@ -38,18 +40,23 @@ class Pool:
         self._bound = bound
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
+        self._heads = KnownHeads()
+        self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
         self._is_retired = False
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def take(self, now: float) -> Connection | None:
-        """The connection that became free last; None if none is. `now` is the loop's time."""
+    def ask(self, request: bytes, now: float, deadline: float) -> Answer | None:
+        """Send a request over the connection that became free last; None if none is. `now` is the loop's time."""
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.is_open and now - connection.idle_since < self._bound.seconds:
-                return connection
+            if now - connection.idle_since < self._bound.seconds:
+                try:
+                    return connection.ask(request, deadline)
+                except ConnectionResetError:
+                    pass  # it is being closed, and nothing was sent
             connection.drop()
         return None
 
@@ -58,14 +65,14 @@ class Pool:
 
         Raises: OSError
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         connected = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1
         )
         name = self._host.rstrip(".") if self._tls is not None else None
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, freed=self._on_freed, lost=self._on_lost),
+            lambda: Connection(loop, freed=self._on_freed, lost=self._on_lost, heads=self._heads),
             sock=connected,
             ssl=self._tls,
             server_hostname=name,
@@ -97,11 +104,10 @@ class Pool:
         if self._is_retired or len(self._idle) >= self._bound.most:
             connection.drop()
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweep is None:
-            self._sweep = loop.call_later(self._bound.seconds, self._drop_old)
+            self._sweep = self._loop.call_later(self._bound.seconds, self._drop_old)
 
     def _on_lost(self, connection: Connection) -> None:
         self._all.discard(connection)
@@ -112,9 +118,8 @@ class Pool:
 
     def _drop_old(self) -> None:
         """Those that became free first are the first of the list."""
-        loop = asyncio.get_running_loop()
         self._sweep = None
-        now, old = loop.time(), 0
+        now, old = self._loop.time(), 0
         while old < len(self._idle) and now - self._idle[old].idle_since >= self._bound.seconds:
             old += 1
         dropped, self._idle = self._idle[:old], self._idle[old:]
@@ -122,4 +127,4 @@ class Pool:
             connection.drop()
         if self._idle:
             due = self._idle[0].idle_since + self._bound.seconds
-            self._sweep = loop.call_at(due, self._drop_old)
+            self._sweep = self._loop.call_at(due, self._drop_old)

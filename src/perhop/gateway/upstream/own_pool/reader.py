@@ -16,6 +16,7 @@ from typing import NoReturn
 import httptools
 
 from perhop.errors import UpstreamUnavailable
+from perhop.gateway.upstream.interface import OF_THE_BODY
 from perhop.gateway.upstream.own_pool.answer import Answer
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -28,7 +29,6 @@ MAX_INTERIM_ANSWERS = 8
 MAX_DRY_BYTES = 64 * 1024
 """Of a body in chunks without anything of the body among them: extensions and trailers."""
 
-_OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
 _MOST_NAMES = 512
 _names: dict[bytes, str] = {}
 
@@ -73,7 +73,7 @@ class Reader:
         self._dry = 0
 
     def expect(self, answer: Answer) -> None:
-        """What is fed from now on is this answer's."""
+        """What is fed from now on is this answer's, and all that has come of it."""
         if self._answer is not None:
             self._begin()
         self._answer = answer
@@ -122,6 +122,11 @@ class Reader:
     def may_go_on(self) -> bool:
         """True if the answer is whole, the server keeps the connection, and nothing has come behind the answer."""
         return self.is_whole and self._keeps_alive and not self._has_more
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the answer is whole, its head gave the length of its body, and nothing came before or behind it."""
+        return self.is_whole and self._framing is _Framing.LENGTH and not self._has_more and not self._interim
 
     def _check_that_the_head_has_come(self) -> None:
         if self._framing is None:
@@ -174,10 +179,11 @@ class Reader:
         for octets, value in fields:
             name = _names.get(octets) or _named(octets)
             text = value.decode("latin-1").rstrip(" \t")
-            headers.append((name, text))
-            if name in _OF_THE_BODY:
+            if name in OF_THE_BODY:
                 framing = self._framing_by(name, text.lower(), framing, version)
-            elif name == "connection":
+                continue
+            headers.append((name, text))
+            if name == "connection":
                 says_close = says_close or "close" in text.lower()
         if status == 204 or status == 304:
             framing = _Framing.NO_BODY

@@ -75,14 +75,24 @@ class OwnHttpUpstream:
             self._pool.drop_all()
             await self._pool.emptied()
 
-    async def send(self, http_method: str, headers: Headers, body: bytes) -> UpstreamReply:
+    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
         """Send one request and return when the head of its answer has come.
 
         Raises: UpstreamUnavailable, AnswerTooLong
         """
         attempt = self._attempts.admit()
         try:
-            answer = await self._ask(self._form.render(http_method, headers, body))
+            request = self._form.render(http_method, headers, body, own)
+            now = self._loop.time()
+            deadline = now + self._patience.answer
+            answer = self._pool.ask(request, now, deadline) or await self._ask_anew(request, deadline)
+            try:
+                await answer.arrival
+            except BaseException:
+                answer.abandon()
+                raise
+            if answer.failure is not None and not answer.status:
+                raise answer.failure
         except (UpstreamUnavailable, AnswerTooLong) as failure:
             self._attempts.failed(attempt, failure.detail.removeprefix("upstream: "))
             raise
@@ -96,21 +106,11 @@ class OwnHttpUpstream:
         except BaseException:
             self._attempts.abandoned(attempt)
             raise
-        reply = UpstreamReply(status=answer.status, headers=answer.headers, chunks=answer, close=answer.close)
+        reply = UpstreamReply(
+            status=answer.status, headers=answer.headers, chunks=answer, close=answer.close, whole=answer.whole
+        )
         self._attempts.answered(attempt, reply)
         return reply
-
-    async def _ask(self, request: bytes) -> Answer:
-        now = self._loop.time()
-        deadline = now + self._patience.answer
-        connection = self._pool.take(now)
-        answer = await self._ask_anew(request, deadline) if connection is None else connection.ask(request, deadline)
-        try:
-            await answer.head()
-        except BaseException:
-            answer.abandon()
-            raise
-        return answer
 
     async def _ask_anew(self, request: bytes, deadline: float) -> Answer:
         """Over a new connection: what is on its way in another one is never waited for."""
