@@ -1,9 +1,11 @@
 """Perhop under load: an installation with everything on, served on the subjects' core, and tokens for it.
 
-Three resources before one server, which differ in what is worked out for each call:
+Four resources before one server, which differ in what is worked out for each call:
 
-- `work`: 20 policies, some of which read arguments; each caller's token is exchanged for a hop token;
+- `work`: 20 policies, which hold an argument against constants of theirs, so that a decision is kept for all values
+  between two of these; each caller's token is exchanged for a hop token;
 - `cached`: 20 policies that read neither arguments nor counters, so that a decision may be kept;
+- `asked`: 20 policies that look into a text, so that nothing may be kept and Cedar is asked for every call;
 - `single`: as `work`, and every call gets a token of its own, good for that call once.
 
 The journal is on disk, and a call's permit is durable before the call is forwarded, as always.
@@ -36,21 +38,29 @@ from tests.support.processes import LOOPBACK, Running, free_ports
 
 PERHOP = str(Path(sys.executable).with_name("perhop"))
 AGENT = "bench-agent"
-RESOURCES = ("work", "cached", "single")
+_CONDITIONS = {
+    "work": "context.arguments has amount && context.arguments.amount > {0}",
+    "cached": "context.token.hop > {0}",
+    "asked": 'context.arguments has text && context.arguments.text like "*unwanted-{0}*"',
+    "single": "context.arguments has amount && context.arguments.amount > {0}",
+}
+RESOURCES = tuple(_CONDITIONS)
 POLICIES = 20
 TOKEN_SECONDS = 300
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 _READY_SECONDS = 60.0
 
 
-def policies(resource: str, *, reads_arguments: bool, count: int = POLICIES) -> str:
+def policies(resource: str, *, like: str, count: int = POLICIES) -> str:
     """So many policies about one resource: a permit for its tools, and forbids, a quarter of them about `echo`."""
-    when = "context.arguments has amount && context.arguments.amount >" if reads_arguments else "context.token.hop >"
+    when = _CONDITIONS[like]
     written = [f'@id("{resource}-permit") permit (principal, action, resource in MCP::Server::"{resource}");']
     for number in range(count - 1):
         tool = "echo" if number % 4 == 0 else f"other-{number}"
         what = f'action == MCP::Action::"call_tool", resource == MCP::Tool::"{resource}/{tool}"'
-        written.append(f'@id("{resource}-{number}") forbid (principal, {what}) when {{ {when} {1000 + number} }};')
+        written.append(
+            f'@id("{resource}-{number}") forbid (principal, {what}) when {{ {when.format(1000 + number)} }};'
+        )
     return "\n".join(written) + "\n"
 
 
@@ -160,11 +170,11 @@ def loaded(
     folder.mkdir(parents=True)
     (folder / "policies").mkdir()
     for resource in RESOURCES:
-        text = (policies_of or {}).get(resource) or policies(resource, reads_arguments=resource != "cached")
+        text = (policies_of or {}).get(resource) or policies(resource, like=resource)
         (folder / "policies" / f"{resource}.cedar").write_text(text, encoding="utf-8")
     extras = [f"extra-{number}" for number in range(extra)]
     if extras:
-        text = "".join(policies(name, reads_arguments=False, count=1) for name in extras)
+        text = "".join(policies(name, like="cached", count=1) for name in extras)
         (folder / "policies" / "extra.cedar").write_text(text, encoding="utf-8")
     (folder / "perhop.yaml").write_text(
         _configuration(issuer, (traffic, console, ops), server, secret, extras) + more + f"upstream_pool: {pool}\n",

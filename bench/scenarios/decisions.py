@@ -1,9 +1,11 @@
 """What a decision costs among few policies and among many. By hand: `python -m bench.scenarios.decisions [quick|full]`.
 
-Ten policies about each tool, which read arguments; one set besides that reads nothing of a single call, so that a
-decision may be kept. Sets are asked in turn within each round, their tools in turn, no two questions alike in time and
-arguments. `first_decision_us` is the first question about a tool, for which the policies are looked through.
-Beside them: Cedar itself over the whole set, with entities and policies parsed before. In CPU time of one process.
+Ten policies about each tool, which add two arguments up, so that Cedar is asked each time. Two sets besides: one whose
+policies hold an argument against constants, so that a decision is kept for all values between two of them, and one
+that reads nothing of a single call. Sets are asked in turn within each round, their tools in turn, no two questions
+alike in time and arguments. `first_decision_us` is the first question about a tool, for which the policies are looked
+through. Beside them: Cedar itself over the whole set, with entities and policies parsed before. In CPU time of one
+process.
 """
 
 from __future__ import annotations
@@ -31,7 +33,15 @@ OF_A_TOOL = 10
 SIZES = {Size.QUICK: (1, 10, 100, 1_000), Size.FULL: (1, 10, 100, 1_000, 10_000)}
 """Cedar reads ten thousand policies for ten seconds: not in the quick form."""
 WHOLE_SIZES = (10, 1_000)
+COMPARED = "1000 policies, arguments held against constants"
 CONTEXT_FREE = "1000 policies, no context read"
+CONDITIONS = {
+    "adds": "context.arguments has amount && context.arguments has fee"
+    " && context.arguments.amount + context.arguments.fee > {0}",
+    "compares": "context.arguments has amount && context.arguments.amount > {0}",
+    "reads nothing": "principal has none && 0 > {0}",
+}
+"""What the policies of a set ask of a call."""
 ROUNDS = {Size.QUICK: 3, Size.FULL: 7}
 ASKED = {Size.QUICK: 400, Size.FULL: 1_500}
 _FIRST = 10
@@ -61,15 +71,15 @@ def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
     ]
 
 
-def policies_about(tool: int, *, count: int = OF_A_TOOL, reads_call: bool = True) -> str:
+def policies_about(tool: int, *, count: int = OF_A_TOOL, condition: str = "adds") -> str:
     """A permit about one tool, and forbids up to so many policies, each with a condition that is not met."""
     head = f'principal, action == MCP::Action::"call_tool", resource == MCP::Tool::"calendar/tool-{tool}"'
-    permit = f'@id("permit-{tool}") permit ({head})' + (" when { context.token.hop <= 3 };\n" if reads_call else ";\n")
-    condition = (
-        "context.arguments has amount && context.arguments.amount >" if reads_call else "principal has none && 0 >"
+    permit = f'@id("permit-{tool}") permit ({head})' + (
+        " when { context.token.hop <= 3 };\n" if condition != "reads nothing" else ";\n"
     )
+    when = CONDITIONS[condition]
     forbids = (
-        f'@id("forbid-{tool}-{number}") forbid ({head}) when {{ {condition} {1000 + number} }};\n'
+        f'@id("forbid-{tool}-{number}") forbid ({head}) when {{ {when.format(2000 + number)} }};\n'
         for number in range(count - 1)
     )
     return permit + "".join(forbids)
@@ -78,8 +88,11 @@ def policies_about(tool: int, *, count: int = OF_A_TOOL, reads_call: bool = True
 def _sets(form: Size) -> Mapping[str, _Set]:
     found = {}
     for size in SIZES[form]:
-        found[_counted(size)] = _a_set(size, f"perhop; {min(size, OF_A_TOOL)} about each tool, which read arguments")
-    found[CONTEXT_FREE] = _a_set(1_000, "perhop; 10 about each tool, which read nothing of a single call", reads=False)
+        found[_counted(size)] = _a_set(
+            size, f"perhop; {min(size, OF_A_TOOL)} about each tool, which add two arguments up"
+        )
+    found[COMPARED] = _a_set(1_000, "perhop; 10 about each tool, which hold an argument against constants", "compares")
+    found[CONTEXT_FREE] = _a_set(1_000, "perhop; 10 about each tool, which read nothing of a call", "reads nothing")
     for size in WHOLE_SIZES:
         setup = "cedarpy alone: all policies in one handle, entities parsed before"
         found[f"cedar alone, {_counted(size)}"] = replace(_a_set(size, setup), is_whole=True)
@@ -90,9 +103,9 @@ def _counted(size: int) -> str:
     return f"{size} {'policy' if size == 1 else 'policies'}"
 
 
-def _a_set(size: int, setup: str, *, reads: bool = True) -> _Set:
+def _a_set(size: int, setup: str, condition: str = "adds") -> _Set:
     tools = max(1, size // OF_A_TOOL)
-    text = "".join(policies_about(tool, count=min(size, OF_A_TOOL), reads_call=reads) for tool in range(tools))
+    text = "".join(policies_about(tool, count=min(size, OF_A_TOOL), condition=condition) for tool in range(tools))
     return _Set(
         setup=setup,
         build=lambda: PolicyEngine(_parsed(text), REGISTRY),
@@ -113,7 +126,7 @@ def _question(tool: int, number: int) -> Question:
         agent="trip-planner",
         subject="user:ann",
         now=NOON_ISH + number // 4,
-        arguments={"amount": number % 997},
+        arguments={"amount": number % 997, "fee": number % 89},
     )
 
 

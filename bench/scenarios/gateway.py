@@ -37,8 +37,10 @@ _NEW_TOKENS = 16_000
 """What a round of new tokens gets: more than two seconds can use."""
 
 _SETUPS = {
-    "work": "20 policies, some of which read arguments; a hop token by exchange, kept",
+    "work": "20 policies that hold an argument against constants: a decision is kept for all values between two of"
+    " them; a hop token by exchange, kept",
     "cached": "20 policies that read no arguments, so that a decision may be kept; a hop token by exchange, kept",
+    "asked": "20 policies that look into a text, so that Cedar is asked for every call; a hop token by exchange, kept",
     "single": "as `work`, but every call goes on with a token of its own, good for it once",
 }
 _SHORT, _LONG = result_text("echo"), result_text("large")
@@ -121,6 +123,7 @@ def _ours(installation: Loaded, size: Size) -> list[Subject]:
         return first
     return [
         *first,
+        ours("asked", rate=100.0),
         ours("work", "MCP 2025-11-25", era=LEGACY),
         ours("work", "20,000 tokens", tokens=Kept(installation, "work", MANY)),
         ours("work", "every token new", tokens=partial(installation.tokens, "work", _NEW_TOKENS), once=True),

@@ -109,7 +109,7 @@ def _subjects(size: Size, clients: TokenClients) -> list[_Subject]:
         _Subject(
             name=f"{POLICIES[size]:,} policies more",
             setup="the small one and so many policies about other tools of the same resource",
-            work=policies("work", reads_arguments=True) + _about_others(POLICIES[size]),
+            work=policies("work", like="work") + _about_others(POLICIES[size]),
         ),
     ]
     if size is Size.QUICK:

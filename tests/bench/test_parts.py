@@ -10,10 +10,11 @@ import pytest
 
 from bench.chained import Chain, chained_loop
 from bench.load import Ask, LoadFailed, rendered
-from bench.scenarios.decisions import policies_about
+from bench.scenarios.decisions import CONDITIONS, policies_about
 from bench.scenarios.growth import kilobytes_each, streams_within
 from bench.scenarios.guard import own_part
 from bench.scenarios.journal import APPENDERS, QUESTIONS
+from perhop.policy.argument_classes import ArgumentClasses
 from perhop.policy.policy_set import parse_policies
 
 
@@ -45,14 +46,17 @@ def test_the_own_part_is_what_is_added() -> None:
     assert own_part(99.0, 100.0) == -1.0
 
 
-@pytest.mark.parametrize("reads_call", [True, False], ids=["reads the call", "reads nothing of it"])
-def test_policies_read_what_is_said(reads_call: bool) -> None:
-    """As many policies as asked for, which read arguments or do not."""
-    text = policies_about(3, count=10, reads_call=reads_call)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_policies_read_what_is_said(condition: str) -> None:
+    """As many policies as asked for; what they read of a call is kept by class, asked anew each time, or nothing."""
+    text = policies_about(3, count=10, condition=condition)
     found = parse_policies({"a.cedar": text}).policies
     assert len(found) == 10
-    assert any(each.arguments for each in found) is reads_call
-    assert ("context" in text) is reads_call
+    arguments = {"amount": 5, "fee": 7}
+    classes = ArgumentClasses([each.tree for each in found])
+    assert any(each.arguments for each in found) is (condition != "reads nothing")
+    assert (classes.key_of(arguments) is None) is (condition == "adds")
+    assert ("context" in text) is (condition != "reads nothing")
 
 
 def test_subjects_of_the_journal_have_the_kind_first() -> None:
