@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -299,7 +298,7 @@ def test_use_after_expiry(tmp_path: Path) -> None:
 def test_a_server_that_replays_what_it_was_given_is_seen_in_the_token_it_came_from(tmp_path: Path) -> None:
     """The token of the hop was tried elsewhere: its parent's incident says so, and names the record."""
     given = Token(jti="given-to-the-rooms", scope="rooms:read")
-    hop = replace(issued(given), inbound=TOKEN.inbound(), resource="rooms", hop=2)
+    hop = issued(given)._replace(inbound=TOKEN.inbound(), resource="rooms", hop=2)
     steps = [issued(TOKEN), *called(TOKEN, 1, "list_events"), hop]
     start = MONDAY + 13 * 24 * 3600 + 3600
     steps.append(refused(given, "audience.mismatch", STRANGER, at="payroll", tool="get_salary"))

@@ -50,9 +50,9 @@ CHILD = Token(jti="given-to-the-rooms", scope="rooms:read")
 
 def _incident(folder: Path) -> None:
     """A stolen token from which another one came, of which a third came; then it is revoked, and tried again."""
-    onward = replace(issued(CHILD), inbound=TOKEN.inbound(), resource="rooms", hop=2)
+    onward = issued(CHILD)._replace(inbound=TOKEN.inbound(), resource="rooms", hop=2)
     last = Token(jti="the-last-one")
-    deeper = replace(issued(last), inbound=CHILD.inbound(), resource="rooms", hop=3, txn=None)
+    deeper = issued(last)._replace(inbound=CHILD.inbound(), resource="rooms", hop=3, txn=None)
     revoked = Record(
         event=Event.REVOCATION,
         reason="token.revoked",

@@ -212,7 +212,7 @@ def test_plain_fields_are_those_of_the_full_rule(raw: Fields) -> None:
     plain, full = plain_fields(raw), HeaderFields.of(raw)
     if plain is not None:
         assert len(full.by_name) == len(full)
-        assert {name.decode("latin-1"): value.decode("latin-1") for name, value in plain.items()} == full.by_name
+        assert {name.decode("latin-1"): (value.decode("latin-1"),) for name, value in plain.items()} == full.by_name
 
 
 def test_fields_that_are_no_list_are_not_plain() -> None:
