@@ -103,7 +103,7 @@ def _subjects(size: Size, clients: TokenClients) -> list[_Subject]:
     quick = [
         _Subject(
             name="small",
-            setup="three resources with twenty policies each, four clients",
+            setup="four resources with twenty policies each, four clients",
             more=clients.configuration,
         ),
         _Subject(
