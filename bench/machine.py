@@ -26,7 +26,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version(),
+        "Python": f"{platform.python_version()}, built {platform.python_build()[1]} by {platform.python_compiler()}",
         "SQLite": sqlite3.sqlite_version,
         "load at the start": " ".join(f"{each:.1f}" for each in os.getloadavg()),
         "Perhop": importlib.metadata.version("perhop"),
