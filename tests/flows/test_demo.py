@@ -108,7 +108,7 @@ def test_four_tokens_have_four_audiences(shown: Shown) -> None:
 
 
 def test_people_see_the_tree_and_the_table(shown: Shown) -> None:
-    """Without `--json` every attack has a line, with what was expected and what was seen."""
+    """Without `--json` every attack has a line, with what was expected and what was seen; every call has its end."""
     lines = {line.split()[1]: line for line in shown.table.splitlines() if line.startswith(("ok", "WRONG"))}
     assert set(ATTACKS) <= set(lines)
     assert lines["not-the-presenter"].split()[2:] == [
@@ -116,6 +116,7 @@ def test_people_see_the_tree_and_the_table(shown: Shown) -> None:
         *("400", "invalid_request", "presenter.mismatch"),
     ]
     assert "└── hop 1: good for" in shown.table
+    assert "unfinished" not in shown.table
 
 
 def test_a_kept_demo_answers_commands_until_it_is_stopped(shown: Shown) -> None:

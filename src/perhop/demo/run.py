@@ -172,6 +172,7 @@ async def _job(scene: Scene, tell: Callable[[str], None]) -> tuple[tuple[Outcome
         {"title": "review", "day": "monday", "people": 3},
     )
     await _until_reported(scene)
+    await _until_ended(scene)
     issued = scene.reader.find(Filter(first=mark + 1, event="token.issued", client="trip-planner"))
     txn = next(entry.text("txn") or "" for entry in issued)
     found = trace(scene.reader, txn)
@@ -212,6 +213,18 @@ async def _until_reported(scene: Scene) -> None:
     while any([await asyncio.to_thread(records.waiting) for records in scene.records]):
         if time.monotonic() > deadline:
             raise OperatorError("the servers' reports did not reach the journal")
+        await asyncio.sleep(0.05)
+
+
+async def _until_ended(scene: Scene) -> None:
+    """Wait until the journal has how each call ended, for which no answer waits.
+
+    Raises: OperatorError
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    while await asyncio.to_thread(lambda: any(scene.reader.unfinished())):
+        if time.monotonic() > deadline:
+            raise OperatorError("the outcome of a call did not reach the journal")
         await asyncio.sleep(0.05)
 
 
