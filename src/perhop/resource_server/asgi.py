@@ -19,10 +19,10 @@ from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
 from perhop.errors import RequestRefused, SettingsError
 from perhop.resource_server.inner_request import answering_with, as_bearer
-from perhop.resource_server.plain_request import PlainFields, plain_fields
 from perhop.resource_server.refusal import Challenge
 from perhop.resource_server.request_body import read_body, replay
 from perhop.rules.challenge import metadata_path
+from perhop.rules.plain_request import PlainFields, plain_fields
 from perhop.rules.trace_context import call_id_in
 
 if TYPE_CHECKING:

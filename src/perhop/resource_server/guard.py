@@ -35,7 +35,6 @@ from perhop.resource_server.arguments import checked_records, parse_issuers, par
 from perhop.resource_server.asgi import AsgiApp, GuardedApp
 from perhop.resource_server.known_tokens import KnownTokens
 from perhop.resource_server.memory_replay import MemoryReplay
-from perhop.resource_server.plain_request import PlainFields, is_plain_call
 from perhop.resource_server.refusal import Challenge, render_refusal
 from perhop.resource_server.replay import ReplayStore
 from perhop.resource_server.revocation_feed import RevocationFeed
@@ -49,6 +48,7 @@ from perhop.rules.bearer import parse_presented
 from perhop.rules.call_binding import binding_of, check_call
 from perhop.rules.challenge import resource_metadata_document, taken_schemes
 from perhop.rules.mcp_message import Message, parse_message
+from perhop.rules.plain_request import PlainFields, is_plain_call
 from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import VerifyKey
 from perhop.tokens.verify import Leeway

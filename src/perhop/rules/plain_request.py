@@ -1,6 +1,8 @@
 """Requests as nearly all are, read with few steps: `plain_fields` and `is_plain_call` take a part of what the full
 rules take, and nothing else. What they do not take says nothing: the full rules look at it.
 
+For whoever passes a request on as it came, and wants a yes and no message; `usual_call` reads one to be written anew.
+
 Spec: MCP 2026-07-28 transports
 Spec: MCP 2025-11-25 transports
 """
@@ -10,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perhop.resource_server.plain_json import members_of, parse_plain
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
 from perhop.rules.message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
+from perhop.rules.plain_json import members_of, parse_plain
+from perhop.rules.usual_call import differ
 
 PlainFields = Mapping[bytes, bytes]
 """The fields of a request in which every name is in lower case, and comes once."""
@@ -98,20 +101,11 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
     return (
         agrees
         and len(value) == 3 + ("params" in value)
-        and _is_plain_object(arguments)
+        and type(arguments) is dict
+        and differ(arguments)
         # No member came twice, and none is in `params` that was not counted: what is nested is in these two.
         and len(value) + of_params + members_of(arguments) + members_of(meta) == names
     )
-
-
-def _is_plain_object(arguments: object) -> bool:
-    """No two of its members are one for a reader without regard to case."""
-    if type(arguments) is not dict:
-        return False
-    if len(arguments) < 2:
-        return True
-    names = "".join(arguments)
-    return names.isascii() and (names.islower() or len({name.lower() for name in arguments}) == len(arguments))
 
 
 def _is_written(name: str, header: bytes | None) -> bool:

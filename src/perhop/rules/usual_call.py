@@ -93,7 +93,7 @@ def parse_usual(headers: Headers, body: bytes) -> Message | None:
         return None
     if type(name) is not str or not name or type(arguments) is not dict or not _PARAMS.issuperset(params):
         return None
-    if len(arguments) > 1 and not _differ(arguments):
+    if not differ(arguments):
         return None
     if told.era is Era.MODERN:
         if stated != told.revision or name != told.name or type(meta.get(CAPABILITIES_KEY)) is not dict:
@@ -124,6 +124,9 @@ def _targets(name: str) -> tuple[Target, ...]:
     return (Target(Action.CALL_TOOL, name),)
 
 
-def _differ(arguments: Mapping[str, Any]) -> bool:
-    """True if no two names are alike without regard to case, as far as ASCII goes."""
-    return "".join(arguments).isascii() and len(set(map(str.lower, arguments))) == len(arguments)
+def differ(names: Mapping[str, Any]) -> bool:
+    """True if no two of these are alike without regard to case, and all are ASCII, or there is but one."""
+    if len(names) < 2:
+        return True
+    text = "".join(names)
+    return text.isascii() and (text.islower() or len(set(map(str.lower, names))) == len(names))

@@ -6,35 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from perhop.core.resource import ResourceUri
-from perhop.core.token import SenderKey, TokenDraft, VerifiedToken
+from perhop.core.token import SenderKey
 from perhop.gateway.call_ids import CallIds
 from perhop.gateway.kept_facts import MAX_KEPT, KeptFacts, inbound_facts, outbound_facts, permitting, request_facts
 from perhop.journal.record import Inbound, Outbound
+from tests.support.a_hop import DRAFT, TOKEN
 
-TOKEN = VerifiedToken(
-    issuer="https://issuer.example.com",
-    jti="in-1",
-    subject="user:anna",
-    client_id="trip-planner",
-    audience="https://calendar.example.com/mcp",
-    scopes=frozenset({"calendar:read"}),
-    issued_at=1_790_000_000,
-    expires_at=1_790_000_300,
-    agent="trip-planner",
-    fingerprint="f" * 64,
-)
-DRAFT = TokenDraft(
-    issuer="https://issuer.example.com",
-    jti="out-1",
-    subject="user:anna",
-    client_id="gateway:perhop",
-    audience=ResourceUri("https://calendar.example.com/mcp"),
-    scopes=frozenset({"calendar:read"}),
-    issued_at=1_790_000_000,
-    expires_at=1_790_000_060,
-    txn="txn-1",
-)
 OTHERS = {
     "subject": "user:bob",
     "scopes": frozenset({"calendar:write"}),

@@ -12,36 +12,14 @@ from perhop.core.call import Action, Call, CallBinding, CallKind, Target
 from perhop.core.decision import Allow, Permit
 from perhop.core.resource import DataPlane, Resource, ResourceUri
 from perhop.core.secret import Secret
-from perhop.core.token import BoundToken, HopToken, MintedToken, NoCredential, SenderKey, TokenDraft, VerifiedToken
+from perhop.core.token import BoundToken, HopToken, MintedToken, NoCredential, SenderKey
 from perhop.gateway.kept_facts import MAX_KEPT, request_facts
 from perhop.gateway.trail import Trail
 from perhop.journal.record import CallFacts, RequestFacts, ResultFacts, TaskFacts
+from tests.support.a_hop import DRAFT as HOP_DRAFT
+from tests.support.a_hop import TOKEN
 
-TOKEN = VerifiedToken(
-    issuer="https://issuer.example.com",
-    jti="in-1",
-    subject="user:anna",
-    client_id="trip-planner",
-    audience="https://calendar.example.com/mcp",
-    scopes=frozenset({"calendar:read"}),
-    issued_at=1_790_000_000,
-    expires_at=1_790_000_300,
-    agent="trip-planner",
-    fingerprint="f" * 64,
-)
-DRAFT = TokenDraft(
-    issuer="https://issuer.example.com",
-    jti="out-1",
-    subject="user:anna",
-    client_id="gateway:perhop",
-    audience=ResourceUri("https://calendar.example.com/mcp"),
-    scopes=frozenset({"calendar:read"}),
-    issued_at=1_790_000_000,
-    expires_at=1_790_000_060,
-    txn="txn-1",
-    hop=2,
-    parent_jti="in-1",
-)
+DRAFT = replace(HOP_DRAFT, hop=2, parent_jti="in-1")
 CALENDAR = Resource(
     name="calendar", uri=ResourceUri("https://calendar.example.com/mcp"), owner="travel-team", scopes={}, tenant="acme"
 )

@@ -9,9 +9,9 @@ import pytest
 
 from perhop.resource_server import Admitted, Guard, current_token
 from perhop.resource_server.known_tokens import KnownTokens
-from perhop.resource_server.plain_request import plain_fields
 from perhop.resource_server.testing.loopback_http import json_reply
 from perhop.rules.call_binding import bind_call
+from perhop.rules.plain_request import plain_fields
 from perhop.rules.revocation import RevocationKind
 from perhop.tokens.jwks import render_jwks
 from perhop.tokens.keys import SigningKey

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perhop.errors import JsonUnparsable
-from perhop.resource_server.plain_json import MAX_PLAIN_BYTES, members_of, parse_plain
+from perhop.rules.plain_json import MAX_PLAIN_BYTES, members_of, parse_plain
 from perhop.rules.strict_json import parse_json
 
 _strings = st.sampled_from(

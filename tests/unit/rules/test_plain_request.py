@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from perhop.core.call import CallKind, HeaderFields
 from perhop.errors import Refused
-from perhop.resource_server.plain_request import is_plain_call, plain_fields
 from perhop.rules.mcp_message import CAPABILITIES_KEY, VERSION_KEY, parse_message
+from perhop.rules.plain_request import is_plain_call, plain_fields
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
