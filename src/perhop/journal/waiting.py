@@ -46,6 +46,7 @@ class Patience:
         self._waiting: deque[tuple[float, asyncio.Future[int]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._turn_has_end = False
+        self._lingers = False
 
     def after_turn(self, act: Callable[[], None]) -> None:
         """Do this when what the loop has to do now is done; asked for again before, it is done once."""
@@ -55,6 +56,16 @@ class Patience:
 
     def _end_turn(self, act: Callable[[], None]) -> None:
         self._turn_has_end = False
+        act()
+
+    def after_lingering(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do this in so many seconds; asked for again before, it is done once."""
+        if not self._lingers:
+            self._lingers = True
+            self.loop.call_later(seconds, self._end_lingering, act)
+
+    def _end_lingering(self, act: Callable[[], None]) -> None:
+        self._lingers = False
         act()
 
     def watch(self, future: asyncio.Future[int]) -> None:

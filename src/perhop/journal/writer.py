@@ -35,8 +35,9 @@ MAX_BATCH = 1024
 MAX_WAITING = 16 * 1024
 
 LINGER_SECONDS = 0.02
-"""How long a record that nobody waits for may wait for company: two records of a call then share a commit with others,
-and so halve the number of commits."""
+"""How long a record that nobody waits for may wait for company: the commit of the next record that is awaited takes it
+along, and so there are half as many commits. Its event loop looks at the clock: the writer would have to wake for it,
+just when the answer of the call is on its way."""
 
 SWEEP_PAUSE_SECONDS = 0.01
 """Between two steps of the sweep: about as long as one takes, so that records have half of the writer's time."""
@@ -86,8 +87,7 @@ class Journal:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._asleep = False
-        self._lingers = False
-        self._is_awaited = False
+        self._is_wanted = False
         self._waiting: list[Waiting] = []
         self._awaited = 0
         self._refusals = RefusalCounter()
@@ -126,7 +126,8 @@ class Journal:
 
         Raises: JournalUnavailable
         """
-        self._take(record, asyncio.get_running_loop(), None, None)
+        patience = self._take(record, asyncio.get_running_loop(), None, None)
+        patience.after_lingering(LINGER_SECONDS, self._write_notes)
 
     async def append_all(self, records: Sequence[Record]) -> None:
         """Record these events in this order, however long it takes.
@@ -171,6 +172,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
         patience = self._take(record, loop, future, cut)
+        patience.after_turn(self._write_awaited)
         if not patiently:
             patience.watch(future)
         return future
@@ -185,8 +187,6 @@ class Journal:
         except JournalUnavailable:
             told(False)
             raise
-        if future is not None:
-            patience.after_turn(self._wake)
         return patience
 
     def _patience_in(self, loop: asyncio.AbstractEventLoop) -> Patience:
@@ -203,20 +203,25 @@ class Journal:
             if len(self._waiting) >= MAX_WAITING:
                 raise JournalUnavailable("too many records wait for the journal")
             self._waiting.append(waiting)
-            if waiting.is_awaited:
-                self._awaited += 1
-            elif self._asleep and not self._lingers:
-                self._asleep = False
-                self._changed.notify_all()
+            self._awaited += waiting.is_awaited
 
-    def _wake(self) -> None:
+    def _write_awaited(self) -> None:
         """What was offered in a turn of an event loop is waited for from now on."""
         with self._lock:
-            if self._awaited and not self._is_awaited:
-                self._is_awaited = True
-                if self._asleep:
-                    self._asleep = False
-                    self._changed.notify_all()
+            if self._awaited:
+                self._want()
+
+    def _write_notes(self) -> None:
+        """What nobody waits for has waited long enough for company."""
+        with self._lock:
+            if self._waiting:
+                self._want()
+
+    def _want(self) -> None:
+        self._is_wanted = True
+        if self._asleep:
+            self._asleep = False
+            self._changed.notify_all()
 
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """Record the refusal of a caller whom nobody knows; None if it was only counted, since too many came.
@@ -283,17 +288,12 @@ class Journal:
         """Take what has piled up and write it; True when the journal is closed and nothing is left."""
         with self._changed:
             self._asleep = True
-            self._changed.wait_for(lambda: self._closing or bool(self._waiting), self._pause())
-            if self._waiting and not self._is_awaited:
-                # Only what nobody waits for: the commit of the next record that is awaited takes it along.
-                self._asleep = self._lingers = True
-                self._changed.wait_for(lambda: self._closing or self._is_awaited, LINGER_SECONDS)
-                self._lingers = False
+            self._changed.wait_for(lambda: self._closing or self._is_wanted, self._pause())
             self._asleep = False
             size = next((at for at, each in enumerate(self._waiting[:MAX_BATCH], 1) if each.cut), MAX_BATCH)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             self._awaited = sum(each.is_awaited for each in self._waiting)
-            self._is_awaited = self._awaited > 0
+            self._is_wanted = bool(self._waiting)
             last = self._closing and not self._waiting
             is_due = last or time.monotonic() >= self._due
             if is_due and not self._counted:

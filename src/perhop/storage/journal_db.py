@@ -21,6 +21,7 @@ from perhop.journal.tree import Frontier
 from perhop.journal.witness import Unwatched, Witness
 from perhop.journal.writer import Journal
 from perhop.storage.journal_facets import FacetWriter, bring_up_to_date
+from perhop.storage.journal_log import LogMover
 from perhop.storage.journal_rows import insert_rows
 from perhop.storage.journal_schema import (
     EMPTY_BASE,
@@ -117,6 +118,7 @@ class JournalDatabase:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._facets: FacetWriter | None = None
+        self._mover: LogMover | None = None
         if not path.is_file():
             raise NotFound(f"there is no journal `{path}`", advice="run `perhop init`, or check the path")
         try:
@@ -147,6 +149,7 @@ class JournalDatabase:
             if version != VERSION:
                 bring_up_to_date(connection, version)
             self._facets = FacetWriter(connection)
+            self._mover = LogMover(uri, connection)
             return _read_tail(connection, checkpoint_path(self._path))
         except sqlite3.Error as error:
             raise fault(error, self._path) from error
@@ -157,8 +160,8 @@ class JournalDatabase:
 
     def commit(self, rows: Sequence[Row], signed: SignedTree | None, cut: Cut | None = None) -> None:
         """One transaction; see JournalStore."""
-        connection, facets = self._connection, self._facets
-        if connection is None or facets is None:
+        connection, facets, mover = self._connection, self._facets, self._mover
+        if connection is None or facets is None or mover is None:
             raise JournalUnavailable("the journal is not open")
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -170,6 +173,7 @@ class JournalDatabase:
             if cut is not None:
                 _store_cut(connection, cut)
             connection.execute("COMMIT")
+            mover.wrote()
         except sqlite3.Error as error:
             # Whether the commit reached the file is not known now: closing rolls back, `load` reads what is there.
             self._disconnect()
@@ -177,12 +181,13 @@ class JournalDatabase:
 
     def sweep(self) -> bool:
         """One short transaction; see JournalStore. When all rows are out, room is given back, in steps, too."""
-        connection = self._connection
-        if connection is None:
+        connection, mover = self._connection, self._mover
+        if connection is None or mover is None:
             raise JournalUnavailable("the journal is not open")
         try:
             # Rows first: to give room back, SQLite moves pages from the end of the file, and few are left then.
             is_done = _sweep(connection) and _give_back(connection)
+            mover.wrote()
         except sqlite3.Error as error:
             self._disconnect()
             raise JournalUnavailable(f"the journal cannot be written: {error}") from error
@@ -203,6 +208,7 @@ class JournalDatabase:
 
     def close(self) -> None:
         """Let file and lock go; see JournalStore. Afterwards, the one file holds everything, even beside readers."""
+        self._end_mover()
         if self._connection is not None:
             with suppress(sqlite3.Error):  # it is safe in the log, too; this is for those who copy the one file
                 self._connection.execute(f"PRAGMA busy_timeout = {_TIDY_MILLISECONDS}")
@@ -212,7 +218,13 @@ class JournalDatabase:
             os.close(self._lock)
             self._lock = -1
 
+    def _end_mover(self) -> None:
+        mover, self._mover = self._mover, None
+        if mover is not None:
+            mover.close()
+
     def _disconnect(self) -> None:
+        self._end_mover()
         connection, self._connection, self._facets = self._connection, None, None
         if connection is not None:
             with suppress(sqlite3.Error):  # whoever opens the file next tidies what is left
