@@ -6,12 +6,14 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from perhop.errors import JournalUnavailable
+from perhop.journal import writer
 from perhop.journal.record import Record
 from perhop.journal.store import Cut, Row, SignedTree
 from perhop.journal.witness import Told
@@ -130,6 +132,30 @@ async def test_a_noted_record_stands_in_its_order_and_is_written_before_the_end(
     assert made.verify().records == 103
     await asyncio.sleep(0)
     assert watching.told == [("call.ended", True), ("call.permitted", True), *[("call.ended", True)] * 101]
+
+
+async def test_a_note_shares_the_next_commit_and_waits_no_longer_for_it_than_it_may(
+    made: JournalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One note goes along with a record that is awaited; the next, which came later, may wait its own time."""
+    monkeypatch.setattr(writer, "LINGER_SECONDS", 0.3)
+    store = CountedDatabase(made.path)
+    journal = Journal(store, key=made.key, clock=lambda: NOW, checkpoint_seconds=3600.0)
+    begun = time.monotonic()
+    journal.note(an_outcome(1))
+    await asyncio.sleep(0.2)
+    assert await journal.append(a_permit(2)) == 2
+    assert store.sizes == [2]
+    noted = time.monotonic()
+    journal.note(an_outcome(2))
+    await asyncio.sleep(max(0.0, begun + 0.4 - time.monotonic()))
+    if time.monotonic() < noted + 0.3:
+        assert store.sizes == [2]
+    while journal.status().size < 3 and time.monotonic() < noted + 10:
+        await asyncio.sleep(0.01)
+    assert store.sizes == [2, 1]
+    assert time.monotonic() - noted >= 0.3
+    await journal.close()
 
 
 async def test_a_noted_record_that_is_lost_is_told_and_logged(

@@ -58,15 +58,17 @@ class Patience:
         self._turn_has_end = False
         act()
 
-    def after_lingering(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do this in so many seconds; asked for again before, it is done once."""
+    def after_lingering(self, seconds: float, act: Callable[[], float]) -> None:
+        """Do this in so many seconds, and again in as many as it says; asked for again before, it is done once."""
         if not self._lingers:
             self._lingers = True
             self.loop.call_later(seconds, self._end_lingering, act)
 
-    def _end_lingering(self, act: Callable[[], None]) -> None:
-        self._lingers = False
-        act()
+    def _end_lingering(self, act: Callable[[], float]) -> None:
+        more = act()
+        self._lingers = more > 0
+        if self._lingers:
+            self.loop.call_later(more, self._end_lingering, act)
 
     def watch(self, future: asyncio.Future[int]) -> None:
         """From now on, this one waits."""

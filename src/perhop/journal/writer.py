@@ -88,6 +88,7 @@ class Journal:
         self._changed = threading.Condition(self._lock)
         self._asleep = False
         self._is_wanted = False
+        self._noted_at = 0.0
         self._waiting: list[Waiting] = []
         self._awaited = 0
         self._refusals = RefusalCounter()
@@ -203,7 +204,10 @@ class Journal:
             if len(self._waiting) >= MAX_WAITING:
                 raise JournalUnavailable("too many records wait for the journal")
             self._waiting.append(waiting)
-            self._awaited += waiting.is_awaited
+            if waiting.is_awaited:
+                self._awaited += 1
+            elif not self._noted_at:
+                self._noted_at = time.monotonic()
 
     def _write_awaited(self) -> None:
         """What was offered in a turn of an event loop is waited for from now on."""
@@ -211,11 +215,13 @@ class Journal:
             if self._awaited:
                 self._want()
 
-    def _write_notes(self) -> None:
-        """What nobody waits for has waited long enough for company."""
+    def _write_notes(self) -> float:
+        """Have written what nobody waits for, if it has waited long enough for company; else the seconds until then."""
         with self._lock:
-            if self._waiting:
+            left = self._noted_at + LINGER_SECONDS - time.monotonic() if self._noted_at else 0.0
+            if self._noted_at and left <= 0:
                 self._want()
+            return left
 
     def _want(self) -> None:
         self._is_wanted = True
@@ -293,7 +299,7 @@ class Journal:
             size = next((at for at, each in enumerate(self._waiting[:MAX_BATCH], 1) if each.cut), MAX_BATCH)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             self._awaited = sum(each.is_awaited for each in self._waiting)
-            self._is_wanted = bool(self._waiting)
+            self._is_wanted, self._noted_at = bool(self._waiting), 0.0
             last = self._closing and not self._waiting
             is_due = last or time.monotonic() >= self._due
             if is_due and not self._counted:
