@@ -107,6 +107,15 @@ def _issuer(folder: Path, issuer: str) -> str:
     return str(before)
 
 
+async def test_what_the_check_sees_refused_is_no_news(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log of a server that is well has no refusal in it: nobody but the check was refused."""
+    with caplog.at_level("INFO", "perhop"):
+        async with _site(folder) as site:
+            found = await site.first_round()
+    assert isinstance(found.outcomes[Place.GUARD], Measured)
+    assert [each.getMessage() for each in caplog.records if "refused" in each.getMessage()] == []
+
+
 async def test_every_place_is_measured_and_found_within_the_bound(folder: Path) -> None:
     """A round has a figure for each place, and doctor, readiness and metrics tell the same."""
     async with _site(folder) as site:

@@ -348,8 +348,7 @@ class Guard:
 
     def _refuse(self, fact: Refused | Unavailable, trail: Trail, *, request_body: bytes = b"") -> Challenge:
         """A line in the log, a record where records are kept, and the answer."""
-        # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
-        _log.info("refused: %s: %a", fact.reason, fact.detail)
+        self._tell(fact)
         if self.records is not None:
             self.records.refused(trail, fact)
         return render_refusal(
@@ -360,3 +359,7 @@ class Guard:
             taken=taken_schemes(trail.headers, must_be_bound=self._senders.must_be_bound),
             more=self._senders.nonce_for(trail.headers),
         )
+
+    def _tell(self, fact: Refused | Unavailable) -> None:
+        # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
+        _log.info("refused: %s: %a", fact.reason, fact.detail)

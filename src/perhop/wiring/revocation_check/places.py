@@ -172,9 +172,18 @@ class _AtGuard:
         return "it gets no fresh revocation feed from the issuer" if outcome.status == 503 else outcome.reason
 
 
+class _QuietGuard(Guard):
+    """One whose refusals are what is looked for, and no news to whoever reads the log."""
+
+    def _tell(self, fact: Refused | Unavailable) -> None:
+        pass
+
+
 @contextlib.asynccontextmanager
 async def _guarded(token: MintedToken, issuer: Issuer, http: httpx2.AsyncClient) -> AsyncIterator[_AtGuard]:
-    guard = Guard(resource=token.draft.audience, issuers=[issuer.url], risk=Risk.HIGH, http=http, clock=issuer.clock)
+    guard = _QuietGuard(
+        resource=token.draft.audience, issuers=[issuer.url], risk=Risk.HIGH, http=http, clock=issuer.clock
+    )
     try:
         yield _AtGuard(guard, token, issuer.url, http)
     finally:
