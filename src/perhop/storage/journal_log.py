@@ -3,8 +3,6 @@
 A commit is durable in SQLite's write-ahead log, which has to be moved into the file from time to time. SQLite would do
 that inside a commit, and whoever waits for a permit just then would wait for it, too. Nothing rests on when it happens:
 readers, and whoever opens the file after a crash, take the log into account.
-
-Spec: SQLite, "Write-Ahead Logging" §2.1
 """
 
 from __future__ import annotations
