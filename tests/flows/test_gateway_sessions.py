@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from perhop.gateway import forward
 from perhop.gateway.sessions import SessionSealer
 from tests.support.gateways import World, gateway
 from tests.support.upstreams import Scripted, event, json_answer, legacy, modern, raw_answer, stream_answer
@@ -38,6 +39,14 @@ async def test_a_session_is_sealed_for_the_client_and_opened_for_the_upstream(wo
     assert (await listing(world, session)).status_code == 200
     assert world.upstream.last.header("mcp-session-id") == "upstream-session"
     assert (await listing(world, session, world.token(jti="renewed"))).status_code == 200
+
+
+async def test_a_session_is_not_kept_with_what_an_answer_means(world: World) -> None:
+    """The upstream's id is of one client, and an answer with it is read anew each time."""
+    await handshake(world)
+    assert (await world.send(legacy("tools/list"))).status_code == 200
+    assert forward._heads
+    assert "upstream-session" not in repr(forward._heads)
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,7 @@ class KeptGrants:
 
     def find(self, form: Form, client: Client) -> KeptGrant | None:
         """What this client got by this form, if that is known."""
-        found = self._kept.get((id(form), id(client)))
-        return found if found is not None and found.form is form and found.client is client else None
+        return self._kept.get((id(form), id(client)))
 
     def keep(self, form: Form, client: Client, resource: Resource, scopes: frozenset[str]) -> None:
         """Remember it, if the form is one that may come again."""
