@@ -44,6 +44,7 @@ async def test_a_session_is_sealed_for_the_client_and_opened_for_the_upstream(wo
 async def test_a_session_is_not_kept_with_what_an_answer_means(world: World) -> None:
     """The upstream's id is of one client, and an answer with it is read anew each time."""
     await handshake(world)
+    world.upstream.script = lambda _: json_answer({"tools": []})
     assert (await world.send(legacy("tools/list"))).status_code == 200
     assert forward._heads
     assert "upstream-session" not in repr(forward._heads)
