@@ -15,6 +15,7 @@ import pytest
 from perhop.core.decision import Question
 from perhop.core.resource import CredentialKind
 from perhop.errors import JournalUnavailable
+from perhop.gateway import forward
 from perhop.gateway.readiness import Verdict
 from perhop.journal.record import Record
 from perhop.rules.revocation import RevocationKind
@@ -292,6 +293,15 @@ async def test_an_upstream_that_refuses_our_token_is_unavailable(
     assert "location" not in answer.headers
     assert len(world.upstream.received) == 1
     assert (await world.records(2))[-1]["result"]["error"] == "upstream.unavailable"
+
+
+async def test_what_answers_mean_is_not_kept_without_end(world: World) -> None:
+    """An upstream that puts something new into every head fills no memory of ours."""
+    for number in range(forward._MOST_HEADS + 3):
+        answer = raw_answer(b"{}", x_number=str(number))
+        world.upstream.script = lambda _, answer=answer: answer  # type: ignore[misc]
+        assert (await world.send(call())).status_code == 200
+        assert len(forward._heads) <= forward._MOST_HEADS
 
 
 async def test_what_an_answer_means_is_told_by_its_status_and_its_headers(world: World) -> None:
