@@ -12,7 +12,7 @@ from yarl import URL
 
 from perhop.core.call import Headers
 from perhop.gateway.upstream.own_pool.known_heads import LONGEST_HEAD, MOST_HEADS, KnownHeads
-from perhop.gateway.upstream.own_pool.request import RequestForm
+from perhop.gateway.upstream.own_pool.request import LONGEST_KEPT, MOST_KEPT, RequestForm
 from tests.support.memory_connections import MemoryConnection, Outcome, outcome_of
 
 FUZZED = settings(max_examples=150)
@@ -191,3 +191,14 @@ def test_nothing_of_one_call_is_kept_of_requests() -> None:
     assert "seen-again" in kept
     assert "given-as-own" not in kept
     assert "of-one-call" not in kept
+
+
+def test_what_is_kept_of_requests_has_an_end() -> None:
+    """Callers choose headers: neither many nor long ones stay in memory, and all are sent as they are."""
+    form = RequestForm(URL("http://127.0.0.1/mcp"))
+    for number in range(MOST_KEPT + 3):
+        assert b"x-number: %d\r\n" % number in form.render("POST", (("x-number", str(number)),), b"{}")
+    long = "a" * LONGEST_KEPT
+    assert long.encode() in form.render("POST", (("x-number", long),), b"{}")
+    assert 0 < len(form._kept) <= MOST_KEPT
+    assert long not in repr(vars(form))
