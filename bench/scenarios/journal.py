@@ -34,9 +34,9 @@ from tests.support.journals import a_permit, make_journal
 
 NAME = "journal"
 WAITING = 32
-RECORDS = {Size.QUICK: 100_000, Size.FULL: 10_000_000}
-VERIFIED = 100_000
-ROUNDS = {Size.QUICK: 2, Size.FULL: 5}
+RECORDS = {Size.QUICK: 50_000, Size.FULL: 10_000_000}
+VERIFIED = {Size.QUICK: 50_000, Size.FULL: 100_000}
+ROUNDS = {Size.QUICK: 1, Size.FULL: 5}
 APPEND_SECONDS = {Size.QUICK: 0.5, Size.FULL: 2.0}
 
 APPENDERS = {
@@ -64,7 +64,7 @@ def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
             rounds.append(_in_a_process("append", subject, str(APPEND_SECONDS[size])))
     for subject, rounds in appended.items():
         found += in_rounds(NAME, subject, APPENDERS[subject], rounds)
-    found += _verification(1 if size is Size.QUICK else 3, tell)
+    found += _verification(VERIFIED[size], 1 if size is Size.QUICK else 3, tell)
     kept = long_journal(RECORDS[size], tell=tell).path
     asked: dict[str, list[dict[str, float]]] = {f"{each}, {how}": [] for each in QUESTIONS for how in ("cold", "warm")}
     for number in range(ROUNDS[size]):
@@ -78,8 +78,8 @@ def measure(size: Size, tell: Callable[[str], None]) -> list[Measured]:
     return found
 
 
-def _verification(rounds: int, tell: Callable[[str], None]) -> list[Measured]:
-    journal = long_journal(VERIFIED, tell=tell)
+def _verification(records: int, rounds: int, tell: Callable[[str], None]) -> list[Measured]:
+    journal = long_journal(records, tell=tell)
     tell("verification")
     seen = []
     for _ in range(rounds):
@@ -89,7 +89,7 @@ def _verification(rounds: int, tell: Callable[[str], None]) -> list[Measured]:
         if not verified.ok:
             raise AssertionError(f"the journal that was made does not verify: {verified.problem}")
         seen.append({"records_a_second": verified.records / seconds})
-    setup = f"every body, leaf, facet, index and checkpoint of {VERIFIED:,} records, one process"
+    setup = f"every body, leaf, facet, index and checkpoint of {records:,} records, one process"
     return in_rounds(NAME, "perhop, verification", setup, seen)
 
 

@@ -135,6 +135,15 @@ def test_a_call_of_another_kind_is_not_alike(member: str) -> None:
     assert draft(kept.record(other, None), time=NOW) == as_is(permit._replace(call=other))
 
 
+@pytest.mark.parametrize("member", ["client", "owner", "parent_jti", "reason", "resource", "tenant", "txn"])
+def test_what_cannot_be_stored_as_it_is_is_shared_by_no_records(member: str) -> None:
+    """Half a surrogate pair, wherever it stands, is for the strict way."""
+    record = a_permit(7)._replace(**{member: "half \ud800"})
+    assert alike_to(a_permit(7)) is not None
+    assert alike_to(record) is None
+    assert draft(record, time=NOW) == as_is(record)
+
+
 def test_a_part_that_was_changed_has_a_text_of_its_own() -> None:
     """What was written of a part is not what is written of a copy with another member."""
     permit = a_permit(7)
