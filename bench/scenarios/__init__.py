@@ -32,10 +32,10 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("gateway", 75, 660),
-    Scenario("guard", 15, 90),
+    Scenario("gateway", 68, 660),
+    Scenario("guard", 22, 90),
     Scenario("token_endpoint", 25, 100),
     Scenario("decisions", 15, 50),
-    Scenario("journal", 25, 600),
-    Scenario("growth", 25, 180),
+    Scenario("journal", 18, 600),
+    Scenario("growth", 32, 180),
 )
