@@ -46,7 +46,6 @@ class Patience:
         self._waiting: deque[tuple[float, asyncio.Future[int]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._turn_has_end = False
-        self._lingers = False
 
     def after_turn(self, act: Callable[[], None]) -> None:
         """Do this when what the loop has to do now is done; asked for again before, it is done once."""
@@ -57,18 +56,6 @@ class Patience:
     def _end_turn(self, act: Callable[[], None]) -> None:
         self._turn_has_end = False
         act()
-
-    def after_lingering(self, seconds: float, act: Callable[[], float]) -> None:
-        """Do this in so many seconds, and again in as many as it says; asked for again before, it is done once."""
-        if not self._lingers:
-            self._lingers = True
-            self.loop.call_later(seconds, self._end_lingering, act)
-
-    def _end_lingering(self, act: Callable[[], float]) -> None:
-        more = act()
-        self._lingers = more > 0
-        if self._lingers:
-            self.loop.call_later(more, self._end_lingering, act)
 
     def watch(self, future: asyncio.Future[int]) -> None:
         """From now on, this one waits."""
