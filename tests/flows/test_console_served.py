@@ -69,6 +69,9 @@ def test_the_server_says_where_the_console_is(served: tuple[Path, Running]) -> N
     """To people in a line, to programs in a member; there is a sign-in; and doctor finds it, and who can decide."""
     folder, process = served
     url = f"http://{_console(folder)}"
+    deadline = time.monotonic() + 10
+    while "\n{" not in process.output() and time.monotonic() < deadline:
+        time.sleep(0.02)  # it listens first, and then says so
     assert f"console: {url}" in process.output()
     (line,) = [line for line in process.output().splitlines() if line.startswith("{")]
     assert json.loads(line)["console"] == url
