@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from perhop.journal.record import Event, Record
 from perhop.journal.writer import Journal
 from perhop.storage.journal_db import JournalDatabase, checkpoint_path, create_journal, open_journal
 from perhop.storage.journal_reader import JournalQueries
-from tests.support.journals import JournalFolder, a_permit, a_refusal, make_journal
+from tests.support.journals import JournalFolder, a_permit, a_refusal, make_journal, until
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_790_000_000.0
@@ -35,15 +34,6 @@ def made(tmp_path: Path) -> JournalFolder:
 def _call_ids(made: JournalFolder) -> list[str]:
     with made.queries() as reader:
         return [each.part("call")["id"] for each in reader.find(Filter(event="call.permitted"))]
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Give the writer thread its turns, at most ten seconds."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the writer did not get there")
 
 
 # --- appending -------------------------------------------------------------------------------------------------------
@@ -167,8 +157,8 @@ async def test_a_quiet_journal_is_signed_soon(made: JournalFolder) -> None:
     async with made.writing() as journal:
         await journal.append(a_permit())
         await journal.append(a_permit())
-        await _until(lambda: journal.status().signed == 2)
-        await _until(lambda: _published_size(made.path) == 2)
+        await until(lambda: journal.status().signed == 2)
+        await until(lambda: _published_size(made.path) == 2)
 
 
 def _published_size(path: Path) -> int:
@@ -274,7 +264,7 @@ async def test_a_journal_that_failed_gets_well_by_itself(made: JournalFolder) ->
             await journal.append(a_permit(1))
         intruder.execute("DELETE FROM leaf WHERE seq = 1")
         intruder.close()
-        await _until(lambda: journal.healthy)
+        await until(lambda: journal.healthy)
     assert made.verify().records == 0
 
 
@@ -412,7 +402,7 @@ async def test_a_flood_of_refusals_becomes_one_counted_record(made: JournalFolde
         answers = [await journal.append_refusal(a_refusal(), address="192.0.2.7") for _ in range(25)]
         assert answers == [*range(1, 11), *[None] * 15]
         now[0] = NOW + 1
-        await _until(lambda: journal.status().size == 11)
+        await until(lambda: journal.status().size == 11)
     with made.queries() as reader:
         counted = reader.record(11)
     assert counted is not None
@@ -441,10 +431,10 @@ async def test_a_count_outlives_a_fault(made: JournalFolder) -> None:
         intruder = sqlite3.connect(made.path, isolation_level=None)
         intruder.execute("INSERT INTO leaf (seq, hash) VALUES (11, x'00')")
         now[0] = NOW + 1
-        await _until(lambda: not journal.healthy)
+        await until(lambda: not journal.healthy)
         intruder.execute("DELETE FROM leaf WHERE seq = 11")
         intruder.close()
-        await _until(lambda: journal.status().size == 11)
+        await until(lambda: journal.status().size == 11)
     with made.queries() as reader:
         assert [each.part("about")["count"] for each in reader.find(Filter(event="journal.suppressed"))] == [3]
 

@@ -7,7 +7,6 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from perhop.journal.writer import Journal
 from perhop.storage import journal_log
-from tests.support.journals import JournalFolder, a_permit, make_journal
+from tests.support.journals import JournalFolder, a_permit, make_journal, until
 
 PAGE_BYTES = 4096
 
@@ -23,15 +22,6 @@ PAGE_BYTES = 4096
 @pytest.fixture
 def made(tmp_path: Path) -> JournalFolder:
     return make_journal(tmp_path)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Within ten seconds."""
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to that")
 
 
 def _records_without_log(path: Path) -> int:
@@ -52,9 +42,9 @@ async def test_the_log_is_moved_while_the_journal_is_open(made: JournalFolder) -
     async with made.writing() as journal:
         await _append(journal, range(5))
         assert _records_without_log(made.path) == 0
-        await _until(lambda: _records_without_log(made.path) == 5)
+        await until(lambda: _records_without_log(made.path) == 5)
         await _append(journal, range(5, 9))
-        await _until(lambda: _records_without_log(made.path) == 9)
+        await until(lambda: _records_without_log(made.path) == 9)
 
 
 async def test_nobody_moves_an_empty_log(made: JournalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +52,7 @@ async def test_nobody_moves_an_empty_log(made: JournalFolder, monkeypatch: pytes
     monkeypatch.setattr(journal_log, "PAUSE_SECONDS", 0.02)
     async with made.writing() as journal:
         await _append(journal, range(5))
-        await _until(lambda: _records_without_log(made.path) == 5 and journal.status().signed == 5)
+        await until(lambda: _records_without_log(made.path) == 5 and journal.status().signed == 5)
         await asyncio.sleep(0.2)
         before = made.path.stat().st_mtime_ns
         await asyncio.sleep(0.3)
@@ -80,7 +70,7 @@ async def test_a_reader_in_the_middle_holds_up_the_move_and_nobody_else(made: Jo
             await asyncio.sleep(3 * journal_log.PAUSE_SECONDS)
             assert reader.execute("SELECT count(*) FROM record").fetchone()[0] == 3
         await _append(journal, range(50, 51))
-        await _until(lambda: _records_without_log(made.path) == 51)
+        await until(lambda: _records_without_log(made.path) == 51)
     assert made.verify().ok
 
 
@@ -116,7 +106,7 @@ async def test_a_move_that_fails_is_told_once_and_tried_again(
             "the journal's log could not be moved into its file"
         ]
         hidden.rename(made.path)
-        await _until(lambda: _records_without_log(made.path) == 5)
+        await until(lambda: _records_without_log(made.path) == 5)
     assert made.verify().ok
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -134,3 +135,12 @@ def a_refusal(reason: str = "token.signature", *, unverified: str | None = "0" *
         request=RequestFacts(ip="192.0.2.7"),
         resource="calendar",
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the threads of a journal their turns, at most ten seconds. Raises: AssertionError"""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the journal did not get there")

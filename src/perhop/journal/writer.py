@@ -86,7 +86,6 @@ class Journal:
         # Guards everything down to the blank line; the rest belongs to the writer thread.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._asleep = False
         self._sleeps_deep = False
         self._is_wanted = False
         self._noted_at = 0.0
@@ -215,11 +214,9 @@ class Journal:
     def _write_awaited(self) -> None:
         """What was offered in a turn of an event loop is waited for from now on."""
         with self._lock:
-            if self._awaited:
+            if self._awaited and not self._is_wanted:
                 self._is_wanted = True
-                if self._asleep:
-                    self._asleep = False
-                    self._changed.notify_all()
+                self._changed.notify_all()
 
     async def append_refusal(self, record: Record, *, address: str) -> int | None:
         """Record the refusal of a caller whom nobody knows; None if it was only counted, since too many came.
@@ -309,27 +306,26 @@ class Journal:
         Right after a batch the sleep is light: a note that comes now is found without anybody's waking the writer for
         it, just when the answer of its call is on its way.
         """
-        light_until, pause = time.monotonic() + LINGER_SECONDS, self._pause()
-        due = math.inf if pause is None else light_until - LINGER_SECONDS + pause
-        self._asleep = True
+        began = time.monotonic()
+        due = began + self._pause()
         while not (self._closing or self._is_wanted):
             now, noted_at = time.monotonic(), self._noted_at
-            look_at = noted_at + LINGER_SECONDS if noted_at else light_until
+            look_at = (noted_at or began) + LINGER_SECONDS
             if due <= now or (noted_at and look_at <= now):
                 break
             self._sleeps_deep = look_at <= now
             wake_at = due if self._sleeps_deep else min(due, look_at)
             self._changed.wait(None if wake_at == math.inf else wake_at - now)
-        self._asleep = self._sleeps_deep = False
+        self._sleeps_deep = False
 
-    def _pause(self) -> float | None:
+    def _pause(self) -> float:
         """How long the thread may sleep: for ever while nothing is unsigned, counted, to be swept or wrong."""
         is_settled = self._frontier is not None and self._frontier.size == self._signed == self._published
         due = [] if self._swept or self._frontier is None else [self._sweep_due]
         # A record that comes after a quiet time is signed with its own batch.
         if not (is_settled and self._refusals.is_idle and not self._counted):
             due.append(self._due)
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return max(0.0, min(due) - time.monotonic()) if due else math.inf
 
     def _sweep(self) -> None:
         """Take one step, if its time has come. It fails softly: what is left is below the base, and counts no more."""
