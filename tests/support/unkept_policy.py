@@ -13,7 +13,7 @@ import cedarpy
 from perhop.core.decision import Allow, Decision, Deny, NeedsApproval, Question
 from perhop.core.registry import Registry
 from perhop.policy.policy_set import PolicySet
-from perhop.policy.slices import make_slice
+from perhop.policy.slices import handle_of, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, context, person_entity, scene, uid_value
 
 
@@ -37,8 +37,8 @@ class UnkeptPolicy:
             "resource": uid_value(asked.resource),
             "context": context(question, policies.shown(question.arguments)),
         }
-        handle = cedarpy.Entities.from_json_str(json.dumps(entities))
-        answer = cedarpy.is_authorized(request, policies.exact, handle)
+        known = cedarpy.Entities.from_json_str(json.dumps(entities))
+        answer = cedarpy.is_authorized(request, handle_of(policy.tree for policy in self._set.policies), known)
         if answer.diagnostics.errors:
             return Deny((), version, failed=True)
         reasons = tuple(sorted(answer.diagnostics.reasons))

@@ -24,7 +24,7 @@ from perhop.policy.bodies import needs_body, speaks_of_calls_at
 from perhop.policy.lasting import Lasting
 from perhop.policy.needs import needs_of
 from perhop.policy.policy_set import PolicySet
-from perhop.policy.slices import Heads, Slice, handle_of, make_slice
+from perhop.policy.slices import Heads, Slice, handle_of_fitting, make_slice
 from perhop.policy.vocabulary import NEEDS_PERMIT, Scene, canonical_address, context, person_entity, scene, uid_value
 from perhop.policy.widen import without_arguments
 
@@ -286,7 +286,7 @@ class PolicyEngine:
 
     def _make_permits(self, ids: tuple[str, ...], widened: bool) -> cedarpy.PolicySet:
         trees = (self._policies[each].tree for each in ids if not self._is_forbid(each))
-        return handle_of(without_arguments(tree) if widened else tree for tree in trees)
+        return handle_of_fitting(without_arguments(tree) if widened else tree for tree in trees)
 
     def _permitted(self, satisfied: tuple[str, ...], asking: frozenset[str]) -> Decision:
         """One permit that wants an approval is enough to need it, whatever the others say."""

@@ -6,8 +6,9 @@ The tree's rules make this exact: a loaded policy never names `context` or `cont
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from cedarpy import pst
@@ -147,12 +148,15 @@ def _split_negated(expr: pst.Expr) -> Iterator[pst.Expr]:
         yield pst.UnaryOp("not", expr)
 
 
-def children(node: Any) -> Iterator[Any]:
+def children(node: Any) -> Iterable[Any]:
     """The nodes directly below one of a syntax tree."""
     if isinstance(node, (tuple, frozenset)):
-        yield from node
-    elif isinstance(node, dict):
-        yield from node.values()
-    elif is_dataclass(node) and not isinstance(node, type):
-        for field in fields(node):
-            yield getattr(node, field.name)
+        return node
+    if isinstance(node, dict):
+        return node.values()
+    return [getattr(node, name) for name in _fields_of(type(node))]
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -1,12 +1,14 @@
 """The policies whose head fits a question: evaluation costs what these cost, whatever else is in the folder.
 
-Leaving out a policy whose head does not fit changes nothing: Cedar looks at the head first, and goes no further.
+Leaving out a policy whose head does not fit changes nothing, nor does taking the head from one where it fits: Cedar
+looks at the head first, and goes no further unless it fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, assert_never
 
@@ -21,11 +23,12 @@ from perhop.policy.widen import without_arguments
 
 _NO_ANNOTATIONS: pst.FrozenMap[str, str] = pst.FrozenMap()
 _NOTHING_UNDECIDABLE: tuple[str, ...] = ()
+_ANY = pst.ScopeAny()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Slice:
-    """Parsed handles of some policies: `exact` as written, `widened` with the arguments unknown.
+    """Parsed handles of policies whose head fits: `exact` as written, `widened` with the arguments unknown.
 
     `arguments` are those that any of them asks for, each with the Python types of which all of them can judge any value
     that is visible. `needs` is what they read besides.
@@ -33,11 +36,15 @@ class Slice:
 
     policies: Mapping[str, Policy]
     exact: cedarpy.PolicySet
-    widened: cedarpy.PolicySet
     arguments: Mapping[str, frozenset[type]]
     needs: Needs
     forbids: frozenset[str]
     asking: frozenset[str]
+
+    @cached_property
+    def widened(self) -> cedarpy.PolicySet:
+        """Made when a list is first asked for: what is only ever called has no use for it."""
+        return handle_of_fitting(without_arguments(policy.tree) for policy in self.policies.values())
 
     def undecidable_for(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Ids of the policies that ask for an argument and could only misjudge its value."""
@@ -69,8 +76,7 @@ def make_slice(policies: tuple[Policy, ...]) -> Slice:
     names = sorted(frozenset().union(*(policy.arguments for policy in policies)))
     return Slice(
         policies={policy.id: policy for policy in policies},
-        exact=handle_of(policy.tree for policy in policies),
-        widened=handle_of(without_arguments(policy.tree) for policy in policies),
+        exact=handle_of_fitting(policy.tree for policy in policies),
         arguments={name: _judged(name, policies) for name in names},
         needs=needs_of(policies),
         forbids=frozenset(policy.id for policy in policies if policy.effect == "forbid"),
@@ -89,6 +95,11 @@ def handle_of(trees: Iterable[pst.Template]) -> cedarpy.PolicySet:
     """Cedar's handle of some policies; its answers name them by the ids of the trees, and need no annotations."""
     policies = {tree.id: replace(tree, annotations=_NO_ANNOTATIONS) for tree in trees}
     return cedarpy.PolicySet.from_pst(pst.PolicySet(templates={}, static_policies=policies, template_links=()))
+
+
+def handle_of_fitting(trees: Iterable[pst.Template]) -> cedarpy.PolicySet:
+    """As `handle_of`, of policies whose head fits the question: what `fits` has judged, Cedar need not judge again."""
+    return handle_of(replace(tree, principal=_ANY, action=_ANY, resource=_ANY) for tree in trees)
 
 
 class Heads:
@@ -142,7 +153,7 @@ def _admits_action(constraint: pst.ActionConstraint, action: pst.EntityUid) -> b
             assert_never(constraint)
 
 
-def _admits(constraint: Any, uid: pst.EntityUid, line: frozenset[pst.EntityUid]) -> bool:
+def _admits(constraint: pst.PrincipalOrResourceConstraint, uid: pst.EntityUid, line: frozenset[pst.EntityUid]) -> bool:
     match constraint:
         case pst.ScopeAny():
             return True
@@ -155,4 +166,4 @@ def _admits(constraint: Any, uid: pst.EntityUid, line: frozenset[pst.EntityUid])
         case pst.ScopeIsIn(entity_type=entity_type, entity=entity):
             return entity_type == uid.type and entity in line
         case _:
-            return True  # a head of a kind unknown here is left to Cedar
+            assert_never(constraint)
