@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from perhop.core.resource import ResourceUri
+from perhop.rules import base64url
 from perhop.rules.resource_uri import parse_resource_uri
-from perhop.tokens import base64url
 from perhop.tokens.keys import SigningKey
 
 ISSUER: Final = "https://auth.example.com"

@@ -21,7 +21,7 @@ import httpx2
 from perhop.authorization_server.federation.federation import Federation, LazyHttp
 from perhop.core.provider import Admits, Provider, SignInWays
 from perhop.core.secret import Secret
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import SigningKey
 from tests.support.authorization_servers import RunningServer
 from tests.support.browsers import Browser, a_request

@@ -9,8 +9,6 @@ Spec: NIST SP 800-38D
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -23,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from perhop.core.token import BoundToken
 from perhop.errors import SessionMismatch
+from perhop.rules import base64url
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -65,7 +64,7 @@ def seal(
     """
     cipher = AESGCM(_derive(key, principal, purpose, within))
     text = (now + SEAL_SECONDS).to_bytes(_TIME_BYTES, "big") + value.encode()
-    return base64.urlsafe_b64encode(nonce + cipher.encrypt(nonce, text, None)).decode().rstrip("=")
+    return base64url.encode(nonce + cipher.encrypt(nonce, text, None))
 
 
 def unseal(
@@ -78,12 +77,9 @@ def unseal(
     if len(sealed) > MAX_SEALED_LENGTH:
         raise SessionMismatch("too long for a sealed value")
     try:
-        octets = base64.b64decode(sealed + "=" * (-len(sealed) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        octets = base64url.decode(sealed)  # one sealed value has one spelling
+    except ValueError:
         raise SessionMismatch("not a sealed value") from None
-    # One sealed value has one spelling.
-    if base64.urlsafe_b64encode(octets).decode().rstrip("=") != sealed:
-        raise SessionMismatch("not a canonical sealed value")
     nonce, text = octets[:NONCE_BYTES], octets[NONCE_BYTES:]
     for key in keys:
         try:

@@ -23,8 +23,8 @@ from perhop.errors import (
     TokenReplayed,
     TokenTypeWrong,
 )
+from perhop.rules import base64url
 from perhop.rules.lifetime import MAX_SKEW
-from perhop.tokens import base64url
 from perhop.tokens.claims import MAX_ID_LENGTH, parse_name, parse_time
 from perhop.tokens.keys import VerifyKey
 from perhop.tokens.parse import CompactJws, parse_compact

@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from perhop.errors import JsonUnparsable, TokenMalformed
+from perhop.rules import base64url
 from perhop.rules.strict_json import parse_json
-from perhop.tokens import base64url
 from perhop.tokens.keys import is_key_id
 
 MAX_TOKEN_BYTES = 8 * 1024

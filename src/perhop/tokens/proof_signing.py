@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perhop.core.secret import Secret
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import SigningKey
 
 PROOF_TYPE = "dpop+jwt"

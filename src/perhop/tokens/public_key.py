@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 from joserfc import jwk
 
 from perhop.errors import KeyUnusable
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.weak_rsa import is_roca
 
 MIN_RSA_BITS = 2048

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from perhop.errors import TokenKeyUnknown, TokenSignatureInvalid
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import SigningKey, VerifyKey
 from perhop.tokens.parse import CompactJws
 from perhop.tokens.public_key import Algorithm

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from perhop.authorization_server.client_auth.private_key_jwt import load_client_keys
 from perhop.errors import OperatorError
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import SigningKey
 from tests.attacks.row import Door, Expected, Row, Seen
 from tests.attacks.tries import said, tried

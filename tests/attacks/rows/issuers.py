@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from perhop.errors import SettingsError
 from perhop.resource_server import Admitted, Guard
 from perhop.resource_server.testing.loopback_http import Reply, json_reply
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import Algorithm, SigningKey
 from perhop.tokens.statement import sign_statement
 from tests.attacks.row import Door, Expected, Row, Seen

@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import Algorithm, SigningKey
 from tests.attacks.row import Door, Seen
 from tests.attacks.tries import BOTH, Target, bearer, refused, tried_at

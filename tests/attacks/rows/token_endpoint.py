@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import SigningKey
 from tests.attacks.configuration import SECRET
 from tests.attacks.row import Door, Expected, Row, Seen

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perhop.errors import TokenSignatureInvalid
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import Algorithm, parse_jwk
 from perhop.tokens.parse import parse_compact
 from perhop.tokens.signature import check_signature_under, parse_algorithm

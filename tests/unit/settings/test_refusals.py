@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from perhop.errors import SettingsError
+from perhop.rules.base64url import encode
 from perhop.settings import check, load
-from perhop.tokens.base64url import encode
 from perhop.tokens.keys import SigningKey
 from tests.support.configuration import EXAMPLE, load_example, write_example
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from perhop.errors import KeyUnusable
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.jwks import client_keys
 from perhop.tokens.keys import Algorithm, Keyring, KeyState, SigningKey, is_key_id, parse_jwk
 from perhop.tokens.weak_rsa import is_roca

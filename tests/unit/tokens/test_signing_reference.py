@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import Algorithm, SigningKey
 from perhop.tokens.signature import sign_compact
 

@@ -20,9 +20,9 @@ from perhop.errors import (
     TokenSignatureInvalid,
     TokenTypeWrong,
 )
+from perhop.rules import base64url
 from perhop.rules.audience import bind_audience
 from perhop.rules.resource_uri import parse_resource_uri
-from perhop.tokens import base64url
 from perhop.tokens.keys import SigningKey, VerifyKey
 from perhop.tokens.verify import Leeway, verify
 from tests.support.forge import (

@@ -10,8 +10,6 @@ Spec: AuthZEN 1.0 §8
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterable
@@ -24,6 +22,7 @@ from perhop.authorization_server.access.place import AT, find_place, parse_kind,
 from perhop.authorization_server.issuer import Issuer
 from perhop.core.resource import Resource
 from perhop.errors import AccessRequestMalformed, QuestionUnclear, ResourceNotServed
+from perhop.rules import base64url
 from perhop.rules.authzen import AskedAction, Evaluation, Search, Sought
 from perhop.rules.canonical_json import canonical_json
 from perhop.rules.coaz_mcp import Kind, asked_actions
@@ -149,9 +148,8 @@ def _from_token(asked: Search, judge: Judge) -> tuple[int, str | None]:
     if asked.token is None:
         return min(USUAL_RESULTS if asked.limit is None else asked.limit, MAX_RESULTS), None
     try:
-        raw = base64.urlsafe_b64decode(asked.token.encode("ascii"))
-        digest, limit, after = json.loads(raw)
-    except (binascii.Error, ValueError, TypeError, RecursionError):
+        digest, limit, after = json.loads(base64url.decode(asked.token))
+    except (ValueError, TypeError, RecursionError):
         raise AccessRequestMalformed("`page.token` is not one of ours") from None
     is_ours = type(limit) is int and 0 <= limit <= MAX_RESULTS and (after is None or isinstance(after, str))
     if digest != _digest(asked, judge) or not is_ours:
@@ -164,7 +162,7 @@ def _from_token(asked: Search, judge: Judge) -> tuple[int, str | None]:
 def _token(asked: Search, judge: Judge, limit: int, after: str | None) -> str:
     """Where to go on: after a name that was found. So it holds nothing that the client was not told."""
     text = json.dumps([_digest(asked, judge), limit, after], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+    return base64url.encode(text.encode())
 
 
 def _digest(asked: Search, judge: Judge) -> str:

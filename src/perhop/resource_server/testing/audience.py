@@ -15,7 +15,7 @@ import httpx2
 
 from perhop.resource_server.asgi import AsgiApp, AsgiMessage
 from perhop.resource_server.testing.throwaway import ThrowawayIssuer
-from perhop.tokens import base64url
+from perhop.rules import base64url
 from perhop.tokens.keys import SigningKey
 
 _INITIALIZE = {

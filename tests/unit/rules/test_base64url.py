@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perhop.tokens import base64url
+from perhop.rules import base64url
 
 
 @given(st.binary(max_size=64))
