@@ -154,7 +154,7 @@ def children(node: Any) -> Iterable[Any]:
         return node
     if isinstance(node, dict):
         return node.values()
-    return [getattr(node, name) for name in _fields_of(type(node))]
+    return [getattr(node, name) for name in _fields_of(node.__class__)]
 
 
 @cache
