@@ -28,9 +28,15 @@ def make_ca(folder: Path, *names: str) -> tuple[str, ssl.SSLContext]:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         )
 
-    ca = begun(ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    ca = (
+        begun(ca_name, ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_signs_certificates_only(), critical=True)
+    )
     known: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     for_whom = x509.SubjectAlternativeName(known or [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     leaf = begun(x509.Name([]), key.public_key()).add_extension(for_whom, critical=True)
@@ -41,3 +47,10 @@ def make_ca(folder: Path, *names: str) -> tuple[str, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     return ca.sign(ca_key, hashes.SHA256()).public_bytes(encoding).decode(), server
+
+
+def _signs_certificates_only() -> x509.KeyUsage:
+    """Python 3.13 and newer look for it. Spec: RFC 5280 §4.2.1.3."""
+    others = "digital_signature content_commitment key_encipherment data_encipherment key_agreement crl_sign"
+    never = dict.fromkeys((*others.split(), "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(key_cert_sign=True, **never)
