@@ -12,8 +12,10 @@ import httpx2
 import pytest
 
 from perhop.authorization_server.app import build_app
+from perhop.authorization_server.interaction.passwords import Passwords
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
+from perhop.core.provider import SignInWays
 from perhop.core.resource import Hop, Scope
 from tests.support.authorization_servers import (
     CALENDAR,
@@ -338,6 +340,45 @@ async def test_a_revocation_stops_a_code(server: RunningServer, browser: Browser
         server.clock.now += 1
         await server.issuer.revoker.revoke(kind, value, why="test", by="test")
         assert_refused(await redeem(server, code), "invalid_grant")
+
+
+async def test_a_code_is_worth_nothing_once_its_person_may_not_sign_in(server: RunningServer, browser: Browser) -> None:
+    """Between consent and code, accounts of this installation are closed, or this one is."""
+    code, registry = await browser.code(), server.issuer.registry
+    server.change_registry(sign_in=SignInWays(local_accounts=False))
+    assert_refused(await redeem(server, code), "invalid_grant")
+    server.change(registry=registry)
+    code = answer_in(await browser.open(a_request()))["code"]
+    server.clock.now += 1
+    await server.stores.accounts.disable(EMAIL)
+    assert_refused(await redeem(server, code), "invalid_grant")
+
+
+async def test_a_code_gives_no_more_than_the_person_was_shown(server: RunningServer, browser: Browser) -> None:
+    """Between consent and code the calendar gets a further hop: the person is asked again."""
+    code, hops = await browser.code(), server.issuer.registry.hops
+    further = Hop(source="calendar", target="notes", scopes={"calendar:read": ("notes:read",)})
+    server.change_registry(hops=(*hops[:1], further))
+    assert_refused(await redeem(server, code), "invalid_grant")
+
+
+async def test_no_sign_in_outlives_the_password_that_it_was_made_with(server: RunningServer, browser: Browser) -> None:
+    """The password is changed while the old one is being checked: nobody is signed in by it."""
+    page = await browser.open(a_request())
+    passwords, another = server.issuer.passwords, server.issuer.passwords.hash("another password")
+
+    class Meanwhile(Passwords):
+        async def is_right(self, account: Account | None, password: str) -> bool:
+            right = await passwords.is_right(account, password)
+            await server.stores.accounts.set_password(EMAIL, another)
+            return right
+
+    server.change(passwords=Meanwhile())
+    assert (await browser.send(page, {"email": EMAIL, "password": PASSWORD})).status_code == 403
+    server.change(passwords=passwords)
+    assert form_in(await browser.open(a_request())).fields == ["email", "password"]
+    page = await browser.sign_in(a_request(), password="another password")
+    assert form_in(page).buttons
 
 
 async def test_of_two_redemptions_at_once_none_leaves_a_live_token(server: RunningServer, browser: Browser) -> None:

@@ -17,6 +17,8 @@ from perhop.control.operations import run_operation
 from perhop.errors import NotFound, SettingsError
 from perhop.journal.query import Filter
 from perhop.settings import load
+from perhop.tokens.assertion import sign_client_assertion
+from perhop.tokens.keys import SigningKey
 from perhop.wiring.newcomers_on_file import with_newcomers
 from perhop.wiring.reload import preview, put_in_force
 from tests.attacks.row import Door
@@ -24,6 +26,8 @@ from tests.attacks.visitors import Visitor, a_query, redeeming
 from tests.attacks.world import World, a_call, attacked, with_token
 from tests.support.client_documents import HOST, HOSTED_CALLBACK
 from tests.support.doors import Wire, send
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -242,3 +246,36 @@ async def test_a_document_is_forgotten_long_after_its_last_use(world: World, cli
     await world.plane.forget_expired()
     assert client_id not in world.plane.registry.clients
     assert client_id not in with_newcomers(world.plane.settings).registry.clients
+
+
+async def test_keys_of_a_document_are_not_those_of_the_files_client(world: World) -> None:
+    """A client that came by its document is written into the file, with a secret: its keys prove nothing any more."""
+    world.clock.now += 60
+    key = SigningKey.generate()
+    jwks = {"keys": [key.public().as_jwk()]}
+    path = f"/{secrets.token_hex(6)}.json"
+    client_id = world.documents.publish(path=path, token_endpoint_auth_method="private_key_jwt", jwks=jwks)
+
+    def signed() -> dict[str, str]:
+        now, jti, issuer = int(world.clock.now), secrets.token_hex(8), world.plane.issuer.url
+        said = sign_client_assertion(client_id=client_id, audience=issuer, key=key, now=now, jti=jti)
+        return {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": said}
+
+    async with Visitor(world) as ann:
+        code = await ann.code(a_query(world, client_id=client_id, redirect_uri=HOSTED_CALLBACK))
+    assert (await world.ask(redeeming(code, **signed(), redirect_uri=HOSTED_CALLBACK))).status == 200
+    secret = secrets.token_urlsafe(32)
+
+    def define(document: dict[str, Any]) -> None:
+        document["clients"][client_id] = {
+            "owner": next(iter(document["owners"])),
+            "purpose": "known by now",
+            "expires": "2099-01-01",
+            "authentication": {"method": "client_secret_post", "secret": secret},
+            "reaches": {"calendar": ["calendar:read"]},
+        }
+
+    await apply(world, define)
+    asked = {"grant_type": "client_credentials", "resource": world.plane.registry.resources["calendar"].uri}
+    assert (await world.ask([*(asked | signed()).items()])).status == 401
+    assert (await world.ask([*(asked | {"client_id": client_id, "client_secret": secret}).items()])).status == 200

@@ -11,7 +11,8 @@ import pytest
 
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Account
-from perhop.core.client import ClientSecret, GrantType
+from perhop.authorization_server.tasks import MAX_TASKS, MAX_UNPROVED, UNPROVED_LIFETIME, UNPROVED_SECONDS
+from perhop.core.client import ClientSecret, GrantType, NoAuthentication
 from perhop.core.secret import Secret
 from tests.support.authorization_servers import (
     CALENDAR,
@@ -245,3 +246,35 @@ async def test_a_policy_may_permit_by_an_approved_purpose(
     assert (await redeem(server, code, **_proof())).status_code == 200
     unfit = await begin(purpose="read everything")
     assert answer_in(await browser.open(a_request(**naming(unfit))))["error"] == "invalid_target"
+
+
+@pytest.mark.parametrize("changes", [{"purpose": "\u3164" * 20}, {"tools": ["calendar/\u3164*"]}])
+async def test_nobody_approves_what_does_not_show(server: RunningServer, changes: dict[str, object]) -> None:
+    """Letters that show nothing make no purpose, and no pattern."""
+    assert_refused(await server.begin_task(**changes), "invalid_request")
+
+
+async def test_a_purpose_paints_over_nothing(
+    server: RunningServer, browser: Browser, begin: Callable[..., Awaitable[str]]
+) -> None:
+    """Marks beyond what a language needs are written out, for the person who is asked."""
+    page = await browser.sign_in(a_request(**naming(await begin(purpose="tidy e" + "\u0301\u0302\u0303\u0304" * 9))))
+    assert "\\u0304" in page.text
+    assert "\u0304" not in page.text
+
+
+async def test_strangers_lock_no_public_client_out_of_tasks(server: RunningServer) -> None:
+    """Who begins as many tasks as may be, in another's name and for as long as may be, has filled nothing by that."""
+    server.change_client("desk-app", authentication=NoAuthentication())
+    begun = await server.begin_task(by="desk-app", expires_in=30 * 24 * 3600)
+    assert begun.json()["expires_in"] == UNPROVED_LIFETIME
+    assert UNPROVED_LIFETIME // UNPROVED_SECONDS * MAX_UNPROVED + MAX_UNPROVED < MAX_TASKS
+
+
+async def test_the_answer_names_the_task_of_the_token(server: RunningServer) -> None:
+    """What the token carries, the client is told. Spec: RFC 9396 §7."""
+    task = await server.task_id()
+    answer = await server.planner_token(**naming(task))
+    assert answer.json()["authorization_details"] == claims_of(answer)["authorization_details"]
+    assert answer.json()["authorization_details"] == [{"type": "agent_task", "id": task}]
+    assert "authorization_details" not in (await server.planner_token()).json()

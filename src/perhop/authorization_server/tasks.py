@@ -33,6 +33,9 @@ MAX_TASKS = 10_000
 UNPROVED_SECONDS = 600
 MAX_UNPROVED = 100
 """Of a client that proves nothing: so many tasks in this time that nobody has approved."""
+UNPROVED_LIFETIME = 12 * 3600
+"""Seconds. So long at most lasts a task of a client that proves nothing: what strangers begin in that time, within
+MAX_UNPROVED, leaves room below MAX_TASKS, so that nobody is locked out of tasks by others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +147,7 @@ class Tasks:
             tools=asked.tools,
             limits=asked.limits,
             created_at=now,
-            expires_at=now + asked.expires_in,
+            expires_at=now + _lifetime(asked, client),
         )
         self._check_room(client, now=now)
         if asked.supersedes is None:
@@ -247,6 +250,12 @@ class Tasks:
 
     def _now(self) -> int:
         return int(self._clock())
+
+
+def _lifetime(asked: TaskRequest, client: Client) -> int:
+    """Seconds; the answer says how many they are."""
+    is_unproved = isinstance(client.authentication, NoAuthentication)
+    return min(asked.expires_in, UNPROVED_LIFETIME) if is_unproved else asked.expires_in
 
 
 def _changed(task: Task, change: str, *, by: str, request: RequestFacts | None = None, **more: Any) -> Record:

@@ -7,11 +7,13 @@ Spec: RFC 7523 §2.2
 from __future__ import annotations
 
 import base64
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, assert_never
 from urllib.parse import quote_plus
 
-from perhop.client.token_request import Form
+from perhop.client.token_request import Form, Identity
 from perhop.core.secret import Secret
 from perhop.errors import SettingsError
 from perhop.tokens.assertion import sign_client_assertion
@@ -62,6 +64,13 @@ def parse_credential(
         secret = client_secret if isinstance(client_secret, Secret) else Secret(client_secret)
         return SecretCredential(secret, method or "client_secret_basic")
     return NoCredential()
+
+
+def identity_of(credential: Credential, *, client_id: str | None, issuer: str, clock: Callable[[], float]) -> Identity:
+    """Who asks, for each request anew."""
+    return lambda: authenticate(
+        credential, client_id=client_id, issuer=issuer, jti=secrets.token_urlsafe(16), now=int(clock())
+    )
 
 
 def authenticate(

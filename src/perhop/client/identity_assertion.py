@@ -10,14 +10,13 @@ Spec: RFC 8693 §2
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httpx2
 
-from perhop.client.credentials import authenticate, parse_credential
+from perhop.client.credentials import identity_of, parse_credential
 from perhop.client.discovery import discover
 from perhop.client.grant import Asked
 from perhop.client.token_request import EXCHANGE_GRANT, Form, TokenRequest, ask_for_token, scope_form
@@ -73,13 +72,7 @@ class IdentityAssertion:
         if endpoint is None:
             raise IssuerUnavailable(f"metadata of `{self.issuer}` names no token endpoint")
         read = await asyncio.to_thread(self._read)
-        authorization, identity = authenticate(
-            self._credential,
-            client_id=self.client_id,
-            issuer=self.issuer,
-            jti=secrets.token_urlsafe(16),
-            now=int(self._clock()),
-        )
+        identity = identity_of(self._credential, client_id=self.client_id, issuer=self.issuer, clock=self._clock)
         form = (
             ("grant_type", EXCHANGE_GRANT),
             ("requested_token_type", ID_JAG_TYPE),
@@ -88,11 +81,8 @@ class IdentityAssertion:
             ("audience", asked.issuer),
             ("resource", asked.resource),
             *scope_form(asked.scopes),
-            *identity,
         )
-        return _parse_id_jag(
-            await ask_for_token(http, TokenRequest(endpoint=endpoint, form=form, authorization=authorization))
-        )
+        return _parse_id_jag(await ask_for_token(http, TokenRequest(endpoint=endpoint, form=form, identity=identity)))
 
 
 def _parse_id_jag(document: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from perhop.client.authorization_code import begin_authorization, redeem_form, r
 from perhop.client.authorization_metadata import AuthorizationMetadata, discover_authorization
 from perhop.client.browser import PersonsBrowser, Receiver, WayToPerson, check_authorization_url
 from perhop.client.connections import Connections
-from perhop.client.credentials import authenticate
+from perhop.client.credentials import identity_of
 from perhop.client.place import Place, find_place
 from perhop.client.proof_key import ProofKey
 from perhop.client.registered_client import RegisteredClient
@@ -261,16 +261,10 @@ class SignIn:
         kept: SignedIn | None = None,
     ) -> AccessToken:
         now = self._clock()
-        authorization, identity = authenticate(
-            client.credential,
-            client_id=client.client_id,
-            issuer=place.metadata.issuer,
-            jti=secrets.token_urlsafe(16),
-            now=int(now),
+        identity = identity_of(
+            client.credential, client_id=client.client_id, issuer=place.metadata.issuer, clock=self._clock
         )
-        asked = TokenRequest(
-            endpoint=place.metadata.token_endpoint, form=form + identity, authorization=authorization, proofs=proofs
-        )
+        asked = TokenRequest(endpoint=place.metadata.token_endpoint, form=form, identity=identity, proofs=proofs)
         try:
             document = await ask_for_token(self._connections.http(), asked)
         except TokenNotGranted as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -35,6 +35,7 @@ EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ERROR_CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,200}")
 
 Form = tuple[tuple[str, str], ...]
+Identity = Callable[[], tuple[str | None, Form]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,15 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """One request: where to, what is asked, and who asks."""
+    """One request: where to, what is asked, and who asks.
+
+    `identity` gives the Authorization header, if any, and the parameters that say who asks: anew each time it is sent,
+    since an assertion is good once.
+    """
 
     endpoint: str
     form: Form
-    authorization: str | None
+    identity: Identity
     proofs: ProofKey | None = None
 
 
@@ -106,9 +111,10 @@ async def ask_for_token(http: httpx2.AsyncClient, asked: TokenRequest) -> dict[s
 
 async def _ask(http: httpx2.AsyncClient, asked: TokenRequest) -> tuple[bool, int, dict[str, Any]]:
     headers = {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
-    if asked.authorization is not None:
-        headers["authorization"] = asked.authorization
-    request = http.build_request("POST", asked.endpoint, content=urlencode(asked.form).encode(), headers=headers)
+    authorization, who = asked.identity()
+    if authorization is not None:
+        headers["authorization"] = authorization
+    request = http.build_request("POST", asked.endpoint, content=urlencode(asked.form + who).encode(), headers=headers)
     if asked.proofs is not None:
         request.headers["dpop"] = asked.proofs.proof("POST", request.url)
     answer = await fetch(http, request, max_bytes=MAX_DOCUMENT_BYTES, seconds=TOKEN_SECONDS)

@@ -7,7 +7,6 @@ Spec: RFC 8707 §2.2
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -18,7 +17,7 @@ import httpx2
 from perhop.client.agent_task import AgentTask
 from perhop.client.auth import TokenAuth
 from perhop.client.connections import Connections
-from perhop.client.credentials import NoCredential, SecretMethod, authenticate, parse_credential
+from perhop.client.credentials import NoCredential, SecretMethod, identity_of, parse_credential
 from perhop.client.discovery import IssuerMetadata, discover
 from perhop.client.grant import Asked, ClientCredentials, Grant
 from perhop.client.kept_token import KeptToken
@@ -77,6 +76,7 @@ class TokenSource:
             )
         self._connections = Connections(http)
         self._clock = clock
+        self._identity = identity_of(self._credential, client_id=client_id, issuer=self.issuer, clock=clock)
         self._proofs = ProofKey(clock=clock) if dpop else None
         self._kept: dict[tuple[ResourceUri, frozenset[str] | None, str | None], KeptToken] = {}
         self._ends: dict[str, float] = {}
@@ -120,7 +120,7 @@ class TokenSource:
         if endpoint is None:
             raise IssuerUnavailable(f"metadata of `{self.issuer}` names no endpoint for tasks")
         now = self._clock()
-        authorization, identity = self._identity(now)
+        authorization, identity = self._identity()
         begun = await begin_task(
             self._connections.http(), endpoint, members, authorization=authorization, identity=identity, now=now
         )
@@ -186,11 +186,6 @@ class TokenSource:
         self._ends = {task: ends for task, ends in self._ends.items() if task not in over}
         self._kept = {key: kept for key, kept in self._kept.items() if key[2] not in over}
 
-    def _identity(self, now: float) -> tuple[str | None, Form]:
-        """The header, if any, and the parameters that say who asks: fresh ones for each request."""
-        jti = secrets.token_urlsafe(16)
-        return authenticate(self._credential, client_id=self.client_id, issuer=self.issuer, jti=jti, now=int(now))
-
     async def _obtain(self, resource: ResourceUri, scopes: frozenset[str] | None, task: str | None) -> AccessToken:
         form = await self._grant.form(
             Asked(issuer=self.issuer, resource=resource, scopes=scopes, task=task), http=self._connections.http()
@@ -202,8 +197,7 @@ class TokenSource:
         if endpoint is None:
             raise IssuerUnavailable(f"metadata of `{self.issuer}` names no token endpoint")
         now = self._clock()
-        authorization, identity = self._identity(now)
-        asked = TokenRequest(endpoint=endpoint, form=form + identity, authorization=authorization, proofs=self._proofs)
+        asked = TokenRequest(endpoint=endpoint, form=form, identity=self._identity, proofs=self._proofs)
         document = await ask_for_token(self._connections.http(), asked)
         return parse_access_token(document, asked, resource=resource, scopes=scopes, now=now)
 

@@ -17,7 +17,8 @@ from perhop.errors import AccessRequestMalformed
 MAX_EVALUATIONS = 100
 MAX_TYPE_LENGTH = 256
 MAX_ID_LENGTH = 4096
-MAX_TOKEN_LENGTH = 256
+MAX_TOKEN_LENGTH = 32 * 1024
+"""A token of a page names what stood last on it, whose id may be as long as an id is."""
 
 Document = Mapping[str, Any]
 

@@ -70,9 +70,20 @@ __all__ = [
 ]
 
 
+_LONGEST_FOLDED = 128
+"""Characters. What it takes to normalise a text grows with the square of its length, and others wait meanwhile."""
+
+
 def _folded(name: str) -> str:
-    """The name as a reader without regard to case takes it."""
-    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+    """The name as a reader without regard to case takes it.
+
+    Raises: RequestMalformed, for one that is too long to be looked at
+    """
+    if name.isascii():
+        return name.lower()
+    if len(name) > _LONGEST_FOLDED:
+        raise RequestMalformed(f"a name of more than {_LONGEST_FOLDED} characters is not ASCII")
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _by_fold(*names: str) -> Mapping[str, str]:

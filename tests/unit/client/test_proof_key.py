@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx2
 import pytest
@@ -15,7 +16,7 @@ from perhop.client import TokenSource
 from perhop.client.proof_key import ProofKey
 from perhop.core.secret import Secret
 from perhop.errors import SenderConstraintMissing, WrongDestination
-from perhop.tokens.keys import Algorithm, parse_jwk
+from perhop.tokens.keys import Algorithm, SigningKey, parse_jwk
 from tests.support.offline_issuer import Clock, OfflineIssuer
 from tests.support.sign_in_world import ISSUER, METADATA, SERVER, SignInWorld, issuer_metadata
 
@@ -166,3 +167,14 @@ async def test_an_answer_of_an_offline_issuer_is_no_bound_token() -> None:
     )
     with pytest.raises(SenderConstraintMissing):
         await source.token_for(SERVER)
+
+
+async def test_an_assertion_is_sent_once_though_a_nonce_is_asked_for() -> None:
+    """A server that looks at the client first has used up the assertion of the request that it sends back."""
+    servers = Servers()
+    key = SigningKey.generate().as_pem().reveal().encode()
+    source = TokenSource(issuer=ISSUER, client_id="a", private_key=key, dpop=True, http=servers.http())
+    await source.token_for(SERVER)
+    sent = [parse_qs(request.content.decode())["client_assertion"][0] for request in servers.seen]
+    assert len(sent) == len(set(sent)) == 2
+    assert len({json.loads(_decode(each.split(".")[1]))["jti"] for each in sent}) == 2

@@ -344,3 +344,16 @@ def test_no_octets_break_the_parser(octets: bytes) -> None:
     """Whatever comes, it is a message or a refusal."""
     with contextlib.suppress(RequestRefused):
         parse((legacy("ping")[0], octets))
+
+
+@pytest.mark.parametrize("where", ["envelope", "params", "arguments"])
+def test_a_long_name_beyond_ascii_is_not_folded(where: str) -> None:
+    """What it takes grows with the square of the name, and nobody is served meanwhile: it is refused unfolded."""
+    long, usual = "e\u0301" * 65, "e\u0301" * 64
+    for name, is_refused in ((long, True), (usual, False), ("n" * 4000, False)):
+        arguments = {"a": 1, **({name: 2} if where == "arguments" else {})}
+        params = {"name": "add", "arguments": arguments, **({name: 2} if where == "params" else {})}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        asked = body | ({name: 2} if where == "envelope" else {})
+        with pytest.raises(RequestMalformed) if is_refused else contextlib.nullcontext():
+            parse_body(asked)

@@ -41,7 +41,8 @@ async def check_assertion(credentials: SignedAssertion, issuer: Issuer) -> Clien
     if credentials.client_id not in (None, client_id):
         raise TokenRequestMalformed("`client_id` differs from the client assertion")
     client, keys = issuer.registry.clients.get(client_id), issuer.client_keys.get(client_id)
-    if client is None or keys is None:
+    # Keys of a newcomer lie behind those of the file: the id may have been another's before.
+    if client is None or keys is None or not isinstance(client.authentication, PrivateKeyJwt):
         raise ClientAuthenticationFailed(f"client_id `{client_id[:128]}` is unknown or has no keys")
     assertion = read_client_assertion(raw, client_id=client_id, keys=keys, audience=issuer.url, now=issuer.now())
     longest = MAX_ASSERTION_LIFETIME + MAX_SKEW

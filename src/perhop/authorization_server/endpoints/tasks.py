@@ -35,6 +35,7 @@ from perhop.errors import (
 )
 from perhop.rules.reach import client_reach
 from perhop.rules.strict_json import parse_json
+from perhop.rules.visible_text import is_unseen
 
 TASKS_PATH = "/tasks"
 MAX_BODY_BYTES = 64 * 1024
@@ -139,6 +140,8 @@ def _purpose(value: object) -> str:
     """What a person may have to read, as one line."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_PURPOSE or not value.isprintable() or value.isspace():
         raise TaskRequestMalformed(f"`purpose` is not one line of 1 to {MAX_PURPOSE} characters")
+    if any(is_unseen(letter) for letter in value):
+        raise TaskRequestMalformed("`purpose` holds a character that does not show")
     return value
 
 
@@ -149,7 +152,7 @@ def _tools(value: object) -> tuple[ToolPattern, ...]:
 
 
 def _pattern(value: object) -> ToolPattern:
-    if not isinstance(value, str) or len(value) > MAX_PATTERN or not value.isprintable():
+    if not isinstance(value, str) or len(value) > MAX_PATTERN or any(is_unseen(letter) for letter in value):
         raise TaskRequestMalformed(f"a pattern of `tools` is not a text of at most {MAX_PATTERN} characters")
     resource, slash, glob = value.partition("/")
     if not (resource and slash and glob):

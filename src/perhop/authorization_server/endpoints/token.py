@@ -49,7 +49,7 @@ from perhop.errors import GrantTypeNotAllowed, GrantTypeUnsupported, Refused, Un
 from perhop.journal.record import TaskFacts
 from perhop.rules.bearer import Scheme
 from perhop.rules.scope import render_scope
-from perhop.rules.task import parse_task_named
+from perhop.rules.task import AGENT_TASK, parse_task_named
 
 Authorize = Callable[[Asked, Issuer], Awaitable[Authorized]]
 
@@ -175,6 +175,8 @@ def render_token(minted: MintedToken, refresh: NextRefreshToken | None, *, is_ex
     )
     if refresh is not None:
         body += f',"refresh_token":{_quoted(refresh.secret.reveal())}'
+    if draft.task is not None:  # Spec: RFC 9396 §7
+        body += f',"authorization_details":[{{"type":"{AGENT_TASK}","id":{_quoted(draft.task)}}}]'
     if is_exchange:
         body += f',"issued_token_type":"{ACCESS_TOKEN_TYPE}"'
     return TokenResponse(f"{body}}}".encode())

@@ -14,8 +14,10 @@ from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
 from perhop.authorization_server.grants.client_credentials import reach, reachable
 from perhop.authorization_server.grants.named_task import check_same_task, consented_task
+from perhop.authorization_server.interaction.consent import terms_digest, terms_of
 from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
+from perhop.authorization_server.people import may_consent
 from perhop.authorization_server.refresh_families import (
     FAMILY_LIFETIME,
     NextRefreshToken,
@@ -24,7 +26,7 @@ from perhop.authorization_server.refresh_families import (
 )
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import AuthorizationCode, Consumed, Replayed
-from perhop.core.client import GrantType
+from perhop.core.client import Client, GrantType
 from perhop.core.resource import Resource
 from perhop.core.secret import Secret
 from perhop.errors import CodeInvalid, CodeOfAnotherKey, CodeOfTaskOver, CodeReplayed
@@ -58,6 +60,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     # Before revocations: what ended with its task says so.
     task = consented_task(code.task, client=code.client_id, subject=code.subject, over=CodeOfTaskOver, issuer=issuer)
     _check_revocations(code, resource, issuer)
+    await _check_person(code, asked.client, resource, issuer)
     # The client may reach less now than when the person was asked.
     scopes = narrow(parse_scope(asked.form.one("scope")), code.scopes & reach(asked.client, resource))
     check_same_task(asked.form.one("authorization_details"), code.task)
@@ -133,6 +136,17 @@ def _check_code(code: AuthorizationCode, asked: Asked) -> None:
     check_code_verifier(asked.form.one("code_verifier"), code.code_challenge)
     if code.sender not in (None, asked.key):
         raise CodeOfAnotherKey("`dpop_jkt` named another key when the code was asked for")
+
+
+async def _check_person(code: AuthorizationCode, client: Client, resource: Resource, issuer: Issuer) -> None:
+    """Refuse unless the person is there still, and what was allowed is what would be asked now: as a refresh does.
+
+    Raises: CodeInvalid, StorageUnavailable
+    """
+    if not await may_consent(code.subject, issuer):
+        raise CodeInvalid(f"`{code.subject}` has no account that may sign in")
+    if code.terms not in (None, terms_digest(terms_of(client, resource, code.scopes, "", issuer.registry))):
+        raise CodeInvalid("what the person was shown has changed since")
 
 
 def _check_revocations(code: AuthorizationCode, resource: Resource, issuer: Issuer) -> None:

@@ -113,8 +113,23 @@ async def sign_in(form: Form, request: Request, site: Site, issuer: Issuer, *, o
     session = await begin_session(
         account.subject, account.email, request, site, issuer, signed_in_at=now, authentication=how, occasion=occasion
     )
+    await _look_again(account, session, issuer)
     cookie = issuer.devices.cookie(account.subject, site.place, device or issuer.new_id(), now=issuer.now())
     return Begun(session, cookie)
+
+
+async def _look_again(account: Account, session: str, issuer: Issuer) -> None:
+    """End the session if the password was changed while it was checked.
+
+    INVARIANT: another password ends sessions in the transaction that sets it, and the session is stored before this
+    look: so one of the two sees the other.
+
+    Raises: SignInFailed, StorageUnavailable
+    """
+    stored = await issuer.stores.accounts.get(account.email)
+    if stored is None or stored.password_hash != account.password_hash:
+        await issuer.stores.sign_ins.end(hash_cookie(session))
+        raise SignInFailed(f"account of `{account.subject}`: the password was changed meanwhile")
 
 
 async def check_password(email: str, password: str, place: Place, issuer: Issuer) -> Account:

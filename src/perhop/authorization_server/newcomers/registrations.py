@@ -79,7 +79,7 @@ class Registrations:
         now = int(self._clock())
         registration = Registration(
             client_id=client_id,
-            metadata=json.dumps(members, ensure_ascii=True),
+            metadata=json.dumps(members, ensure_ascii=False, separators=(",", ":")),
             secret_sha256=hashlib.sha256(secret.reveal().encode()).hexdigest() if secret is not None else None,
             network=network_of(request.ip or "") or "",
             registered_at=now,
