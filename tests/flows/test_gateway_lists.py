@@ -137,3 +137,22 @@ async def test_a_list_that_passes_teaches_the_types_of_arguments(world: World) -
     for to, status in ((3, 200), (4, 403), ("4", 400)):
         answer = await world.send(modern("tools/call", {"name": "count", "arguments": {"to": to}}))
         assert answer.status_code == status, to
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+async def test_a_list_is_not_hidden_from_the_filter_by_its_encoding(world: World, encoding: str) -> None:
+    """Some clients guess UTF-16 and UTF-32 from the octets: what is not UTF-8 goes to nobody."""
+    body = {"jsonrpc": "2.0", "id": 1, "result": {"tools": TOOLS}}
+    world.upstream.script = lambda _: raw_answer(json.dumps(body).encode(encoding))
+    answer = await world.send(legacy("tools/list"))
+    assert answer.status_code == 503
+    assert b"unlisted" not in answer.content.replace(b"\x00", b"")
+
+
+@pytest.mark.parametrize(("said", "status"), [("utf-8", 200), ('"UTF-8"', 200), ("utf-7", 503), ("utf-16", 503)])
+async def test_a_list_is_not_hidden_from_the_filter_by_its_charset(world: World, said: str, status: int) -> None:
+    """What is filtered is read as UTF-8, so no answer may ask to be read as something else."""
+    content_type = f"application/json; charset={said}"
+    body = b'{"jsonrpc":"2.0","id":1,"result":{"+AHQAbwBvAGwAcw-":[{"name":"unlisted"}]}}'
+    world.upstream.script = lambda _: replace(raw_answer(body), headers={"content-type": content_type})
+    assert (await world.send(legacy("tools/list"))).status_code == status

@@ -8,6 +8,7 @@ Spec: RFC 9110 §7.6
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import NamedTuple, assert_never
@@ -34,6 +35,8 @@ from perhop.rules.trace_context import TRACEPARENT, render_traceparent
 EVENT_STREAM = "text/event-stream"
 
 _RETURNED = frozenset({"content-type", "retry-after", "allow", VERSION})
+# What is filtered is read as UTF-8; a client that goes by another charset would read something else.
+_CHARSET_IS_UTF8 = re.compile(r'(?!.*charset).*|[^;]*;\s*charset="?utf-?8"?\s*', re.IGNORECASE)
 _NOT_STORED = ("cache-control", "no-store")
 _HTTP_METHODS = {CallKind.STREAM: "GET", CallKind.END: "DELETE"}
 _ALWAYS_SENT = (("accept-encoding", "identity"),)
@@ -47,7 +50,8 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong, TokenRevoked, TokenExpired
     """
     call = permit.call
-    ending = Ending.of(permit, gate)
+    way = request.body.way
+    ending = Ending.of(permit, gate, give_up=None if way is None else way.give_up)
     try:
         http_method, own = _HTTP_METHODS.get(call.kind, "POST"), _own_headers(permit, onward)
         upstream = await ending.before(gate.upstream.send(http_method, call.headers + _ALWAYS_SENT, call.body, own))
@@ -161,6 +165,10 @@ def _problem_of(upstream: UpstreamReply) -> Callable[[], UpstreamUnavailable | A
 
     Nothing is tried again with another token: what an upstream answers must never widen what it gets.
     """
+    if upstream.status > 599 or not _is_writable(upstream):
+        return partial(AnswerUnfit, "a status, a session id or a header that cannot go on to the caller")
+    if not _CHARSET_IS_UTF8.fullmatch(upstream.header("content-type") or ""):
+        return partial(AnswerUnfit, "an answer in another charset than utf-8")
     status, challenges = upstream.status, upstream.header("www-authenticate") is not None
     if status in (401, 407) or (status == 403 and challenges):
         return partial(UpstreamUnavailable, f"the upstream refused our credential with {status}")
@@ -169,6 +177,17 @@ def _problem_of(upstream: UpstreamReply) -> Callable[[], UpstreamUnavailable | A
     if upstream.header("content-encoding") not in (None, "identity"):
         return partial(AnswerUnfit, "the upstream compressed what it was asked not to")
     return None
+
+
+def _is_writable(upstream: UpstreamReply) -> bool:
+    """False for text that is no header's, and for a session id beyond ASCII. Spec: MCP 2025-11-25 transports."""
+    try:
+        for name, value in upstream.headers:
+            if name == SESSION or name in _RETURNED:
+                value.encode("ascii" if name == SESSION else "latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _note_session(permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:

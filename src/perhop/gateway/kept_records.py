@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # a trail looks here for what was kept of one like it
     from perhop.gateway.trail import Trail
 
 
+LONGEST_NAME = 512
+"""A caller chooses the names of tools and URIs, and each is kept several times."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class KeptRecords:
     """What the permit and the outcome say of every such call, and the values from which that follows."""
@@ -65,7 +69,7 @@ def keep(trail: Trail) -> KeptRecords | None:
     caller, facts, permit, draft = trail.caller, trail.facts, trail.permit, trail.draft
     if caller is None or facts is None or permit is None or (draft is not None and draft.call is not None):
         return None
-    if facts.arguments is not None or permit.approval is not None:
+    if facts.arguments is not None or permit.approval is not None or len(facts.name or "") > LONGEST_NAME:
         return None
     permitted = alike_to(trail.permit_record())
     ended = alike_to(trail.end_record(status=None, error=None, now=trail.started))

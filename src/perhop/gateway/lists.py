@@ -79,7 +79,7 @@ _UNREMARKABLE = Judged((), None, None)
 
 def says_nothing(octets: bytes) -> bool:
     """True for a message that passes as it is, and of which nothing is kept or recorded, however it is read."""
-    return b"\\u" not in octets and not _MAY_COUNT.search(octets.lower())
+    return b"\\u" not in octets and b"\x00" not in octets and not _MAY_COUNT.search(octets.lower())
 
 
 class ListFilter:
@@ -117,6 +117,9 @@ class ListFilter:
         """
         if says_nothing(octets):
             return _UNREMARKABLE
+        if b"\x00" in octets:
+            # No JSON in UTF-8 holds one; in UTF-16 or UTF-32 all of it does, and some clients read that.
+            raise AnswerUnfit("an answer that is not UTF-8")
         if not _MAY_BE_LOOKED_AT.search(octets):
             return _passing(octets)
         try:

@@ -32,6 +32,10 @@ class ShortWay(Protocol):
         """Send a whole answer whose last header is its length. False: nothing was sent, and it goes by `send`."""
         ...
 
+    def give_up(self) -> None:
+        """End the connection, if its peer has not taken what was written: nothing more would reach it."""
+        ...
+
 
 def short_way(asgi_scope: MutableMapping[str, Any]) -> ShortWay | None:
     """That of a request; None if it came in by another server."""

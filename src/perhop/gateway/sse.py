@@ -18,6 +18,8 @@ _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
 _EVENT_END = re.compile(_LINE_END + _LINE_END)
 _LONGEST_END = 4
 _LINES = re.compile(rb"\r\n|\n|\r")
+_NOT_COMMENT = re.compile(rb"[\r\n][^:\r\n]")
+"""The beginning of a line that is none, if the first line is one: found at once, wherever it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ async def split_events(chunks: AsyncIterator[bytes], *, max_bytes: int) -> Async
     """
     pending = bytearray()
     searched = 0
-    is_first = True
+    is_first = may_be_comments = True
     async for chunk in chunks:
         pending += chunk
         if is_first and len(pending) >= len(_BYTE_ORDER_MARK):
@@ -54,10 +56,14 @@ async def split_events(chunks: AsyncIterator[bytes], *, max_bytes: int) -> Async
         searched = len(pending)
         if searched > max_bytes:
             raise AnswerUnfit(f"an event of more than {max_bytes} bytes")
-        if _is_only_comments(pending):
-            yield bytes(pending)
-            pending.clear()
-            searched = 0
+        may_be_comments = may_be_comments or start > 0
+        if may_be_comments and pending.endswith(b"\n"):
+            # Looked at until anything else is found: from then on it is an event, to its end.
+            may_be_comments = _is_only_comments(pending)
+            if may_be_comments:
+                yield bytes(pending)
+                pending.clear()
+                searched = 0
     if pending:
         yield bytes(pending)
 
@@ -118,4 +124,4 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 def _is_only_comments(pending: bytearray) -> bool:
     if not pending.startswith(b":") or not pending.endswith(b"\n"):
         return False
-    return all(line.startswith(b":") for line in _LINES.split(pending) if line)
+    return _NOT_COMMENT.search(pending) is None

@@ -45,6 +45,7 @@ class Ending:
         "_clock",
         "_cut_by",
         "_fact",
+        "_give_up",
         "_is_watched",
         "_revoked",
         "_slot",
@@ -63,6 +64,7 @@ class Ending:
         until: float,
         clock: Callable[[], float],
         check_task: Callable[[], None] | None = None,
+        give_up: Callable[[], None] | None = None,
     ) -> None:
         self._bound = bound
         self._revoked = revoked
@@ -70,6 +72,7 @@ class Ending:
         self._until = until
         self._clock = clock
         self._check_task = check_task
+        self._give_up = give_up
         self._cut_by: Refused | Unavailable | None = None
         self._step: asyncio.Task[Any] | None = None
         self._wheel = timer_wheel()
@@ -81,8 +84,8 @@ class Ending:
             self.stop()
 
     @classmethod
-    def of(cls, permit: Permit, gate: Gate) -> Ending:
-        """The ending of a permitted call."""
+    def of(cls, permit: Permit, gate: Gate, *, give_up: Callable[[], None] | None = None) -> Ending:
+        """The ending of a permitted call. `give_up` ends the connection of a caller who takes nothing of the answer."""
         standing = is_standing(permit.call)
         return cls(
             permit.bound,
@@ -91,6 +94,7 @@ class Ending:
             until=_end_of(permit) if standing else gate.clock() + gate.limits.max_call_seconds,
             clock=gate.clock,
             check_task=None if permit.task is None else _task_check(permit.task, permit, gate, standing=standing),
+            give_up=give_up,
         )
 
     async def before(self, step: Awaitable[T]) -> T:
@@ -160,6 +164,8 @@ class Ending:
         if self._step is not None:
             self._cut_by = fact
             self._step.cancel()
+        elif self._give_up is not None:
+            self._give_up()  # between two steps: a caller who reads comes to the next one, and hears of it there
 
 
 async def cut(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cedarpy
 
@@ -38,6 +38,7 @@ MOST_KEPT = 32_768
 """Decisions of one engine."""
 _LONGEST_NAMES = 256
 
+_Answer = TypeVar("_Answer")
 _render = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -68,6 +69,32 @@ class Case:
     is_kept: bool
 
 
+class _Kept(Generic[_Answer]):
+    """Answers by case, and by what is told of a question. Answers and cases are bounded; what is full begins anew.
+
+    INVARIANT: a case stands for policies, registry, agent, action and thing, and what is told beside it is all of the
+    question that the policies of the case read. A case is equal to itself only, and is held here.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._by_case: dict[Case, dict[Hashable, _Answer]] = {}
+        self._count = 0
+
+    def find(self, case: Case, told: Hashable) -> _Answer | None:
+        of_case = self._by_case.get(case)
+        return None if of_case is None else of_case.get(told)
+
+    def keep(self, case: Case, told: Hashable, answer: _Answer) -> None:
+        of_case = self._by_case.get(case)
+        if self._count >= self._most or (of_case is None and len(self._by_case) >= _MOST_CASES):
+            self._by_case, self._count, of_case = {}, 0, None
+        if of_case is None:
+            of_case = self._by_case[case] = {}
+        self._count += told not in of_case
+        of_case[told] = answer
+
+
 class PolicyEngine:
     """Answers questions by one policy set and one registry; a change of either is a new engine.
 
@@ -88,11 +115,8 @@ class PolicyEngine:
         self._slice_of = lru_cache(maxsize=_MOST_SLICES)(self._make_slice)
         self._needing_body_at = lru_cache(maxsize=_MOST_SLICES)(self._find_needing_body)
         self._entities_with = lru_cache(maxsize=_MOST_PERSONS)(_make_entities_with)
-        # INVARIANT: a key is a case, which stands for policies, registry, agent, action and thing, and all of the
-        # question that the policies of the case read. A case is equal to itself only, and is held by its keys.
-        self._decisions: dict[Hashable, Decision] = {}
-        self._visible: dict[Hashable, bool] = {}
-        self._most_kept = most_kept
+        self._decisions: _Kept[Decision] = _Kept(most_kept)
+        self._visible: _Kept[bool] = _Kept(most_kept)
 
     @property
     def version(self) -> str:
@@ -112,15 +136,14 @@ class PolicyEngine:
             told = key_of(question) if key_of is not None and case.is_kept else None
             if told is None:
                 return self._decide(question, case)
-            key = (case, told)
-            decision = self._decisions.get(key)
+            decision = self._decisions.find(case, told)
             if decision is not None:
                 return decision
             decision = self._decide(question, case)
         except Exception as error:  # whatever went wrong, nothing was decided: closed
             return self._failed((), f"the question could not be put: {type(error).__name__}")
         if not (isinstance(decision, Deny) and decision.failed):
-            self._keep(self._decisions, key, decision)
+            self._decisions.keep(case, told, decision)
         return decision
 
     def lasting(self, question: Question) -> Lasting | None:
@@ -163,15 +186,15 @@ class PolicyEngine:
             key_of = case.slice.needs.key_without_arguments
             if key_of is None or not case.is_kept:
                 return self._may_permit(question, case)[0]
-            key = (case, key_of(question))
-            kept = self._visible.get(key)
+            told = key_of(question)
+            kept = self._visible.find(case, told)
             if kept is not None:
                 return kept
             visible, is_sure = self._may_permit(question, case)
         except Exception:  # `decide` refuses for the same cause: the item is hidden
             return False
         if is_sure:
-            self._keep(self._visible, key, visible)
+            self._visible.keep(case, told, visible)
         return visible
 
     def _may_permit(self, question: Question, case: Case) -> tuple[bool, bool]:
@@ -240,12 +263,6 @@ class PolicyEngine:
         ids = self._heads.fitting(asked)
         entities = cedarpy.Entities.from_json_str(json.dumps(asked.entities))
         return Case(asked, entities, self._slice_of(ids), _request_of(asked), is_kept)
-
-    def _keep(self, kept: dict[Hashable, Any], key: Hashable, value: Any) -> None:
-        """Keep within the bound: what is full begins anew."""
-        if len(kept) >= self._most_kept:
-            kept.clear()
-        kept[key] = value
 
     def _find_needing_body(self, server: str) -> tuple[str, ...]:
         there = scene("", server, Target(Action.LIST), self.registry)

@@ -30,6 +30,12 @@ SUPPORTED_REVISIONS = MODERN_REVISIONS + LEGACY_REVISIONS
 ASSUMED_REVISION = "2025-03-26"
 """What a request without a version means. Spec: MCP 2025-11-25 transports."""
 
+MAX_NAME_LENGTH = 8_000
+"""Characters of a tool, a prompt or a URI (RFC 9110 §4.1): they stand in the journal, and in what is kept of calls."""
+
+MAX_LISTENED = 256
+"""Resources, and McpTasks, that one listen filter names: policy is asked about each of them."""
+
 Params = Mapping[str, Any]
 TargetsOf = Callable[[Params], tuple[Target, ...]]
 TasksOf = Callable[[Params], tuple[str, ...]]
@@ -75,8 +81,10 @@ def _listen(params: Params) -> tuple[Target, ...]:
     if not isinstance(wanted, Mapping):
         raise ParamsMalformed("`notifications` is not an object")
     uris = wanted.get("resourceSubscriptions", [])
-    if not isinstance(uris, list) or not all(isinstance(uri, str) and uri for uri in uris):
+    if not isinstance(uris, list) or not all(isinstance(uri, str) and 0 < len(uri) <= MAX_NAME_LENGTH for uri in uris):
         raise ParamsMalformed("`notifications.resourceSubscriptions` is not a list of URIs")
+    if len(uris) > MAX_LISTENED:
+        raise ParamsMalformed(f"more than {MAX_LISTENED} URIs in `notifications.resourceSubscriptions`")
     return (Target(Action.LIST), *(Target(Action.READ_RESOURCE, uri) for uri in uris))
 
 
@@ -95,13 +103,15 @@ def _listened_tasks(params: Params) -> tuple[str, ...]:
     tasks = wanted.get("taskIds", []) if isinstance(wanted, Mapping) else []
     if not isinstance(tasks, list) or not all(isinstance(task, str) and task for task in tasks):
         raise ParamsMalformed("`notifications.taskIds` is not a list of ids")
+    if len(tasks) > MAX_LISTENED:
+        raise ParamsMalformed(f"more than {MAX_LISTENED} ids in `notifications.taskIds`")
     return tuple(dict.fromkeys(tasks))
 
 
 def _text(params: Params, key: str) -> str:
     value = params.get(key)
-    if not isinstance(value, str) or not value:
-        raise ParamsMalformed(f"`{key}` is not a text")
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_LENGTH:
+        raise ParamsMalformed(f"`{key}` is not a text of 1 to {MAX_NAME_LENGTH} characters")
     return value
 
 

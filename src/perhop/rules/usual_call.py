@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from perhop.core.call import Action, CallKind, HeaderFields, Headers, SteadyFields, Target
 from perhop.errors import HeaderMismatch
 from perhop.rules.mcp_headers import METHOD, NAME, VERSION, decode_mirrored, single_header
-from perhop.rules.mcp_methods import ASSUMED_REVISION, LEGACY_REVISIONS, MODERN_REVISIONS, Era
+from perhop.rules.mcp_methods import ASSUMED_REVISION, LEGACY_REVISIONS, MAX_NAME_LENGTH, MODERN_REVISIONS, Era
 from perhop.rules.message import (
     CAPABILITIES_KEY,
     MAX_BODY_BYTES,
@@ -91,7 +91,9 @@ def parse_usual(headers: Headers, body: bytes) -> Message | None:
             return None
     elif type(rpc_id) is not str or len(rpc_id) > MAX_ID_LENGTH:
         return None
-    if type(name) is not str or not name or type(arguments) is not dict or not _PARAMS.issuperset(params):
+    if type(name) is not str or not 0 < len(name) <= MAX_NAME_LENGTH:
+        return None
+    if type(arguments) is not dict or not _PARAMS.issuperset(params):
         return None
     if not differ(arguments):
         return None

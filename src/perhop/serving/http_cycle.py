@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 App = Callable[..., Awaitable[Any]]
 Fields = list[tuple[bytes, bytes]]
 
+SEND_SECONDS = 20.0
+"""For a peer to take what was written already, before more is."""
+
 MAX_HEADS = 1024
 MAX_HEAD_BYTES = 1024
 MAX_JOINED_BYTES = 64 * 1024
@@ -114,6 +117,16 @@ class HttpCycle(RequestResponseCycle):
                 self._tasks.discard(self.task)
                 self.task = None
 
+    async def send(self, message: Any) -> None:
+        """As uvicorn's. Whoever takes nothing of an answer for so long is not waited for: the connection is aborted."""
+        if self.flow.write_paused and not self.disconnected:
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self.flow.drain()
+            except TimeoutError:
+                self.transport.abort()
+        await super().send(message)
+
     # --- the short way -----------------------------------------------------------------------------------------------
 
     def fields(self) -> HeaderFields:
@@ -167,6 +180,11 @@ class HttpCycle(RequestResponseCycle):
             self.transport.close()
         self.on_response()
         return True
+
+    def give_up(self) -> None:
+        """As `ShortWay` says."""
+        if self.flow.write_paused and not self.disconnected:
+            self.transport.abort()
 
 
 def _render(headers: Headers) -> bytes | None:

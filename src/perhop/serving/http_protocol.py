@@ -48,6 +48,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_headers = True
         self._has_begun = False
         self._refused = False
+        self._answering: HttpCycle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport, and so is it
@@ -59,9 +60,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         super().connection_lost(exc)
-        cycle: HttpCycle | None = self.cycle
-        if cycle is not None and cycle.on_gone is not None and cycle.disconnected:
-            cycle.on_gone()
+        # `self.cycle` is the request that came last; the one that is being answered may be an earlier one.
+        cycle = self._answering
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.tell()
+            if cycle.on_gone is not None:
+                cycle.on_gone()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -110,9 +115,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._unparsed = 0
-        self._deadline = None
         cycle = self.cycle
-        if not cycle.response_complete and cycle.take(body) > HIGH_WATER_LIMIT:
+        if cycle.response_complete:
+            return  # nobody reads it, and the time that its sender has for the rest runs on
+        self._deadline = None
+        if cycle.take(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
@@ -177,6 +184,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         # It takes itself out of them again: a callback would be one more thing for the loop to do.
+        self._answering = cycle
         task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
 
