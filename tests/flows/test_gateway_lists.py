@@ -154,5 +154,5 @@ async def test_a_list_is_not_hidden_from_the_filter_by_its_charset(world: World,
     """What is filtered is read as UTF-8, so no answer may ask to be read as something else."""
     content_type = f"application/json; charset={said}"
     body = b'{"jsonrpc":"2.0","id":1,"result":{"+AHQAbwBvAGwAcw-":[{"name":"unlisted"}]}}'
-    world.upstream.script = lambda _: replace(raw_answer(body), headers={"content-type": content_type})
+    world.upstream.script = lambda _: raw_answer(body, content_type=content_type)
     assert (await world.send(legacy("tools/list"))).status_code == status

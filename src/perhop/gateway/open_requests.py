@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NewType
 
+from perhop.rules.message import MAX_ID_LENGTH
+
 SessionKey = NewType("SessionKey", tuple[str, ...])
 """Principal and session: what one client's open requests are kept under."""
 
@@ -23,7 +25,12 @@ class OpenRequests:
         self._open: OrderedDict[SessionKey, OrderedDict[str | int, None]] = OrderedDict()
 
     def opened(self, session: SessionKey, rpc_id: str | int) -> None:
-        """The server has asked something, and the client is about to see it."""
+        """The server has asked something, and the client is about to see it.
+
+        An id that no answer of a client may bear is not kept: nothing comes back to it.
+        """
+        if isinstance(rpc_id, str) and len(rpc_id) > MAX_ID_LENGTH:
+            return
         ids = self._open.setdefault(session, OrderedDict())
         self._open.move_to_end(session)
         ids[rpc_id] = None

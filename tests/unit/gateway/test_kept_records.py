@@ -14,6 +14,7 @@ from perhop.core.resource import DataPlane, Resource, ResourceUri
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken, HopToken, MintedToken, NoCredential, SenderKey
 from perhop.gateway.kept_facts import MAX_KEPT, request_facts
+from perhop.gateway.kept_records import LONGEST_NAME
 from perhop.gateway.trail import Trail
 from perhop.journal.record import CallFacts, RequestFacts, ResultFacts, TaskFacts
 from tests.support.a_hop import DRAFT as HOP_DRAFT
@@ -139,3 +140,10 @@ def test_only_so_many_are_kept() -> None:
     for number in range(MAX_KEPT):
         permitted({**LIKE, "facts": FACTS._replace(name=f"tool-{number}")})
     assert permitted(LIKE).kept is not first
+
+
+def test_nothing_is_kept_of_names_that_a_caller_made_long() -> None:
+    """Who chooses the name chooses what is kept of it, and so how much memory that takes."""
+    for length, is_kept in ((LONGEST_NAME, True), (LONGEST_NAME + 1, False)):
+        trail = permitted({**LIKE, "facts": FACTS._replace(name="n" * length)})
+        assert (trail.kept is not None) is is_kept

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perhop.errors import AnswerUnfit
+from perhop.gateway import sse
 from perhop.gateway.sse import parse_event, rewrite_event, split_events
 
 
@@ -90,3 +91,22 @@ def test_only_what_changes_is_written_anew() -> None:
     event = parse_event(raw)
     assert rewrite_event(event, data=None, event_id=None) == raw
     assert rewrite_event(event, data=b"c", event_id=b"2") == b"event: message\nid: 2\ndata: c\nretry: 5\n\n"
+
+
+async def test_an_event_that_begins_with_a_comment_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each piece of it costs a look at all before it, and a slow upstream the time of everybody."""
+    looks: list[int] = []
+    look = sse._is_only_comments
+
+    def watched(pending: bytearray) -> bool:
+        looks.append(len(pending))
+        return look(pending)
+
+    monkeypatch.setattr(sse, "_is_only_comments", watched)
+    lines = [b"data: x\n"] * 200
+    assert await split([b": c\ndata: x\n", *lines, b"\n: d\n", b"data: y\n\n"], max_bytes=10_000) == [
+        b": c\n" + b"data: x\n" * 201 + b"\n",
+        b": d\n",
+        b"data: y\n\n",
+    ]
+    assert len(looks) < 5

@@ -16,6 +16,7 @@ from perhop.core.authentication import Authentication, AuthenticationWanted
 from perhop.core.call import Action, Target
 from perhop.core.decision import Allow, Deny, NeedsApproval, Question
 from perhop.core.task import Task, TaskLimits
+from perhop.policy import engine as engine_module
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.needs import needs_of
 from perhop.policy.outcome import Outcome
@@ -311,6 +312,19 @@ def test_memory_is_bounded() -> None:
     assert engine.decide(USUAL) is not first
     long = replace(USUAL, session="s" * 300)
     assert engine.decide(long) is not engine.decide(long)
+
+
+def test_no_more_things_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers choose the URIs that they ask for, and each is held with its entities: their number has its own bound."""
+    monkeypatch.setattr(engine_module, "_MOST_CASES", 3)
+    engine = an_engine('@id("p") permit (principal, action, resource);')
+    asked = [replace(USUAL, target=Target(Action.READ_RESOURCE, f"note://{number}")) for number in range(4)]
+    first = engine.decide(asked[0])
+    for question in asked[:3]:
+        engine.decide(question)
+    assert engine.decide(asked[0]) is first
+    engine.decide(asked[3])
+    assert engine.decide(asked[0]) is not first
 
 
 def test_what_is_not_understood_is_not_kept() -> None:

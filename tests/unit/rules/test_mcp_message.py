@@ -33,7 +33,7 @@ from perhop.rules.mcp_message import (
     parse_message,
     rpc_id_of,
 )
-from perhop.rules.mcp_methods import Era
+from perhop.rules.mcp_methods import MAX_LISTENED, Era
 from tests.support.upstreams import REMARK, legacy, modern
 
 
@@ -132,6 +132,8 @@ def test_other_http_methods_are_refused(http_method: str) -> None:
         ),
         ({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {}}, ParamsMalformed),
         ({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": ["a"]}}, ParamsMalformed),
+        ({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "a" * 8001}}, ParamsMalformed),
+        ({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": "a" * 8001}}, ParamsMalformed),
         (
             {"jsonrpc": "2.0", "id": 1, "method": "completion/complete", "params": {"ref": {"type": "x"}}},
             ParamsMalformed,
@@ -357,3 +359,12 @@ def test_a_long_name_beyond_ascii_is_not_folded(where: str) -> None:
         asked = body | ({name: 2} if where == "envelope" else {})
         with pytest.raises(RequestMalformed) if is_refused else contextlib.nullcontext():
             parse_body(asked)
+
+
+@pytest.mark.parametrize("member", ["resourceSubscriptions", "taskIds"])
+def test_a_listen_filter_names_no_more_than_can_be_asked_about(member: str) -> None:
+    """Policy is asked about each, one after the other, while everybody else waits: their number has a bound."""
+    for count in (MAX_LISTENED, MAX_LISTENED + 1):
+        named = {"notifications": {member: [f"note://{number}" for number in range(count)]}}
+        with pytest.raises(ParamsMalformed) if count > MAX_LISTENED else contextlib.nullcontext():
+            parse(modern("subscriptions/listen", named))
