@@ -78,7 +78,7 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
             )
         error = None
         if not says_nothing(document):
-            document, error = _Translation(request, permit, upstream, gate).document(document)
+            document, error = await _Translation(request, permit, upstream, gate).document(document)
         if upstream.whole is None:
             await upstream.close()
         ending.stop()
@@ -240,23 +240,23 @@ class _Translation:
             max_bytes=gate.limits.event_to_filter_bytes,
         )
 
-    def document(self, octets: bytes) -> tuple[bytes, str | None]:
+    async def document(self, octets: bytes) -> tuple[bytes, str | None]:
         """A body that is not a stream, and what the journal says of it. Raises: AnswerUnfit."""
-        judged = self._filter.judge(octets)
+        judged = await self._filter.judge(octets)
         self._note(judged)
         return (octets if judged.octets is None else judged.octets), judged.error
 
     async def events(self) -> AsyncIterator[Piece]:
         """A stream, event by event. Raises: AnswerUnfit."""
         async for raw in split_events(self._chunks, max_bytes=self._gate.limits.answer_bytes):
-            yield self._event(raw)
+            yield await self._event(raw)
 
-    def _event(self, raw: bytes) -> Piece:
+    async def _event(self, raw: bytes) -> Piece:
         event = parse_event(raw)
         sealed = self._seal(event.id) if event.id else None
         if not event.data:
             return Piece(rewrite_event(event, data=None, event_id=sealed))
-        judged = self._filter.judge(event.data)
+        judged = await self._filter.judge(event.data)
         self._note(judged)
         if judged.octets == b"":
             return Piece(b"" if sealed is None else bare_id(sealed))

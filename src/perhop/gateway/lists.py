@@ -9,6 +9,7 @@ Spec: MCP 2026-07-28 caching
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +32,8 @@ LISTS: Mapping[str, tuple[Action, str]] = {
 }
 
 TASKS = "tasks"
+AT_ONCE = 50
+"""Items that are judged before others may go on: policy may have to be asked about each."""
 
 TOOL_ERROR = "tool_error"
 
@@ -108,10 +111,11 @@ class ListFilter:
         self.catalogue = catalogue
         self.max_bytes = max_bytes
 
-    def judge(self, octets: bytes) -> Judged:
+    async def judge(self, octets: bytes) -> Judged:
         """Look at one JSON-RPC message of the upstream and take out what the caller may not see.
 
-        What cannot be read passes if it can hold no list. What says nothing that counts is not read.
+        What cannot be read passes if it can hold no list. What says nothing that counts is not read. Others get their
+        turn while a long list is filtered: each item is judged as things stand then.
 
         Raises: AnswerUnfit
         """
@@ -130,7 +134,7 @@ class ListFilter:
             return Judged((), None, None)
         came = message if isinstance(message, list) else [message]
         passing = [each for each in came if not self._is_news_of_another_task(each)]
-        changed = [self._filter(each) for each in passing]
+        changed = [await self._filter(each) for each in passing]
         if len(passing) == len(came) and not any(changed):
             return Judged(tuple(passing), None, error_of(message))
         if not passing:
@@ -144,7 +148,7 @@ class ListFilter:
         params = message.get("params")
         return not (isinstance(params, dict) and self.is_own_task(params.get("taskId")))
 
-    def _filter(self, message: Any) -> bool:
+    async def _filter(self, message: Any) -> bool:
         """Filter the freshly parsed message where it lies; True if anything in it is another now."""
         result = message.get("result") if isinstance(message, dict) else None
         if not isinstance(result, dict) or result.keys().isdisjoint(_CHANGED):
@@ -154,7 +158,12 @@ class ListFilter:
             self.catalogue.learn(result["tools"])
         changed = False
         for key in held:
-            shown = [item for item in result[key] if self._shows(key, item)]
+            shown = []
+            for number, item in enumerate(result[key], 1):
+                if self._shows(key, item):
+                    shown.append(item)
+                if not number % AT_ONCE:
+                    await asyncio.sleep(0)
             changed = changed or len(shown) < len(result[key])
             result[key] = shown
         if held and self.is_private and result.get("cacheScope") != "private":

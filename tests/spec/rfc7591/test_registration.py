@@ -296,3 +296,20 @@ async def test_a_name_is_escaped_where_people_read_it(place: Place) -> None:
     assert "&lt;script&gt;" in page.text
     assert "<script" not in page.text
     assert "code" in answer_in(await Browser(place.server).allow(page))
+
+
+async def test_what_was_registered_can_be_adopted_whatever_script_it_is_in(place: Place) -> None:
+    """What fits when it comes fits when it is read again."""
+    place.admit(registers=True)
+    answer = await place.register(**{"client_name#ja": "旅" * 3000})
+    assert answer.status_code == 201
+    adoption = Adoption(
+        owner="travel-team",
+        purpose="a journey",
+        expires=date(2030, 1, 1),
+        reaches={"calendar": ("calendar:read",)},
+        by="ann",
+        at=0,
+    )
+    adopted = await place.newcomers.adopt(answer.json()["client_id"], adoption)
+    assert adopted.client_id == answer.json()["client_id"]

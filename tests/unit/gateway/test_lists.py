@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perhop.gateway.catalogue import Catalogue
-from perhop.gateway.lists import ListFilter, error_of
+from perhop.gateway.lists import AT_ONCE, ListFilter, error_of
 from perhop.gateway.tool_pins import ResourcePins
 
 FILTER = ListFilter(
@@ -37,11 +38,13 @@ messages = st.fixed_dictionaries(
 
 
 @given(messages, st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (",", " :\t")]))
-def test_what_is_not_read_is_what_reading_would_pass(message: Any, is_ascii: bool, separators: tuple[str, str]) -> None:
+async def test_what_is_not_read_is_what_reading_would_pass(
+    message: Any, is_ascii: bool, separators: tuple[str, str]
+) -> None:
     """A message is judged as it is with an escape in it, which makes it one that is read."""
     octets = json.dumps(message, ensure_ascii=is_ascii, separators=separators).encode()
-    read = FILTER.judge(octets.replace(b"{", b'{"zz":"\\u0001",', 1))
-    judged = FILTER.judge(octets)
+    read = await FILTER.judge(octets.replace(b"{", b'{"zz":"\\u0001",', 1))
+    judged = await FILTER.judge(octets)
     assert judged.error == read.error
     assert (judged.octets is None) == (read.octets is None)
     if judged.octets is None:
@@ -55,10 +58,10 @@ def escaped(name: str) -> str:
 
 @pytest.mark.parametrize("spelled", [str, escaped], ids=["plain", "escaped"])
 @pytest.mark.parametrize("name", ["tools", "prompts", "resources", "resourceTemplates", "tasks", "supportedVersions"])
-def test_a_list_is_found_however_it_is_spelled(name: str, spelled: Any) -> None:
+async def test_a_list_is_found_however_it_is_spelled(name: str, spelled: Any) -> None:
     """No spelling of a member that holds a list keeps it from being filtered."""
     octets = b'{"result":{"%s" : [{"name":"a"}]}}' % spelled(name).encode()
-    assert FILTER.judge(octets).octets == b'{"result":{"%s":[]}}' % name.encode()
+    assert (await FILTER.judge(octets)).octets == b'{"result":{"%s":[]}}' % name.encode()
 
 
 @pytest.mark.parametrize("spelled", [str, escaped], ids=["plain", "escaped"])
@@ -67,7 +70,24 @@ def test_a_list_is_found_however_it_is_spelled(name: str, spelled: Any) -> None:
     [('"%s" :\n true', "tool_error"), ('"%s":false', None)],
     ids=["true", "false"],
 )
-def test_a_tools_own_error_is_told(member: str, error: str | None, spelled: Any) -> None:
+async def test_a_tools_own_error_is_told(member: str, error: str | None, spelled: Any) -> None:
     """A tool's own error reaches the journal, whatever white space and escapes the upstream writes."""
     octets = b'{"result":{"content":[],%s}}' % (member % spelled("isError")).encode()
-    assert FILTER.judge(octets).error == error
+    assert (await FILTER.judge(octets)).error == error
+
+
+async def test_others_get_their_turn_while_a_long_list_is_filtered() -> None:
+    """Policy may be asked about every item: no upstream holds up everybody by the length of its lists."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    listed = json.dumps({"result": {"resources": [{"uri": f"note://{number}"} for number in range(10 * AT_ONCE)]}})
+    await FILTER.judge(listed.encode())
+    waiting.cancel()
+    assert turns >= 10

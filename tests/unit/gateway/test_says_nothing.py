@@ -37,11 +37,13 @@ def escaped(text: str, places: list[int]) -> str:
 
 
 @given(message=MESSAGES, indent=st.sampled_from([None, 1]), places=st.lists(st.integers(0, 60), max_size=2))
-def test_what_says_nothing_passes_as_it_is(message: dict[str, Any], indent: int | None, places: list[int]) -> None:
+async def test_what_says_nothing_passes_as_it_is(
+    message: dict[str, Any], indent: int | None, places: list[int]
+) -> None:
     """Nothing of it is filtered, recorded or kept."""
     octets = escaped(json.dumps(message, ensure_ascii=False, indent=indent), places).encode()
     if says_nothing(octets):
-        judged = FULL.judge(octets)
+        judged = await FULL.judge(octets)
         assert (judged.octets, judged.error) == (None, None)
         assert not any(task_opened_by(each) for each in judged.messages)
         assert not any("method" in each for each in judged.messages)
