@@ -9,11 +9,12 @@ Spec: RFC 8785 §3.2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]
 from json.encoder import encode_basestring as _quoted  # Python's escapes for JSON strings are those of §3.2.2.2
 from typing import Any
+
+import rfc8785
 
 from perhop.errors import ParamsMalformed
 
@@ -36,6 +37,8 @@ def canonical_json(value: Any) -> bytes:
         return ("".join(_encode(value, 0)) if _is_plain(value) else _text(value)).encode("utf-8")
     except UnicodeEncodeError:
         raise ParamsMalformed("a lone surrogate has no canonical form") from None
+    except rfc8785.CanonicalizationError:
+        raise ParamsMalformed("a number without a canonical form") from None
     except (ValueError, RecursionError):
         raise ParamsMalformed("too large or too deep for a canonical form") from None
 
@@ -81,36 +84,12 @@ def _unusual(value: Any) -> str:
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
-        return _number(value)
+        return rfc8785.dumps(value).decode("ascii")
     if isinstance(value, Mapping):
         return _text(dict(value))
     if isinstance(value, list | tuple):
         return _text(list(value))
     raise TypeError(f"{type(value).__name__} is not a JSON value")
-
-
-def _number(value: float) -> str:
-    """As ECMAScript writes it. Python's digits are the same: the fewest that read back as this number.
-
-    Spec: RFC 8785 §3.2.2.3
-    Raises: ParamsMalformed
-    """
-    if not math.isfinite(value):
-        raise ParamsMalformed("a number without a canonical form")
-    mantissa, _, exponent = float.__repr__(abs(value)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    if not digits:
-        return "0"
-    sign, point = "-" if value < 0 else "", len(digits) - len(fraction) + int(exponent or 0)
-    digits = digits.rstrip("0")
-    if len(digits) <= point <= 21:
-        return sign + digits.ljust(point, "0")
-    if 0 < point <= 21:
-        return f"{sign}{digits[:point]}.{digits[point:]}"
-    if -6 < point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    return f"{sign}{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{point - 1:+d}"
 
 
 def _in_order(members: dict[str, Any]) -> list[str]:
