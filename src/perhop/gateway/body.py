@@ -40,6 +40,11 @@ class RequestBody:
         """True if it has been read, or there is none to be read."""
         return self._is_settled
 
+    def give_up(self) -> None:
+        """End the connection of a caller who has not taken what was written: nothing more would come to it."""
+        if self.way is not None:
+            self.way.give_up()
+
     async def read(self) -> bytes:
         """Read the whole body.
 

@@ -50,8 +50,7 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong, TokenRevoked, TokenExpired
     """
     call = permit.call
-    way = request.body.way
-    ending = Ending.of(permit, gate, give_up=None if way is None else way.give_up)
+    ending = Ending.of(permit, gate, give_up=request.body.give_up)
     try:
         http_method, own = _HTTP_METHODS.get(call.kind, "POST"), _own_headers(permit, onward)
         upstream = await ending.before(gate.upstream.send(http_method, call.headers + _ALWAYS_SENT, call.body, own))

@@ -22,6 +22,10 @@ class BodyReader(Protocol):
         """True if it has been read, or there is none to be read."""
         ...
 
+    def give_up(self) -> None:
+        """End the connection of a caller who has not taken what was written: nothing more would come to it."""
+        ...
+
 
 class Request(NamedTuple):
     """Method, headers and the caller's address. Header values are text, one character a byte."""
