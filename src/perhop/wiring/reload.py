@@ -16,10 +16,24 @@ from perhop.errors import PolicyError, SettingsError
 from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
 from perhop.settings import Settings
-from perhop.wiring.changes import Change, changed_policies, changed_rules, changes_between, narrowed_clients
+from perhop.wiring.changes import (
+    Change,
+    changed_policies,
+    changed_rules,
+    changed_settings,
+    changes_between,
+    narrowed_clients,
+)
 from perhop.wiring.known_clients import registry_with_newcomers
 from perhop.wiring.plane import Plane
-from perhop.wiring.policies import PolicyFiles, in_force_record, keep_in_force, policies_to_apply, refused_record
+from perhop.wiring.policies import (
+    PolicyFiles,
+    in_force_record,
+    keep_in_force,
+    last_policies,
+    policies_to_apply,
+    refused_record,
+)
 from perhop.wiring.removed import config_loaded, disable_removed
 
 NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports", "drain")
@@ -28,7 +42,7 @@ NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What came of one reload."""
+    """What came of one reload. Where nothing serves, `changes` tells of policies only: see `_applied`."""
 
     changes: tuple[Change, ...]
     version: str
@@ -44,7 +58,7 @@ async def preview(plane: Plane, settings: Settings) -> Applied:
     """
     _check_restart(plane.settings, settings)
     files = await policies_to_apply(settings, plane.stores.policy_versions, plane.stores.tool_pins)
-    return _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
+    return await _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
 
 
 async def put_in_force(
@@ -81,7 +95,7 @@ async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     files = await _policies(plane, settings, by=by)
     policy = PolicyEngine(files.policy_set, registry_with_newcomers(settings, plane.newcomers))
     over = [await follower.prepare(settings, policy) for follower in plane.followers]
-    applied = _applied(plane, settings, policy)
+    applied = await _applied(plane, settings, policy)
     # Recorded first: what gives power is never in force without a record.
     for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
         await plane.journal.append(record)
@@ -116,12 +130,16 @@ def _check_restart(old: Settings, new: Settings) -> None:
             )
 
 
-def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
+async def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
+    # A plane that serves nothing was opened a moment ago, by these very files. Of policies the database knows which
+    # were in force last; of the configuration nothing is kept.
+    before = plane.policy.policy_set if plane.followers else await last_policies(plane.stores.policy_versions)
     return Applied(
         changes=(
             *changes_between(plane.settings.registry, settings.registry),
             *changed_rules(plane.settings.admission.rules, settings.admission.rules),
-            *changed_policies(plane.policy.policy_set, policy.policy_set),
+            *changed_settings(plane.settings, settings),
+            *changed_policies(before, policy.policy_set),
         ),
         version=settings.registry.version,
         policy_version=policy.version,
