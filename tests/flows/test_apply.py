@@ -213,7 +213,7 @@ async def test_no_call_is_dropped_while_configurations_change(scene: Scene) -> N
 
 
 def test_the_command_and_the_signal_put_a_file_in_force(tmp_path: Path) -> None:
-    """`perhop apply` prints what changed; SIGHUP does the same. Without a server policies are compared with those of last time."""
+    """`perhop apply` prints what changed; SIGHUP does the same. Without a server only policies are compared."""
     folder = tmp_path / "installation"
     make_installation(folder)
     path = folder / "perhop.yaml"
