@@ -7,11 +7,12 @@ stands in the database is never lifted here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
-from perhop.authorization_server.revocation import RevokedObject
+from perhop.core.registry import Registry
 from perhop.errors import PolicyError, SettingsError
 from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
@@ -25,6 +26,7 @@ from perhop.wiring.changes import (
     narrowed_clients,
 )
 from perhop.wiring.known_clients import registry_with_newcomers
+from perhop.wiring.owed import owed_for_narrowed, owed_for_removed, settle
 from perhop.wiring.plane import Plane
 from perhop.wiring.policies import (
     PolicyFiles,
@@ -66,28 +68,45 @@ async def put_in_force(
 ) -> Applied:
     """Go by this configuration and its policies from now on. If this raises before the change, all is as it was.
 
+    If it raises after it, what could not be revoked stays owed, and is done before the next change.
     `writing` puts the policies into their folder first, and takes them out again if they are not put in force.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     async with plane.changing:
         plane.last_reload_was_good = False
+        revoked = await settle(plane)
         _check_restart(plane.settings, settings)
         old, newcomers = plane.settings.registry, dict(plane.newcomers.clients)
         with writing or nullcontext():
             applied = await _change_over(plane, settings, by=by)
-        await disable_removed(plane)
-        revoked = 0
         narrowed = (
             *narrowed_clients(old.clients, settings.registry.clients),
             *narrowed_clients(newcomers, plane.newcomers.clients),
         )
-        for client in narrowed:
-            why = f"client `{client}` may ask for less than before"
-            # Its refresh tokens give less from now on: no person need be asked again for that.
-            ended = await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by, keeps_families=True)
-            revoked += ended.live
+        plane.owed += [owed_for_narrowed(client, by=by) for client in narrowed]
+        try:
+            await _disable_removed(plane, old)
+        finally:
+            revoked += await settle(plane)
+        plane.last_reload_was_good = True
         return replace(applied, revoked=revoked)
+
+
+async def _disable_removed(plane: Plane, old: Registry) -> None:
+    is_done = False
+    try:
+        await disable_removed(plane)
+        is_done = True
+    finally:
+        # It may be disabled already, and then is not found to be removed a second time.
+        if not is_done:
+            await asyncio.to_thread(_owe_removed, plane, old)
+
+
+def _owe_removed(plane: Plane, old: Registry) -> None:
+    for owed in owed_for_removed(plane, old, plane.settings.registry):
+        plane.owed.append(owed)
 
 
 async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
@@ -104,7 +123,7 @@ async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     plane.take(settings, policy)
     for change_over in over:
         change_over()
-    plane.last_reload_was_good, plane.policies_refused = True, ""
+    plane.policies_refused = ""
     return applied
 
 
