@@ -19,6 +19,7 @@ from perhop.settings.authz import parse_authz
 from perhop.settings.build import build_hops, build_owners, build_resources
 from perhop.settings.clients import build_clients
 from perhop.settings.environment import overlay
+from perhop.settings.exports import build_exports
 from perhop.settings.model import INHERITED, File
 from perhop.settings.newcomers import build_admission
 from perhop.settings.problems import Findings, Problem, in_order, settings_error
@@ -27,7 +28,7 @@ from perhop.settings.shape import parse_shape
 from perhop.settings.sources import read_file
 from perhop.settings.trusted_issuers import build_trusted_issuers, clients_named
 from perhop.settings.upstreams import ONLY_WITH_COMMAND, ONLY_WITH_URL
-from perhop.settings.values import Export, Settings
+from perhop.settings.values import Settings
 
 REDACTED = "(redacted)"
 
@@ -120,6 +121,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     console_url = parse_console_url(file.console_url, listen, findings)
     authz = parse_authz(file.listen, listen, folder, findings)
     database_path = parse_database(file.database, folder, findings)
+    exports = build_exports(file.exports, path.absolute(), database_path, findings)
     networks = parse_networks(file.forwarded_from, findings)
     owners = build_owners(file.owners, folder, findings)
     resources = build_resources(file.resources, folder, findings)
@@ -158,10 +160,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         upstream_pool=file.upstream_pool,
         forwarded_from=networks,
         rate_limits=file.limits.limits(),
-        exports=tuple(
-            Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)
-            for name, each in file.exports.items()
-        ),
+        exports=exports,
         inherited={name: environ[name] for name in INHERITED if name in environ},
         registry=Registry(
             owners=owners,
