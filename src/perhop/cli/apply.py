@@ -25,6 +25,8 @@ def apply(dry_run: DryRun = False, as_json: AsJson = False, config: ConfigFile =
         return
     _emit_changes(result["changes"], is_all=result["serving"])
     say(_outcome(result))
+    for warning in result["warnings"]:
+        say(f"  warning: {warning}")
     for weakening in result["unsafe"]:
         say(f"  UNSAFE: {weakening}")
 
