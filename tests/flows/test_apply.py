@@ -87,6 +87,20 @@ async def test_a_dry_run_tells_and_changes_nothing(scene: Scene) -> None:
     assert await try_list(scene) == GOOD
 
 
+async def test_a_setting_of_the_top_level_is_told_and_recorded(scene: Scene) -> None:
+    """A switch that lets the public in, and a limit, are named by `apply`, before and after, and by the journal."""
+    rewrite(scene, lambda file: file.update(client_registration="adopted", limits={"calls_per_agent": 7_000}))
+    expected = [
+        {"kind": "setting", "name": name, "change": "changed", "members": []}
+        for name in ("client_registration", "limits.calls_per_agent")
+    ]
+    assert (await apply(scene, dry_run=True))["changes"] == expected
+    assert (await apply(scene))["changes"] == expected
+    loaded = [each.part("about") for each in scene.reader.find(Filter(event="config.loaded"))]
+    assert loaded[-1]["changes"] == ["changed setting client_registration", "changed setting limits.calls_per_agent"]
+    assert (await apply(scene))["changes"] == []
+
+
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
@@ -199,14 +213,19 @@ async def test_no_call_is_dropped_while_configurations_change(scene: Scene) -> N
 
 
 def test_the_command_and_the_signal_put_a_file_in_force(tmp_path: Path) -> None:
-    """`perhop apply` prints what changed; SIGHUP does the same, and without a server the next start will."""
+    """`perhop apply` prints what changed; SIGHUP does the same. Without a server only policies are compared."""
     folder = tmp_path / "installation"
     make_installation(folder)
     path = folder / "perhop.yaml"
     text = path.read_text(encoding="utf-8")
-    without = perhop("apply", folder=folder)
-    assert (without.code, without.out) == (0, "nothing changes\n")
-    assert "does not serve here" in without.err
+    (folder / "policies" / "more.cedar").write_text(NO_LISTING, encoding="utf-8")
+    without = perhop("apply", "--dry-run", folder=folder)
+    assert (without.code, "added   policy  test.no-listing" in without.out) == (0, True), without
+    assert perhop("apply", folder=folder).out == without.out
+    again = perhop("apply", folder=folder)
+    assert (again.code, again.out) == (0, "no policy changes\n")
+    assert "does not serve here, so the configuration was not compared" in again.err
+    (folder / "policies" / "more.cedar").unlink()
     serving = subprocess.Popen(
         [PERHOP, "serve"], cwd=folder, stderr=subprocess.PIPE, env=clean_environment(), text=True
     )

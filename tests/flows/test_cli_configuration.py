@@ -68,6 +68,37 @@ def test_config_check_tells_every_problem_with_its_line(folder: Path) -> None:
     assert perhop("client", "list", folder=folder).code == 2
 
 
+def test_config_check_tells_what_would_keep_a_server_from_starting(folder: Path) -> None:
+    """A folder of policies that is not there is a problem with its line, beside those of the file itself."""
+    text = (folder / "perhop.yaml").read_text(encoding="utf-8")
+    (folder / "perhop.yaml").write_text("policies: elsewhere/\n" + text, encoding="utf-8")
+    ran = perhop("config", "check", folder=folder)
+    advice = "make it, or name the one that holds the policies"
+    said = f"perhop.yaml:1: `policies` is `elsewhere/`, which is not a folder; {advice}\n"
+    assert (ran.code, ran.out) == (7, said)
+    assert perhop("serve", folder=folder).code != 0
+    (folder / "elsewhere").mkdir()
+    assert perhop("config", "check", folder=folder).code == 0
+
+
+def test_a_client_that_has_expired_is_warned_of(folder: Path) -> None:
+    """`config check` and `apply` name its place and its last day, and go on: the file is good."""
+    lines = (folder / "perhop.yaml").read_text(encoding="utf-8").splitlines()
+    line = next(number for number, each in enumerate(lines, 1) if "2020-12-31" in each)
+    said = f"perhop.yaml:{line}: `clients.idler` expired on 2020-12-31: it gets no token"
+    checked = perhop("config", "check", folder=folder)
+    assert (checked.code, checked.out, checked.err) == (0, "ok\n", f"warning: {said}\n")
+    assert perhop("config", "check", "--json", folder=folder).json["warnings"] == [said]
+    for words in (("apply", "--dry-run"), ("apply",)):
+        applied = perhop(*words, folder=folder)
+        assert applied.code == 0
+        assert applied.err.count("warning: ") == 1
+        assert f"perhop.yaml:{line}: `clients.idler` expired on 2020-12-31" in applied.err
+    text = "\n".join(lines).replace("2020-12-31", "2099-12-31")
+    (folder / "perhop.yaml").write_text(text, encoding="utf-8")
+    assert "warning" not in perhop("config", "check", folder=folder).err
+
+
 def test_config_check_of_what_is_no_yaml(folder: Path) -> None:
     """A file that cannot be read as YAML is a problem of its own, with its line."""
     (folder / "perhop.yaml").write_text("issuer: [\n", encoding="utf-8")

@@ -49,6 +49,22 @@ def test_the_command_prints_appends_and_goes_on(folder: Path) -> None:
     assert perhop("journal", "export", "--cursor", "cursor", "--first", "2", folder=folder).code == 2
 
 
+def test_the_command_writes_into_nothing_of_ours(folder: Path) -> None:
+    """The journal, the database and a key are refused by name, and a file of somebody else stays as it was."""
+    (folder / "notes.json").write_text('{"keep":"me"}', encoding="utf-8")
+    for name, said in (
+        ("journal.db", "is the journal"),
+        ("perhop.db", "is the database"),
+        ("keys/more.jsonl", "is in the folder"),
+        ("notes.json", "holds something else"),
+    ):
+        ran = perhop("journal", "export", "--to", name, folder=folder)
+        assert ran.code != 0, name
+        assert said in " ".join(ran.err.split()), ran.err
+    assert (folder / "notes.json").read_text(encoding="utf-8") == '{"keep":"me"}'
+    assert perhop("journal", "verify", folder=folder).code == 0
+
+
 def test_a_server_that_is_killed_goes_on_where_its_export_ended(folder: Path) -> None:
     """After kill -9 and a new start every record is in the file; `/readyz` says how many wait."""
     configuration = folder / "perhop.yaml"

@@ -83,3 +83,21 @@ async def test_a_dry_run_counts_what_would_end_and_ends_nothing(tmp_path: Path) 
         assert did["streams"] == 1
         assert (last["id"], last["error"]["code"]) == (9, -31401)
         assert await scene.at_gateway("calendar", token, LIST_EVENTS) == Seen("401", "token.revoked")
+
+
+async def test_what_was_revoked_before_is_not_counted_again(tmp_path: Path) -> None:
+    """After one of two tokens is revoked, their agent has one left to count; then none, for the test and the deed."""
+    async with staged(tmp_path / "demo") as scene:
+        form = [("grant_type", "client_credentials"), ("resource", scene.addresses.resource("calendar"))]
+        for _ in range(2):
+            assert (await scene.at_sts("trip-planner", form)).observed == "200"
+        asked = {"kind": "agent", "value": "trip-planner", "why": "test"}
+        first, *others = dict(await carry_out(scene.settings, "revoke", {**asked, "dry_run": True}))["jtis"]
+        one = await carry_out(scene.settings, "revoke", {"kind": "token", "value": first, "why": "test"})
+        assert (one["live"], one["jtis"]) == (1, [first])
+        assert (await carry_out(scene.settings, "revoke", {**asked, "dry_run": True}))["jtis"] == others
+        assert (await carry_out(scene.settings, "revoke", asked))["jtis"] == others
+        for last in ({**asked, "dry_run": True}, asked):
+            assert (await carry_out(scene.settings, "revoke", last))["live"] == 0
+        recorded = [entry.part("about") for entry in scene.reader.find(Filter(event="revocation"))]
+        assert recorded[-1]["tokens"] == sorted([first, *others])  # each record names all that it covers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,58 @@ async def test_what_stands_in_the_way_is_told_and_nothing_is_skipped(tmp_path: P
         with pytest.raises(ExportFailed, match="it was cut") as failed:
             _feed(made, reader).pump()
     assert "checkpoint" in failed.value.advice()
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        b'{"keep":"me"}',
+        b'{\n  "keep": "me"\n}',
+        b'{"keep":"me"}\n{"keep":"me too"}',
+        b"SQLite format 3\x00 and\nmore",
+        b"keep me\n",
+        b'{"seq":9,"half',
+    ],
+)
+async def test_a_file_of_somebody_else_stays_as_it_is(tmp_path: Path, held: bytes) -> None:
+    """What holds no lines of ours is named, with what to do, and neither cut nor appended to."""
+    made = make_journal(tmp_path)
+    await _write(made, 2)
+    (tmp_path / "out.jsonl").write_bytes(held)
+    with made.queries() as reader, pytest.raises(ExportFailed, match=r"out.jsonl` holds something else") as failed:
+        _feed(made, reader).pump()
+    assert "name another file" in failed.value.advice()
+    assert (tmp_path / "out.jsonl").read_bytes() == held
+    assert not (tmp_path / "out.cursor").exists()
+
+
+@pytest.mark.parametrize("missing", [1, 40])
+async def test_a_crash_in_the_first_line_of_all_is_mended(tmp_path: Path, missing: int) -> None:
+    """Half a first record, or all but its newline, is written again whole: it goes on as we would write it."""
+    made = make_journal(tmp_path)
+    await _write(made, 1)
+    with made.queries() as reader:
+        _feed(made, reader).pump()
+        whole = (tmp_path / "out.jsonl").read_bytes()
+        (tmp_path / "out.jsonl").write_bytes(whole[:-missing])
+        (tmp_path / "out.cursor").unlink()
+        _feed(made, reader).pump()
+    assert (tmp_path / "out.jsonl").read_bytes() == whole
+
+
+def test_two_who_append_to_one_file_lose_no_line(tmp_path: Path) -> None:
+    """Each batch is whole in the file, whoever else writes there at the same moment."""
+    path = tmp_path / "out.jsonl"
+
+    def write(who: int) -> None:
+        place = AppendedFile(path)
+        for number in range(50):
+            place.write([json.dumps({"who": who, "number": number, "half": half}) for half in (1, 2)])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for who in range(4):
+        mine = [(each["number"], each["half"]) for each in lines if each["who"] == who]
+        assert mine == [(number, half) for number in range(50) for half in (1, 2)]
+    assert [each["half"] for each in lines] == [1, 2] * 200

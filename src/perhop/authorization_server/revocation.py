@@ -6,7 +6,7 @@ What a verifier does with a revocation is `rules.revocation`; the feed's wire fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -41,7 +41,10 @@ EVERYTHING = "everything"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """What one revocation did: `jtis` are the live tokens that end by it, `families` the refresh families."""
+    """What one revocation did: `jtis` are the live tokens that end by it, `families` the refresh families.
+
+    Not among them is what earlier revocations had ended.
+    """
 
     kind: RevokedObject
     value: str
@@ -153,6 +156,7 @@ class Revoker:
     ) -> Revoked | None:
         now = self._now()
         self._revocations.forget(now=now)
+        before = self._revocations.copy()
         # INVARIANT: the named tokens are refused before their descendants are listed; an exchange records its token,
         # then looks at its parent again. So either the exchange sees this revocation, or the list below has the token.
         # Of a family likewise: it is ended with the first row, and records a token only while it is not.
@@ -165,8 +169,8 @@ class Revoker:
         self._take(added)
         ended = await self._ended(names, now=now)
         await self._enforce([_token_row(record) for record in ended.values()])
-        revoked = Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)), families=tuple(families))
-        await self._record(revoked, why=why, by=by)
+        revoked = Revoked(kind=kind, value=value, jtis=_not_over(ended, before), families=tuple(families))
+        await self._record(revoked, tokens=sorted(ended), why=why, by=by)
         return revoked
 
     def put_in_force(self, row: RevocationRow) -> None:
@@ -180,18 +184,23 @@ class Revoker:
 
         Raises: StorageUnavailable, JournalUnavailable
         """
-        revoked = await self.preview(RevokedObject.TASK, task)
-        await self._record(revoked, why=why, by=by)
+        now, names = self._now(), self._names(RevokedObject.TASK, task)
+        families = await self._rows.covered_families(_written(names), now=now)
+        # The task's own revocation is in force already: what it ended cannot be told from what was over before.
+        tokens = sorted(await self._ended(names, now=now))
+        revoked = Revoked(kind=RevokedObject.TASK, value=task, jtis=tuple(tokens), families=tuple(families))
+        await self._record(revoked, tokens=tokens, why=why, by=by)
         return revoked
 
-    async def _record(self, revoked: Revoked, *, why: str, by: str) -> None:
+    async def _record(self, revoked: Revoked, *, tokens: Sequence[str], why: str, by: str) -> None:
+        """`tokens` are all that it covers, so that nobody has to look for an earlier record, which may be missing."""
         # `feed` is the number up to which the database knows revocations: one that has forgotten them is found by it.
         feed = self._revocations.seq
         about: dict[str, Any] = {"kind": revoked.kind.value, "value": revoked.value, "why": why, "by": by, "feed": feed}
         if revoked.families:
             about["families"] = list(revoked.families)
         await self._journal.append(
-            Record(event=Event.REVOCATION, reason="token.revoked", about={**about, "tokens": list(revoked.jtis)})
+            Record(event=Event.REVOCATION, reason="token.revoked", about={**about, "tokens": list(tokens)})
         )
 
     async def preview(self, kind: RevokedObject, value: str) -> Revoked:
@@ -202,7 +211,7 @@ class Revoker:
         now, names = self._now(), self._names(kind, value)
         families = await self._rows.covered_families(_written(names), now=now)
         ended = await self._ended(names, now=now)
-        return Revoked(kind=kind, value=value, jtis=tuple(sorted(ended)), families=tuple(families))
+        return Revoked(kind=kind, value=value, jtis=_not_over(ended, self._revocations), families=tuple(families))
 
     def _names(self, kind: RevokedObject, value: str) -> list[tuple[RevocationKind, str]]:
         match kind:
@@ -266,6 +275,26 @@ def for_good(now: int) -> tuple[int, int]:
     """(not_before, expires_at) of a revocation of what can never be issued again: every `iat` is refused."""
     last = now + MAX_LIFETIME + 2 * MAX_SKEW
     return last, last
+
+
+def is_over(record: TokenRecord, revocations: Revocations) -> bool:
+    """True if one of these revocations names the token of this record, whether it has expired or not."""
+    named = (
+        (RevocationKind.TOKEN, record.jti),
+        (RevocationKind.SUBJECT, record.subject),
+        (RevocationKind.AGENT, record.agent),
+        (RevocationKind.AGENT, record.client_id),
+        (RevocationKind.RESOURCE, record.audience),
+        (RevocationKind.TENANT, record.tenant),
+        (RevocationKind.TASK, record.task),
+    )
+    return any(
+        value is not None and revocations.covers(kind, value, issued_at=record.issued_at) for kind, value in named
+    )
+
+
+def _not_over(ended: Mapping[str, TokenRecord], revocations: Revocations) -> tuple[str, ...]:
+    return tuple(sorted(jti for jti, record in ended.items() if not is_over(record, revocations)))
 
 
 def _written(names: Sequence[tuple[RevocationKind, str]]) -> list[tuple[str, str]]:

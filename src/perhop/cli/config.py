@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,21 @@ def schema_(as_json: AsJson = False) -> None:
 
 @app.command()
 def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Say everything that is wrong with the file, each with its line."""
+    """Say everything that is wrong with the file, each with its line. Warns of clients that have expired."""
     path = config_path(config)
     problems = _problems(path)
+    warnings = [] if problems else _warnings(path)
     unsafe = [] if problems else _unsafe(path)
     needing = {} if problems else _needing_bodies(path)
     if as_json:
-        emit_json({"ok": not problems, "problems": problems, "unsafe": unsafe, "needing_bodies": needing})
+        found = {"problems": problems, "warnings": warnings, "unsafe": unsafe, "needing_bodies": needing}
+        emit_json({"ok": not problems, **found})
     else:
         for problem in problems:
             place = f"{problem['place']}: " if problem["place"] else ""
             emit_text(f"{place}{problem['problem']}" + (f"; {problem['advice']}" if problem["advice"] else ""))
+        for warning in warnings:
+            say(f"warning: {warning}")
         for weakening in unsafe:
             say(f"unsafe: {weakening}")
         for name, why in needing.items():
@@ -49,16 +54,22 @@ def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 
 def _problems(path: Path) -> list[dict[str, Any]]:
-    from perhop.settings import check as check_settings
+    from perhop.settings import check_start
 
     try:
-        found = check_settings(path, os.environ)
+        found = check_start(path, os.environ)
     except SettingsError as error:
         if not path.is_file():
             raise
         # The file is no YAML that we read: this is all that can be said of it.
         return [{"place": "", "problem": error.problem, "advice": error.advice()}]
     return [{"place": each.place, "problem": each.text, "advice": each.advice} for each in found]
+
+
+def _warnings(path: Path) -> list[str]:
+    from perhop.settings import expired
+
+    return [str(each) for each in expired(path, os.environ, today=datetime.now(UTC).date())]
 
 
 def _unsafe(path: Path) -> list[str]:

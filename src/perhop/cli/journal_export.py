@@ -36,6 +36,7 @@ def export(
 ) -> None:
     """Write records for other programs, one a line. Each at least once, in order."""
     from perhop.journal.keys import VKEY_FILE, load_vkey
+    from perhop.settings.exports import whose
     from perhop.storage.export_files import AppendedFile, CursorFile, CursorInMemory, Stream
     from perhop.wiring.exports import FORMATS, open_feed
 
@@ -46,9 +47,12 @@ def export(
         )
     if cursor is not None and first != 1:
         raise typer.BadParameter("the cursor says where to go on; leave one of them out", param_hint="--first")
+    settings = load_settings(config)
+    what = whose(to, file=settings.file, database=settings.database_path) if to is not None else None
+    if what is not None:
+        raise typer.BadParameter(f"`{to}` is {what}; name a file that nothing else writes", param_hint="--to")
     place = AppendedFile(to) if to is not None else Stream(sys.stdout.buffer)
     kept = CursorFile(cursor) if cursor is not None else CursorInMemory(first - 1)
-    settings = load_settings(config)
     origin = load_vkey(settings.keys_dir / VKEY_FILE).name
     with open_reader(config, journal) as reader, progress("exporting") as tell:
         if kept.load() == 0:

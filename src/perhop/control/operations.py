@@ -10,6 +10,7 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from perhop.authorization_server.operator_issuance import issue_for_operator
@@ -25,7 +26,7 @@ from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
 from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
-from perhop.settings import load
+from perhop.settings import expired, load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
 from perhop.wiring.plane import Plane
@@ -189,6 +190,8 @@ async def apply(plane: Plane, *, dry_run: bool) -> Mapping[str, Any]:
     """Read the configuration and the policies again, and go by them. `serving` is False where nobody had to be told."""
     try:
         settings = load(plane.settings.file, os.environ)
+        today = datetime.fromtimestamp(plane.issuer.now(), UTC).date()
+        warnings = expired(plane.settings.file, os.environ, today=today)
     except SettingsError:
         plane.last_reload_was_good &= dry_run
         raise
@@ -200,6 +203,7 @@ async def apply(plane: Plane, *, dry_run: bool) -> Mapping[str, Any]:
         "policy_version": applied.policy_version,
         "changes": [each.as_json() for each in applied.changes],
         "revoked": applied.revoked,
+        "warnings": [str(each) for each in warnings],
         "unsafe": list(applied.unsafe),
     }
 

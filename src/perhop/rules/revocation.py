@@ -89,6 +89,13 @@ class Revocations:
         for kind, of_kind in self._not_before.items():
             self._not_before[kind] = {digest: value for digest, value in of_kind.items() if value[1] > now}
 
+    def copy(self) -> Revocations:
+        """Those in force at this moment, for looking at later."""
+        same = Revocations()
+        same._not_before = {kind: dict(of_kind) for kind, of_kind in self._not_before.items()}
+        same.added, same.seq = self.added, self.seq
+        return same
+
     def covers(self, kind: RevocationKind, value: str, *, issued_at: int) -> bool:
         """True if what was issued at this time under this name is revoked."""
         of_kind = self._not_before[kind]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ from perhop.settings.authz import parse_authz
 from perhop.settings.build import build_hops, build_owners, build_resources
 from perhop.settings.clients import build_clients
 from perhop.settings.environment import overlay
+from perhop.settings.exports import build_exports
 from perhop.settings.model import INHERITED, File
 from perhop.settings.newcomers import build_admission
-from perhop.settings.problems import Findings, Problem, in_order, settings_error
+from perhop.settings.problems import Findings, Problem, dotted, in_order, settings_error
 from perhop.settings.providers import build_sign_in
 from perhop.settings.shape import parse_shape
-from perhop.settings.sources import read_file
+from perhop.settings.sources import Key, read_file
 from perhop.settings.trusted_issuers import build_trusted_issuers, clients_named
 from perhop.settings.upstreams import ONLY_WITH_COMMAND, ONLY_WITH_URL
-from perhop.settings.values import Export, Settings
+from perhop.settings.values import Settings
 
 REDACTED = "(redacted)"
 
@@ -49,6 +51,42 @@ def check(path: Path, environ: Mapping[str, str]) -> tuple[Problem, ...]:
     Raises: SettingsError
     """
     return tuple(in_order(_load(path, environ)[0].problems))
+
+
+def check_start(path: Path, environ: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Every problem of the file, and what would keep a server from starting although the file loads.
+
+    Raises: SettingsError
+    """
+    findings = overlay(Findings(read_file(path)), environ)
+    file = parse_shape(findings)
+    if file is not None:
+        _settings(path, file, environ, findings)
+        policies = path.absolute().parent / file.policies
+        if not policies.is_dir():
+            text = f"`policies` is `{file.policies}`, which is not a folder"
+            findings.add(("policies",), text, "make it, or name the one that holds the policies")
+    return tuple(in_order(findings.problems))
+
+
+def expired(path: Path, environ: Mapping[str, str], *, today: date) -> tuple[Problem, ...]:
+    """The clients, and the hosts of clients' documents, that get nothing any more: their last day, UTC, is over.
+
+    Raises: SettingsError
+    """
+    findings = overlay(Findings(read_file(path)), environ)
+    file = parse_shape(findings)
+    if file is None:
+        raise settings_error(findings.problems)
+    warned = Findings(findings.source)
+    sections: list[tuple[tuple[Key, ...], date]] = [
+        (("clients", name), client.expires) for name, client in file.clients.items()
+    ]
+    sections += [(("client_documents", index), rule.expires) for index, rule in enumerate(file.client_documents)]
+    for where, last in sections:
+        if last < today:
+            warned.add((*where, "expires"), f"`{dotted(where)}` expired on {last.isoformat()}: it gets no token")
+    return tuple(in_order(warned.problems))
 
 
 def show(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -120,6 +158,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
     console_url = parse_console_url(file.console_url, listen, findings)
     authz = parse_authz(file.listen, listen, folder, findings)
     database_path = parse_database(file.database, folder, findings)
+    exports = build_exports(file.exports, path.absolute(), database_path, findings)
     networks = parse_networks(file.forwarded_from, findings)
     owners = build_owners(file.owners, folder, findings)
     resources = build_resources(file.resources, folder, findings)
@@ -158,10 +197,7 @@ def _settings(path: Path, file: File, environ: Mapping[str, str], findings: Find
         upstream_pool=file.upstream_pool,
         forwarded_from=networks,
         rate_limits=file.limits.limits(),
-        exports=tuple(
-            Export(name=name, format=each.format, to=None if each.to == "-" else folder / each.to)
-            for name, each in file.exports.items()
-        ),
+        exports=exports,
         inherited={name: environ[name] for name in INHERITED if name in environ},
         registry=Registry(
             owners=owners,

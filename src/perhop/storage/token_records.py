@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Row, bindparam, exists, insert, literal, or_, select
+from sqlalchemy import Row, bindparam, exists, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perhop.authorization_server.refresh_families import FirstOfFamily, RefreshToken
@@ -32,6 +33,30 @@ _values_of = attrgetter(*RECORD_NAMES)
 def read_token_record(row: Row[Any]) -> TokenRecord:
     """The record that a row of RECORD_COLUMNS holds."""
     return TokenRecord(**row._mapping)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a client was given at the token endpoint; without a parent if it had no token to exchange."""
+
+    client_id: str
+    audience: str
+    scope: str
+    parent_jti: str | None
+    parent_audience: str | None
+
+
+async def given_now(database: Database, *, now: int) -> Sequence[Given]:
+    """What clients were given by tokens that have not expired, each kind of it once; `parent_jti` is one of several.
+
+    Raises: StorageUnavailable
+    """
+    columns = token_record.c
+    alike = (columns.client_id, columns.audience, columns.scope, columns.parent_audience)
+    is_first = columns.parent_jti.is_(None)
+    parent = func.min(columns.parent_jti).label("parent_jti")
+    live = select(*alike, parent).where(columns.expires_at > now).group_by(*alike, is_first)
+    return [Given(**row._mapping) for row in await database.rows(live)]
 
 
 class SqlTokenRecords:

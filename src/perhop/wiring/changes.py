@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -11,6 +11,19 @@ from perhop.core.newcomer import TrustRule
 from perhop.core.registry import Registry
 from perhop.core.resource import SenderConstraint
 from perhop.policy.policy_set import Policy, PolicySet
+from perhop.settings import Settings
+
+SETTINGS: Mapping[str, Callable[[Settings], object]] = {
+    "console_url": lambda settings: settings.console_url,
+    "policies": lambda settings: settings.policies_dir,
+    "policy_review": lambda settings: settings.policy_review_required,
+    "max_call": lambda settings: settings.max_call,
+    "approval_wait": lambda settings: settings.approval_wait,
+    "upstream_pool": lambda settings: settings.upstream_pool,
+    "client_registration": lambda settings: settings.admission.registers,
+}
+"""The settings of the file's top level that stand for themselves and are put in force without a restart. Those of
+`limits` are found by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +65,14 @@ def changed_policies(old: PolicySet, new: PolicySet) -> tuple[Change, ...]:
 def changed_rules(old: Mapping[str, TrustRule], new: Mapping[str, TrustRule]) -> tuple[Change, ...]:
     """Every rule for clients' documents that is not as it was, by its host."""
     return tuple(_changes("client_documents", old, new))
+
+
+def changed_settings(old: Settings, new: Settings) -> tuple[Change, ...]:
+    """Every setting of the top level that may change while Perhop serves, and does."""
+    names = [name for name, value in SETTINGS.items() if value(old) != value(new)]
+    if old.rate_limits != new.rate_limits:
+        names += [f"limits.{each}" for each in _members(old.rate_limits, new.rate_limits)]
+    return tuple(Change(kind="setting", name=name, change="changed") for name in names)
 
 
 def narrowed_clients(old: Mapping[str, Client], new: Mapping[str, Client]) -> tuple[str, ...]:

@@ -184,7 +184,8 @@ CONFIGURATION_VERSION = _gauge(
 )
 LAST_RELOAD = _gauge(
     "perhop_configuration_last_reload_success",
-    says="0 if the last `perhop apply` or SIGHUP was refused, so that an older configuration is in force, else 1",
+    says="0 if the last `perhop apply` or SIGHUP was refused, so that an older configuration is in force, or tokens "
+    "that it takes back could not all be revoked, else 1",
 )
 QUARANTINED_TOOLS = _gauge(
     "perhop_quarantined_tools", "resource", says="tools that are not as the owner of the resource approved them"

@@ -46,6 +46,7 @@ from perhop.wiring.keys import SigningKeys
 from perhop.wiring.known_clients import keys_with_newcomers, registry_with_newcomers
 from perhop.wiring.known_tools import KnownTools
 from perhop.wiring.metrics import Metrics
+from perhop.wiring.owed import revoke_wider
 from perhop.wiring.people_policy import PeoplePolicy
 from perhop.wiring.plane import Clock, Plane
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
@@ -205,6 +206,7 @@ async def _reconcile(plane: Plane, *, record_start: bool) -> None:
     if lost is not None:
         await recover(plane, lost)
     removed = await disable_removed(plane)
+    await revoke_wider(plane)
     if record_start:
         start = await count_start(plane)
         await plane.journal.append(config_loaded(plane.settings, plane.policy, removed=removed, start=start))

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.newcomers.directory import Newcomers
+from perhop.authorization_server.revocation import RevokedObject
 from perhop.core.registry import Registry
 from perhop.core.token import VerifiedToken
 from perhop.gateway.approvals import Approvals
@@ -50,12 +51,24 @@ class Follower(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """One revocation that follows from another configuration, and has not been made and recorded yet."""
+
+    kind: RevokedObject
+    value: str
+    why: str
+    by: str = "perhop"
+    keeps_families: bool = False
+
+
 @dataclass(kw_only=True)
 class Plane:
     """What one installation consists of while it is open. `issuer` is replaced whole when a key changes, and
     `settings`, `policy` and `issuer` together when another configuration is put in force: see `wiring.reload`.
 
     `policies_refused` says why it began with other policies than those of the folder; empty if it did not.
+    `last_reload_was_good` only when nothing that followed from it is `owed` any more.
     `open_upstreams` are the ways that the gates take, by the name of the resource; empty while nothing serves.
     """
 
@@ -77,6 +90,7 @@ class Plane:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     changing_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True
+    owed: list[Owed] = field(default_factory=list)
     policies_refused: str = ""
     open_upstreams: dict[str, Upstream] = field(default_factory=dict)
     kept_tokens: KeptTokens = field(default_factory=lambda: KeptTokens(Leeway.NONE))

@@ -152,9 +152,20 @@ async def keep_in_force(files: PolicyFiles, rows: PolicyVersionRows, *, by: str,
     await rows.put_in_force(files.digest, by=by, now=now)
 
 
+async def last_policies(rows: PolicyVersionRows) -> PolicySet:
+    """What was in force last; nothing if nothing was, or if it was written for another version of perhop.
+
+    Raises: StorageUnavailable
+    """
+    return _as_kept(await rows.last_in_force())
+
+
 def _names_of_changes(last: PolicyVersion | None, new: PolicySet) -> list[str]:
+    return [each.name for each in changed_policies(_as_kept(last), new)]
+
+
+def _as_kept(version: PolicyVersion | None) -> PolicySet:
     try:
-        old = PolicyFiles.kept(last).policy_set if last is not None else PolicySet((), "")
-    except PolicyError:  # it was written for another version of perhop
-        old = PolicySet((), "")
-    return [each.name for each in changed_policies(old, new)]
+        return PolicyFiles.kept(version).policy_set if version is not None else PolicySet((), "")
+    except PolicyError:
+        return PolicySet((), "")

@@ -7,19 +7,35 @@ stands in the database is never lifted here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
-from perhop.authorization_server.revocation import RevokedObject
+from perhop.core.registry import Registry
 from perhop.errors import PolicyError, SettingsError
 from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
 from perhop.settings import Settings
-from perhop.wiring.changes import Change, changed_policies, changed_rules, changes_between, narrowed_clients
+from perhop.wiring.changes import (
+    Change,
+    changed_policies,
+    changed_rules,
+    changed_settings,
+    changes_between,
+    narrowed_clients,
+)
 from perhop.wiring.known_clients import registry_with_newcomers
+from perhop.wiring.owed import owed_for_narrowed, owed_for_removed, settle
 from perhop.wiring.plane import Plane
-from perhop.wiring.policies import PolicyFiles, in_force_record, keep_in_force, policies_to_apply, refused_record
+from perhop.wiring.policies import (
+    PolicyFiles,
+    in_force_record,
+    keep_in_force,
+    last_policies,
+    policies_to_apply,
+    refused_record,
+)
 from perhop.wiring.removed import config_loaded, disable_removed
 
 NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports", "drain")
@@ -28,7 +44,7 @@ NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What came of one reload."""
+    """What came of one reload. Where nothing serves, `changes` tells of policies only: see `_applied`."""
 
     changes: tuple[Change, ...]
     version: str
@@ -44,7 +60,7 @@ async def preview(plane: Plane, settings: Settings) -> Applied:
     """
     _check_restart(plane.settings, settings)
     files = await policies_to_apply(settings, plane.stores.policy_versions, plane.stores.tool_pins)
-    return _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
+    return await _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
 
 
 async def put_in_force(
@@ -52,28 +68,45 @@ async def put_in_force(
 ) -> Applied:
     """Go by this configuration and its policies from now on. If this raises before the change, all is as it was.
 
+    If it raises after it, what could not be revoked stays owed, and is done before the next change.
     `writing` puts the policies into their folder first, and takes them out again if they are not put in force.
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
     async with plane.changing:
         plane.last_reload_was_good = False
+        revoked = await settle(plane)
         _check_restart(plane.settings, settings)
         old, newcomers = plane.settings.registry, dict(plane.newcomers.clients)
         with writing or nullcontext():
             applied = await _change_over(plane, settings, by=by)
-        await disable_removed(plane)
-        revoked = 0
         narrowed = (
             *narrowed_clients(old.clients, settings.registry.clients),
             *narrowed_clients(newcomers, plane.newcomers.clients),
         )
-        for client in narrowed:
-            why = f"client `{client}` may ask for less than before"
-            # Its refresh tokens give less from now on: no person need be asked again for that.
-            ended = await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by, keeps_families=True)
-            revoked += ended.live
+        plane.owed += [owed_for_narrowed(client, by=by) for client in narrowed]
+        try:
+            await _disable_removed(plane, old)
+        finally:
+            revoked += await settle(plane)
+        plane.last_reload_was_good = True
         return replace(applied, revoked=revoked)
+
+
+async def _disable_removed(plane: Plane, old: Registry) -> None:
+    is_done = False
+    try:
+        await disable_removed(plane)
+        is_done = True
+    finally:
+        # It may be disabled already, and then is not found to be removed a second time.
+        if not is_done:
+            await asyncio.to_thread(_owe_removed, plane, old)
+
+
+def _owe_removed(plane: Plane, old: Registry) -> None:
+    for owed in owed_for_removed(plane, old, plane.settings.registry):
+        plane.owed.append(owed)
 
 
 async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
@@ -81,7 +114,7 @@ async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     files = await _policies(plane, settings, by=by)
     policy = PolicyEngine(files.policy_set, registry_with_newcomers(settings, plane.newcomers))
     over = [await follower.prepare(settings, policy) for follower in plane.followers]
-    applied = _applied(plane, settings, policy)
+    applied = await _applied(plane, settings, policy)
     # Recorded first: what gives power is never in force without a record.
     for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
         await plane.journal.append(record)
@@ -90,7 +123,7 @@ async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     plane.take(settings, policy)
     for change_over in over:
         change_over()
-    plane.last_reload_was_good, plane.policies_refused = True, ""
+    plane.policies_refused = ""
     return applied
 
 
@@ -116,12 +149,16 @@ def _check_restart(old: Settings, new: Settings) -> None:
             )
 
 
-def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
+async def _applied(plane: Plane, settings: Settings, policy: PolicyEngine) -> Applied:
+    # A plane that serves nothing was opened a moment ago, by these very files. Of policies the database knows which
+    # were in force last; of the configuration nothing is kept.
+    before = plane.policy.policy_set if plane.followers else await last_policies(plane.stores.policy_versions)
     return Applied(
         changes=(
             *changes_between(plane.settings.registry, settings.registry),
             *changed_rules(plane.settings.admission.rules, settings.admission.rules),
-            *changed_policies(plane.policy.policy_set, policy.policy_set),
+            *changed_settings(plane.settings, settings),
+            *changed_policies(before, policy.policy_set),
         ),
         version=settings.registry.version,
         policy_version=policy.version,
