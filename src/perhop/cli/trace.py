@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def trace(
-    token: Annotated[str, typer.Argument(metavar="JTI|TXN|TOKEN|-", help="A token (- reads it), or a transaction's id.")],
+    token: Annotated[
+        str, typer.Argument(metavar="JTI|TXN|TOKEN|-", help="A token (- reads it), or a transaction's id.")
+    ],
     journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,

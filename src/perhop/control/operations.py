@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import EVERYTHING, RevokedObject
-from perhop.control.accounts import account_add, account_disable, account_password
+from perhop.control.accounts import account_add, account_disable, account_enable, account_password
 from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
 from perhop.control.grants import revoke_grants
@@ -217,6 +217,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.add": account_add,
     "account.password": account_password,
     "account.disable": account_disable,
+    "account.enable": account_enable,
     "grant.revoke": revoke_grants,
     "task.end": end_task,
     "token.issue": token_issue,
