@@ -150,6 +150,43 @@ def test_token_issue_refuses_as_the_endpoint_would(
     assert (ran.code, ran.out) == (code, "")
 
 
+DESK = """\
+  desk:
+    owner: travel
+    purpose: shows calendars
+    expires: 2099-12-31
+    authentication: {method: none}
+    redirect_uris: ["http://127.0.0.1:3955/callback"]
+    reaches: {calendar: [calendar:read]}
+  reader:
+    owner: travel
+    purpose: reads calendars
+    expires: 2099-12-31
+    authentication: {method: client_secret_basic, secret: a-secret-of-a-reader-that-is-long-enough}
+    reaches: {calendar: [calendar:read]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("client", "scope", "said", "remedy"),
+    [
+        ("reader", "calendar:nope", "`calendar` has no scope `calendar:nope`", "`calendar:read`, `calendar:write`"),
+        ("reader", "calendar:write", "client `reader` may not have", "`clients.reader.reaches.calendar`"),
+        ("desk", "calendar:read", "it is a public client", "people sign in with it; see `perhop client-config`"),
+    ],
+)
+def test_token_issue_says_what_to_do(client: str, scope: str, said: str, remedy: str, folder: Path) -> None:
+    """A scope that does not exist, one that the client may not have, and a public client are told apart."""
+    file = folder / "perhop.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + DESK, encoding="utf-8")
+    ran = perhop("token", "issue", "--client", client, "--resource", "calendar", "--scope", scope, folder=folder)
+    assert (ran.code, ran.out) == (3, "")
+    problem, advice = ran.err.splitlines()[:2]
+    assert said in problem
+    assert remedy in advice
+    assert _events(folder)[-1] == "token.refused"
+
+
 def test_token_inspect_says_what_is_wrong(folder: Path) -> None:
     """No network and no configuration are needed; a token with problems ends with exit code 7."""
     token = _issue(folder)
