@@ -210,8 +210,8 @@ def test_one_of_several_clients_must_be_chosen(desk: Path) -> None:
 
 @pytest.mark.parametrize("name", REGISTERS_ITSELF)
 def test_a_program_that_registers_itself_takes_no_client(name: str, desk: Path) -> None:
-    """That it cannot sign in is said, and `--client` is refused."""
-    assert "Perhop takes no registrations" in _print(desk, name).err
+    """That it takes none is said, and `--client` is refused."""
+    assert "takes no client id" in _print(desk, name).err
     assert _print(desk, name, "--client", "desk").code == 2
 
 
@@ -236,3 +236,17 @@ def test_a_name_that_clients_cannot_take_is_written_so_that_they_can(desk: Path)
     text = file.read_text(encoding="utf-8").replace("  calendar:\n", "  cal.v1:\n").replace("{calendar:", "{cal.v1:")
     file.write_text(text, encoding="utf-8")
     assert list(json.loads(_print(desk, "vscode", resource="cal.v1").out)["servers"]) == ["cal-v1"]
+
+
+@pytest.mark.parametrize("name", REGISTERS_ITSELF)
+def test_a_program_that_registers_itself_is_told_what_lets_it_in(name: str, folder: Path) -> None:
+    """Where nobody may register it names the setting; where one may, only who adopts it."""
+    closed = _print(folder, name)
+    assert "`client_registration: adopted`" in closed.err
+    _add(folder, "client_registration: adopted\n")
+    opened = _print(folder, name)
+    assert opened.out == closed.out
+    assert "client_registration" not in opened.err
+    assert "registers itself" in opened.err
+    assert "`perhop client adopt ID`" in closed.err
+    assert "`perhop client adopt ID`" in opened.err

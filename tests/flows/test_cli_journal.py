@@ -147,6 +147,41 @@ def test_trace_shows_the_tree(folder: Path) -> None:
     assert perhop("trace", "nosuch", folder=folder).code == 6
 
 
+LOOKING_UP = (("trace",), ("incident",), ("blast-radius", "--token"))
+
+
+@pytest.mark.parametrize("command", LOOKING_UP)
+def test_a_token_is_looked_up_as_it_was_found(command: tuple[str, ...], folder: Path) -> None:
+    """Whole or on stdin it is the same as by its id, even with another signature; and it is printed nowhere."""
+    issued = _issue(folder)
+    token = issued["access_token"]
+    by_id = perhop(*command, issued["jti"], folder=folder)
+    forged = token.rpartition(".")[0] + "." + "A" * 86
+    others = [
+        perhop(*command, token, folder=folder),
+        perhop(*command, "-", folder=folder, stdin=f"{token}\n"),
+        perhop(*command, forged, folder=folder),
+    ]
+    assert [(each.code, each.out) for each in others] == [(0, by_id.out)] * 3
+    assert token.split(".")[1] not in "".join(each.out + each.err for each in others)
+
+
+@pytest.mark.parametrize("command", [*LOOKING_UP, ("revoke", "--token")])
+def test_what_may_be_a_token_is_not_repeated(command: tuple[str, ...], folder: Path) -> None:
+    """Of a token with a part missing, or with something before it, no more is printed than twelve characters."""
+    token = _issue(folder)["access_token"]
+    for pasted in (token[: token.rindex(".")], f"Bearer {token}", token[1:], f"{token}.x"):
+        ran = perhop(*command, pasted, folder=folder)
+        assert ran.code == (2 if pasted.count(".") != 2 else 3 if command[0] == "revoke" else 6)
+        assert pasted[:13] not in ran.out + ran.err
+
+
+def test_an_unknown_token_comes_with_a_remedy(folder: Path) -> None:
+    """`trace` says where an id is found, as the other two do."""
+    for command in LOOKING_UP:
+        assert "`perhop token inspect` shows the `jti`" in perhop(*command, "nosuch", folder=folder).err
+
+
 def test_an_id_may_begin_with_a_dash(folder: Path) -> None:
     """base64url has dashes: such an id is an id, and no option."""
     ran = perhop("trace", "-8_3HRxgT1Cs84W-YDSv8w", "--json", folder=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,30 @@ def test_an_account_is_added_listed_changed_and_disabled(folder: Path) -> None:
     assert _events(folder)[-4:] == ["account.changed", "account.changed", "account.changed", "revocation"]
 
 
+def test_a_disabled_account_comes_back(folder: Path) -> None:
+    """By its address or its subject, with a record before; a new password alone leaves it disabled, and says so."""
+    added = perhop("account", "add", "ann@example.com", "--json", folder=folder).json
+    perhop("account", "disable", "ann@example.com", folder=folder)
+    changed = perhop("account", "password", "ann@example.com", "--password-file", "-", folder=folder, stdin=PASSWORD)
+    assert "perhop account enable ann@example.com" in changed.err
+    assert _state(folder) == "disabled"
+    enabled = perhop("account", "enable", "Ann@example.com", folder=folder)
+    assert (enabled.code, enabled.out) == (0, "enabled: account ann@example.com\n")
+    assert _state(folder) == "enabled"
+    last = perhop("journal", "query", "--event", "account.changed", "--json", folder=folder).out.splitlines()[-1]
+    about = json.loads(last)["about"]
+    assert (about["account"], about["change"]) == (added["subject"], "enabled")
+    again = perhop("account", "enable", added["subject"], folder=folder)
+    assert again.out == "enabled: account ann@example.com (it was enabled)\n"
+    changed = perhop("account", "password", "ann@example.com", "--password-file", "-", folder=folder, stdin=PASSWORD)
+    assert "disabled" not in changed.err
+
+
+def _state(folder: Path) -> str:
+    accounts = perhop("account", "list", "--json", folder=folder).json
+    return str(next(each["state"] for each in accounts if each["email"] == "ann@example.com"))
+
+
 def test_grants_are_listed_and_taken_back(folder: Path) -> None:
     """Where nobody has allowed anything there is nothing to list or to take back; a revocation names what it is of."""
     listed = perhop("grant", "list", "--json", folder=folder)
@@ -62,6 +87,8 @@ def test_grants_are_listed_and_taken_back(folder: Path) -> None:
         (("add", "ann@example.com", "--password-file", "-"), "short", 2),
         (("password", "nobody@example.com"), "", 6),
         (("disable", "nobody@example.com"), "", 6),
+        (("enable", "nobody@example.com"), "", 6),
+        (("enable", "user:nobody"), "", 6),
     ],
 )
 def test_what_is_no_account_is_refused(words: tuple[str, ...], stdin: str, code: int, folder: Path) -> None:
@@ -121,6 +148,43 @@ def test_token_issue_refuses_as_the_endpoint_would(
     scopes = ("--scope", scope) if scope else ()
     ran = perhop("token", "issue", "--client", client, "--resource", resource, *scopes, folder=folder)
     assert (ran.code, ran.out) == (code, "")
+
+
+DESK = """\
+  desk:
+    owner: travel
+    purpose: shows calendars
+    expires: 2099-12-31
+    authentication: {method: none}
+    redirect_uris: ["http://127.0.0.1:3955/callback"]
+    reaches: {calendar: [calendar:read]}
+  reader:
+    owner: travel
+    purpose: reads calendars
+    expires: 2099-12-31
+    authentication: {method: client_secret_basic, secret: a-secret-of-a-reader-that-is-long-enough}
+    reaches: {calendar: [calendar:read]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("client", "scope", "said", "remedy"),
+    [
+        ("reader", "calendar:nope", "`calendar` has no scope `calendar:nope`", "`calendar:read`, `calendar:write`"),
+        ("reader", "calendar:write", "client `reader` may not have", "`clients.reader.reaches.calendar`"),
+        ("desk", "calendar:read", "it is a public client", "people sign in with it; see `perhop client-config`"),
+    ],
+)
+def test_token_issue_says_what_to_do(client: str, scope: str, said: str, remedy: str, folder: Path) -> None:
+    """A scope that does not exist, one that the client may not have, and a public client are told apart."""
+    file = folder / "perhop.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + DESK, encoding="utf-8")
+    ran = perhop("token", "issue", "--client", client, "--resource", "calendar", "--scope", scope, folder=folder)
+    assert (ran.code, ran.out) == (3, "")
+    problem, advice = ran.err.splitlines()[:2]
+    assert said in problem
+    assert remedy in advice
+    assert _events(folder)[-1] == "token.refused"
 
 
 def test_token_inspect_says_what_is_wrong(folder: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.installations import PERHOP
 COMMANDS = {
     *("apply", "init", "serve", "demo", "doctor", "revoke", "trace", "client-config", "token issue", "token inspect"),
     *("blast-radius", "incident"),
-    *("account add", "account list", "account disable", "account password"),
+    *("account add", "account list", "account disable", "account enable", "account password"),
     *("approval list", "approval show", "approval decide"),
     *("config schema", "config check", "config show", "key list", "key rotate"),
     *(f"policy {verb}" for verb in ("check", "test", "explain", "replay", "list", "show", "diff")),

@@ -91,7 +91,7 @@ async def test_the_page_says_all_there_is_to_know(world: ConsoleWorld) -> None:
     token = world.token_of(ANN, client_id="desk-app")
     assert (await world.call(token=token)).status_code == 403
     (waiting,) = await world.plane.approvals.waiting()
-    page = main_of(await (await world.browser(BOB)).open(f"/approvals/{waiting.id}"))
+    page = main_of(await (await world.browser(BOB)).open(f"/approvals/{waiting.approval.id}"))
     uri = world.settings.registry.resources["calendar"].uri
     for shown in ("desk-app", "shows people their calendar", "owned by finance-team", ANN, "it named no task", uri):
         assert shown in page
@@ -117,6 +117,33 @@ async def test_the_page_says_whose_word_the_purpose_is(world: ConsoleWorld) -> N
     assert f"the purpose of its task, which {ANN} approved" in page
 
 
+async def test_calls_of_one_tool_can_be_told_apart_in_the_list(world: ConsoleWorld) -> None:
+    """Each has its id, as the agent hears it, and one line of its arguments: cut, escaped, nothing in it unseen."""
+    calls = [{"title": "<b>Lunch"}, {"title": "Din\u202ener"}, {"about": "x" * 5000, "title": "never"}]
+    ids = [await world.asked(each) for each in calls]
+    page = (await (await world.browser(BOB)).open("/approvals")).text
+    for approval in ids:
+        assert f"<code>{approval}</code>" in page
+    assert "&#34;title&#34;: &#34;&lt;b&gt;Lunch&#34;}</code>" in page
+    assert 'Din<span class="unseen">\\u202e</span>ner' in page
+    assert f"{{&#34;about&#34;: &#34;{'x' * 109}…</code>" in page
+    assert "x" * 200 not in page
+    assert "never" not in page
+    assert "<b>" not in page
+
+
+async def test_after_a_wrong_password_the_address_is_still_there(world: ConsoleWorld) -> None:
+    """As it was typed, escaped, no longer than an address is; and what comes next is the password."""
+    browser = await world.browser()
+    page = await browser.sign_in('Bob"><i>@example.com', password="wrong")
+    assert page.status_code == 403
+    assert 'value="Bob&#34;&gt;&lt;i&gt;@example.com"' in page.text
+    assert re.search(r'<input id="password"[^>]* autofocus>', page.text)
+    assert page.text.count("autofocus") == 1
+    page = await browser.sign_in("b" * 300, password="wrong")
+    assert re.search(r'value="b{254}"', page.text)
+
+
 async def test_the_list_is_of_ones_own_teams(world: ConsoleWorld) -> None:
     """Of another team's calls not even a line is there; who is of no team is told so."""
     calendar = await world.asked()
@@ -125,9 +152,10 @@ async def test_the_list_is_of_ones_own_teams(world: ConsoleWorld) -> None:
     for email in (BOB, DORA):
         assert calendar in shown[email]
         assert payroll not in shown[email]
-        assert "Lunch" not in shown[email]
+        assert "amount" not in shown[email]
     assert payroll in shown[FAY]
     assert calendar not in shown[FAY]
+    assert "Lunch" not in shown[FAY]
     stranger = (await (await world.browser(STRANGER)).open("/approvals")).text
     assert "You are of no team that owns a server" in stranger
     await (await world.browser(FAY)).decide(payroll, "deny")

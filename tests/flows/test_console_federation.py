@@ -212,6 +212,10 @@ async def test_disabling_takes_every_account_of_an_address(world: ConsoleWorld, 
     assert states == {"disabled"}
     with pytest.raises(NotFound):
         await run_operation(world.plane, "account.disable", {"person": "user:nobody"})
+    lifted = await run_operation(world.plane, "account.enable", {"person": "carl@example.net"})
+    assert (len(lifted["subjects"]), lifted["was_disabled"]) == (2, True)
+    assert (await browser.open("/approvals")).status_code == 303
+    assert (await _back(browser, login)).status_code == 303
     with pytest.raises(OperatorError, match="sign in with the provider `corp`"):
         await run_operation(world.plane, "account.add", {"email": "new@Example.org", "password": None})
 

@@ -319,3 +319,9 @@ def test_looking_leaves_no_trace(served: Path) -> None:
     before = perhop("journal", "verify", "--json", folder=served).json["records"]
     perhop("doctor", folder=served)
     assert json.loads(perhop("journal", "verify", "--json", folder=served).out)["records"] == before
+
+
+def test_a_remedy_is_a_command_to_copy(whole: Path) -> None:
+    """What stands in backticks is one command, with its option."""
+    told = perhop("doctor", folder=whole).out
+    assert "fix: run `perhop resource tools calendar --approve`" in told

@@ -79,6 +79,19 @@ async def test_a_person_sees_what_acts_for_them(server: RunningServer, browser: 
     assert shown.headers["cache-control"] == "no-store"
 
 
+async def test_after_a_wrong_password_the_address_is_still_there(server: RunningServer, browser: Browser) -> None:
+    """As it was typed, escaped, no longer than an address is; and what comes next is the password."""
+    page = await server.http.get(PAGE)
+    assert page.text.count("autofocus") == 1
+    again = await browser.send(page, {"email": 'Ann"><i>@example.com', "password": "wrong"})
+    assert again.status_code == 403
+    assert 'value="Ann&#34;&gt;&lt;i&gt;@example.com"' in again.text
+    assert re.search(r'<input id="password"[^>]* autofocus>', again.text)
+    assert again.text.count("autofocus") == 1
+    again = await browser.send(again, {"email": "b" * 300, "password": "wrong"})
+    assert re.search(r'value="b{254}"', again.text)
+
+
 async def test_stopping_ends_all_of_it_at_once(server: RunningServer, browser: Browser) -> None:
     """The consent, a code on its way, the refresh token, the token in force: everything, and it is recorded."""
     first = await redeem(server, await browser.code())

@@ -15,7 +15,7 @@ import pytest
 from perhop.authorization_server.people_store import Consent, FederatedAccount
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Place, SignIn
-from perhop.control.accounts import account_add, account_disable, account_password
+from perhop.control.accounts import account_add, account_disable, account_enable, account_password
 from perhop.control.operations import disable, key_rotate, token_issue
 from perhop.errors import TokenRevoked
 from perhop.founding import found
@@ -169,6 +169,22 @@ async def test_what_the_journal_says_was_taken_is_taken_again(site: Site) -> Non
         await account_password(plane, email="bob@example.com", password=OTHER)
         assert await issuer.passwords.is_right(await issuer.stores.accounts.get("bob@example.com"), OTHER)
     async with site.opened() as plane:
+        assert plane.issuer.epoch.row.number == 2
+
+
+async def test_what_was_enabled_again_is_not_taken_again(site: Site) -> None:
+    """Of an account the journal's last word counts, also after the database was put back."""
+    async with site.opened() as plane:
+        await account_add(plane, email="ann@example.com", password=PASSWORD)
+    put_back = site.keep()
+    async with site.opened() as plane:
+        await account_disable(plane, person="ann@example.com")
+        await account_enable(plane, person="ann@example.com")
+    put_back()
+    async with site.opened() as plane:
+        ann = await plane.issuer.stores.accounts.get("ann@example.com")
+        assert ann is not None
+        assert not ann.disabled
         assert plane.issuer.epoch.row.number == 2
 
 

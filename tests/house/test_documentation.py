@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -97,11 +98,39 @@ def test_a_loose_citation_is_refused(line: str) -> None:
         references_of(line)
 
 
+def _pages() -> list[Path]:
+    """Every page of ours; what is installed beside them is not, nor what docs/performance.md is made of."""
+    at_the_root = [each for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    inside = (page for folder in at_the_root for page in folder.rglob("*.md"))
+    pages = [*ROOT.glob("*.md"), *(each for each in inside if "node_modules" not in each.parts)]
+    return [each for each in pages if each != ROOT / "bench/performance.md"]
+
+
+def _prose(page: Path) -> str:
+    """The page without its blocks of code, whose comments look like headings."""
+    return re.sub(r"^ *(```+|~~~+).*?^ *\1 *$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page as GitHub makes them of its headings; one that comes again is counted."""
+    found: dict[str, int] = {}
+    anchors = set(re.findall(r'<a (?:id|name)="([^"]+)"', _prose(page)))
+    for heading in re.findall(r"^ {0,3}#{1,6} +(.*?)(?: +#+)? *$", _prose(page), re.M):
+        shown = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", shown.strip().lower()).replace(" ", "-")
+        again = found.get(slug, 0)
+        found[slug] = again + 1
+        anchors.add(f"{slug}-{again}" if again else slug)
+    return anchors
+
+
 def test_links_inside_the_documentation_lead_somewhere() -> None:
-    """Every relative link of a page of ours names a file that exists."""
-    broken = []
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")):
-            if not (page.parent / target).exists():
-                broken.append(f"{place(page)}: {target}")
+    """Every relative link of a page of ours names a file that exists, and its anchor a heading of that page."""
+    broken, pages = [], _pages()
+    for page in pages:
+        for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)", _prose(page)):
+            file = page.parent / target if target else page
+            if not file.exists() or (anchor and file.suffix == ".md" and anchor not in _anchors(file)):
+                broken.append(f"{place(page)}: {target}#{anchor}")
+    assert len(pages) > 40
     assert broken == []

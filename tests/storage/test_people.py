@@ -73,6 +73,19 @@ async def test_disabling_ends_the_sign_ins(stores: Stores) -> None:
     assert await stores.sign_ins.get("later", place=Place.AUTHORIZE, now=NOW) is None
 
 
+async def test_enabling_lifts_a_disabling_and_no_more(stores: Stores) -> None:
+    """The account is good again, the sign-ins of before are not; one that was enabled keeps its sign-ins."""
+    await stores.accounts.add(ANN)
+    await stores.sign_ins.add(BROWSER)
+    assert not await stores.accounts.enable("ann@example.com")
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) == BROWSER
+    await stores.accounts.disable("ann@example.com")
+    assert await stores.accounts.enable("Ann@example.com")
+    assert await stores.accounts.get("ann@example.com") == ANN
+    assert await stores.sign_ins.get("cookie", place=Place.AUTHORIZE, now=NOW) is None
+    assert not await stores.accounts.enable("nobody@example.com")
+
+
 async def test_a_new_password_ends_the_sign_ins_of_the_old(stores: Stores) -> None:
     """Whoever signed in with the old password has to sign in again."""
     await stores.accounts.add(ANN)

@@ -53,6 +53,10 @@ class FederatedAccounts(Protocol):
         """Disable the account and end its sign-ins; False if there is none."""
         ...
 
+    async def enable(self, subject: str) -> bool:
+        """Lift the disabling; False if the account was not disabled, or there is none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:

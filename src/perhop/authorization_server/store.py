@@ -164,6 +164,10 @@ class Accounts(Protocol):
 
     async def disable(self, email: str) -> bool: ...
 
+    async def enable(self, email: str) -> bool:
+        """Lift the disabling; False if the account was not disabled, or there is none."""
+        ...
+
     async def set_password(self, email: str, password_hash: str) -> bool: ...
 
 

@@ -15,6 +15,9 @@ from perhop.cli.output import counted, emit, emit_json, emit_table, emit_text, s
 app = command_group("Local accounts of people.")
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The e-mail address that the person signs in with.")]
+Person = Annotated[
+    str, typer.Argument(metavar="EMAIL|SUB", help="The e-mail address, or the `user:...` of an account.")
+]
 PasswordFile = Annotated[
     str | None,
     typer.Option("--password-file", metavar="FILE|-", help="Take the password from a file, or from stdin."),
@@ -38,17 +41,19 @@ def password(
 
 
 @app.command()
-def disable(
-    person: Annotated[
-        str, typer.Argument(metavar="EMAIL|SUB", help="The e-mail address, or the `user:...` of an account.")
-    ],
-    as_json: AsJson = False,
-    config: ConfigFile = None,
-) -> None:
+def disable(person: Person, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Disable every account of an address, or the one of a subject. Every token of the person is revoked."""
     result = carry_out(config, "account.disable", {"person": person})
     text = f"disabled: account {result['email'] or result['subject']}; {counted(result['live'], 'live token')} revoked"
     emit(result, as_json=as_json, text=text)
+
+
+@app.command()
+def enable(person: Person, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Lift a disabling. What was revoked stays revoked: the person signs in anew."""
+    result = carry_out(config, "account.enable", {"person": person})
+    text = f"enabled: account {result['email'] or result['subject']}"
+    emit(result, as_json=as_json, text=text + ("" if result["was_disabled"] else " (it was enabled)"))
 
 
 @app.command("list")
@@ -83,6 +88,8 @@ def _tell(result: dict[str, Any], done: str, *, as_json: bool) -> None:
         emit_json(result)
         return
     say(f"{done}: account {result['email']}")
+    if result.get("disabled"):
+        say(f"The account is disabled, and stays so: see `perhop account enable {result['email']}`.")
     if "password" in result:
         say("The password, shown once:")
         emit_text(result["password"])

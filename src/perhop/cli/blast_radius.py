@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perhop.cli.carry_out import groups_of_people, load_settings
+from perhop.cli.given_token import METAVAR, read_token_id
 from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from perhop.journal.blast_radius import BlastRadius, Could, Rests
     from perhop.journal.tally import Asked
 
-ID = "jti of a token; those that came from it are looked at, too."
+ID = "A token, whole or by its id (- reads it); those that came from it are looked at, too."
 
 Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this time on (RFC 3339).")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time (RFC 3339).")]
 
 
 def blast_radius(
-    token: Annotated[str | None, typer.Option("--token", metavar="JTI", help=ID)] = None,
+    token: Annotated[str | None, typer.Option("--token", metavar=METAVAR, help=ID)] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="CLIENT", help="A client id.")] = None,
     subject: Annotated[str | None, typer.Option("--subject", metavar="SUB", help="user:... or a client id.")] = None,
     resource: Annotated[str | None, typer.Option("--resource", metavar="NAME|URI", help="A resource.")] = None,
@@ -38,6 +39,8 @@ def blast_radius(
     from perhop.control.investigation import investigating
 
     kind, value = _named(token=token, agent=agent, subject=subject, resource=resource)
+    if token is not None:
+        value = read_token_id(token)
     window = {"since": parse_moment(since, "--since"), "until": parse_moment(until, "--until")}
     settings = load_settings(config)
     people = groups_of_people(settings)

@@ -52,7 +52,7 @@ def client_config(
     values = _values(settings, form, described, chosen)
     content = _render(form, values)
     command = command_line(form.command, values)
-    notes = [*form.notes, *_notes_on(described, chosen)]
+    notes = [*form.notes, *_notes_on(settings, form, described, chosen)]
     if as_json:
         emit_json(
             {
@@ -77,8 +77,17 @@ def client_config(
     say(f"  {form.page}")
 
 
-def _notes_on(resource: Resource, client: Client | None) -> Iterator[str]:
-    """What the program must be able to do here, and may not be."""
+def _notes_on(settings: Settings, form: ClientFormat, resource: Resource, client: Client | None) -> Iterator[str]:
+    """What the program must be able to do here, and may not be; and how one comes in that takes no client id."""
+    if form.callback is None:
+        adopted = "then `perhop client list` names it, and `perhop client adopt ID` lets it in"
+        if settings.admission.registers:
+            yield f"it takes no client id, and registers itself when it first connects; {adopted}"
+        else:
+            yield (
+                "it takes no client id, but would register itself, which nobody may here: it cannot sign in unless "
+                f"perhop.yaml says `client_registration: adopted`; {adopted}"
+            )
     if resource.must_be_bound or (client is not None and client.sender is SenderConstraint.DPOP):
         yield "the tokens are bound to a key (`sender: dpop`): a program that does not speak DPoP gets none"
 

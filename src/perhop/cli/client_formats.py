@@ -28,7 +28,8 @@ class Syntax(StrEnum):
 class ClientFormat:
     """One client: where its file is, what goes into it, and how it signs people in.
 
-    `callback` is where it has browsers sent back to, with its usual port; None for a client that takes no client id.
+    `callback` is where it has browsers sent back to, with its usual port; None for a client that takes no client id
+    and registers itself.
     `command` adds the server by the client's own command line, in groups of words that are left out together.
     """
 
@@ -41,11 +42,6 @@ class ClientFormat:
     command: Sequence[Sequence[str]] = ()
     notes: Sequence[str] = ()
 
-
-_REGISTERS_ITSELF = (
-    "it takes no client id: it would register itself at the authorization server, and Perhop takes no registrations. "
-    "The file says where the server is; it cannot sign in there"
-)
 
 FORMATS: Mapping[str, ClientFormat] = {
     "claude-code": ClientFormat(
@@ -143,7 +139,6 @@ FORMATS: Mapping[str, ClientFormat] = {
                 "$name": {"type": "streamable_http", "name": "$name", "enabled": True, "uri": "$url", "timeout": 300}
             }
         },
-        notes=(_REGISTERS_ITSELF,),
     ),
     "continue": ClientFormat(
         title="Continue",
@@ -156,14 +151,12 @@ FORMATS: Mapping[str, ClientFormat] = {
             "schema": "v1",
             "mcpServers": [{"name": "$name", "type": "streamable-http", "url": "$url"}],
         },
-        notes=(_REGISTERS_ITSELF,),
     ),
     "windsurf": ClientFormat(
         title="Windsurf",
         page="https://docs.windsurf.com/windsurf/cascade/mcp",
         file="~/.codeium/windsurf/mcp_config.json",
         content={"mcpServers": {"$name": {"serverUrl": "$url"}}},
-        notes=(_REGISTERS_ITSELF,),
     ),
     "generic": ClientFormat(
         title="Another client",

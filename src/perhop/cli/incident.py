@@ -11,6 +11,7 @@ import typer
 
 from perhop.cli.blast_radius import rests_line
 from perhop.cli.carry_out import groups_of_people, load_settings
+from perhop.cli.given_token import METAVAR, read_token_id
 from perhop.cli.journal_file import JournalFile, tell_archived
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import counted, emit_json, emit_table, emit_text, say
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def incident(
-    token: Annotated[str, typer.Argument(metavar="JTI", help="A token's id.")],
+    token: Annotated[str, typer.Argument(metavar=METAVAR, help="A token, whole or by its id (- reads it).")],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a report for people to this file, too.")
     ] = None,
@@ -42,17 +43,18 @@ def incident(
     from perhop.journal.investigate import trace
     from perhop.storage.journal_still import JournalStill
 
+    jti = read_token_id(token)
     from_time = parse_moment(since, "--since")
     now = int(time.time())
     settings = load_settings(config)
     people = groups_of_people(settings)
     with investigating(settings, now=now, journal=journal, kind_of_reader=JournalStill, groups=people) as investigation:
         tell_archived(investigation.reader)
-        found = investigation.incident(token, since=from_time)
+        found = investigation.incident(jti, since=from_time)
         if html is not None or bundle is not None:
             from perhop.cli.incident_page import incident_page
 
-            tree = trace(investigation.reader, token)
+            tree = trace(investigation.reader, jti)
             page = incident_page(found, tree, made_at=now)
             if html is not None:
                 _write(html, page)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from perhop.cli.carry_out import carry_out
+from perhop.cli.given_token import METAVAR, read_token
 from perhop.cli.options import AsJson, ConfigFile, DryRun, Yes
 from perhop.cli.output import asks, confirm, counted, emit_json, emit_text, say
 from perhop.cli.standing import Why
+from perhop.rules.mentioned import mentioned
 
 EVERYTHING = "everything"
 
 
 def revoke(
     token: Annotated[
-        str | None, typer.Option("--token", metavar="JTI|TOKEN|-", help="One token (- reads it), and its descendants.")
+        str | None, typer.Option("--token", metavar=METAVAR, help="One token (- reads it), and its descendants.")
     ] = None,
     agent: Annotated[
         str | None, typer.Option("--agent", metavar="CLIENT", help="Every token that this client got first.")
@@ -75,7 +76,7 @@ def revoke(
         )
     ((kind, value),) = chosen
     if kind == "token":
-        value = (sys.stdin.read() if value == "-" else value).strip()
+        value = read_token(value)
     asked = {"kind": kind, "value": value, "why": why}
     if kind != "token" and not dry_run and asks(yes=yes):
         would = carry_out(config, "revoke", {**asked, "dry_run": True})
@@ -92,14 +93,16 @@ def _name(kind: str, value: str) -> str:
 
 
 def _tell(result: dict[str, Any]) -> None:
-    named = EVERYTHING if result["kind"] == "all" else f"{result['kind']} {result['value']}"
+    # What bears no name that is known here may be a token that was pasted with a part missing.
+    value = result["value"] if result["known"] or result["kind"] != "token" else mentioned(result["value"])
+    named = EVERYTHING if result["kind"] == "all" else f"{result['kind']} {value}"
     if result["revoked"]:
         emit_text(f"revoked: {named}; {_ends(result, 'ended')}")
     else:
         emit_text(f"nothing was revoked: {named}; {_ends(result, 'would end')}")
     if not result["known"]:
         same = " It is revoked all the same." if result["revoked"] else ""
-        say(f"Nothing known here bears the name `{result['value']}`.{same}")
+        say(f"Nothing known here bears the name `{value}`.{same}")
 
 
 def _ends(result: Mapping[str, Any], verb: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perhop.cli.given_token import read_token_id
 from perhop.cli.journal_file import JournalFile, open_reader, tell_archived
 from perhop.cli.options import AsJson, ConfigFile
 from perhop.cli.output import emit_json, emit_text
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def trace(
-    token: Annotated[str, typer.Argument(metavar="JTI|TXN", help="A token's id, or a transaction's.")],
+    token: Annotated[
+        str, typer.Argument(metavar="JTI|TXN|TOKEN|-", help="A token (- reads it), or a transaction's id.")
+    ],
     journal: JournalFile = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -25,10 +28,11 @@ def trace(
     from perhop.journal.archived_part import archived_part
     from perhop.journal.investigate import trace as trace_tokens
 
+    jti_or_txn = read_token_id(token)
     with open_reader(config, journal) as reader:
         tell_archived(reader)
         part = archived_part(reader)
-        found = trace_tokens(reader, token)
+        found = trace_tokens(reader, jti_or_txn)
     if as_json:
         held = {} if part is None else {"archived_until": part.until}
         emit_json({**found.as_json(), **held})

@@ -23,6 +23,9 @@ from perhop.gateway.approvals import StoredApproval
 from perhop.rules.approval import call_digest
 from perhop.rules.canonical_json import canonical_json
 
+_LINE = 120
+"""Characters of a call that stand in the list."""
+
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(:?)')
 
 
@@ -103,6 +106,21 @@ async def emails_by_subject(console: Console) -> Mapping[str, str]:
     stores = console.issuer.stores
     federated = {each.subject: each.email for each in await stores.federated_accounts.list() if each.email is not None}
     return federated | {account.subject: account.email for account in await stores.accounts.list()}
+
+
+def first_line(params: Mapping[str, Any]) -> str:
+    """The beginning of a call's arguments as one line of JSON, so that calls of one tool can be told apart in a list.
+
+    Not escaped, and nothing to decide on: what is beyond its end is not there.
+    """
+    arguments = params.get("arguments")
+    said = arguments if isinstance(arguments, dict) else {name: each for name, each in params.items() if name != "name"}
+    line = ""
+    for part in json.JSONEncoder(ensure_ascii=False).iterencode(said):
+        line += part[: _LINE + 1]
+        if len(line) > _LINE:
+            return f"{line[:_LINE]}\u2026"
+    return line
 
 
 def render_params(params: Mapping[str, Any]) -> Markup:

@@ -58,7 +58,7 @@ def _check_way_open(plane: Plane, address: str) -> None:
 
 
 async def account_password(plane: Plane, *, email: str, password: str | None) -> Mapping[str, Any]:
-    """Set a new password."""
+    """Set a new password. `disabled` is there, and true, where the account is disabled, and stays so."""
     account = await _account(plane, email)
     chosen = _password(password)
     password_hash = await asyncio.to_thread(plane.issuer.passwords.hash, chosen.reveal())
@@ -69,7 +69,8 @@ async def account_password(plane: Plane, *, email: str, password: str | None) ->
 
 def _account_result(account: Account, password: Secret, *, made: bool) -> Mapping[str, Any]:
     shown = {"password": password.reveal()} if made else {}
-    return {"email": account.email, "subject": account.subject, **shown}
+    state = {"disabled": True} if account.disabled else {}
+    return {"email": account.email, "subject": account.subject, **state, **shown}
 
 
 async def account_disable(plane: Plane, *, person: str) -> Mapping[str, Any]:
@@ -89,6 +90,24 @@ async def account_disable(plane: Plane, *, person: str) -> Mapping[str, Any]:
         revoked = await plane.issuer.revoker.revoke(RevokedObject.SUBJECT, subject, why=why, by=by)
         live += revoked.live
     return {"email": email, "subject": subjects[0], "subjects": list(subjects), "live": live}
+
+
+async def account_enable(plane: Plane, *, person: str) -> Mapping[str, Any]:
+    """Lift the disabling of a person's accounts, local or federated. What was revoked stays revoked."""
+    stores = plane.issuer.stores
+    subjects, was_disabled = await subjects_named(stores, person), False
+    locals_ = {subject: await stores.accounts.of_subject(subject) for subject in subjects}
+    for subject, local in locals_.items():
+        if local is None and await stores.federated_accounts.of_subject(subject) is None:
+            raise NotFound(f"there is no account `{subject}`", advice="run `perhop account list`")
+        # Recorded first: what gives power back is never done without a record.
+        await plane.journal.append(_changed(Event.ACCOUNT_CHANGED, account=subject, change="enabled"))
+        if local is not None:
+            was_disabled |= await stores.accounts.enable(local.email)
+        else:
+            was_disabled |= await stores.federated_accounts.enable(subject)
+    email = next((local.email for local in locals_.values() if local is not None), None)
+    return {"email": email, "subject": subjects[0], "subjects": list(subjects), "was_disabled": was_disabled}
 
 
 def _address(email: str) -> str:

@@ -15,16 +15,17 @@ from typing import Any, assert_never
 
 from perhop.authorization_server.operator_issuance import issue_for_operator
 from perhop.authorization_server.revocation import EVERYTHING, RevokedObject
-from perhop.control.accounts import account_add, account_disable, account_password
+from perhop.control.accounts import account_add, account_disable, account_enable, account_password
 from perhop.control.approvals import decide_approval
 from perhop.control.archiving import cut_journal
 from perhop.control.grants import revoke_grants
+from perhop.control.issue_refused import explained
 from perhop.control.operator import by_operator as _by
 from perhop.control.policy_versions import approve, propose, rollback
 from perhop.control.registrations import adopt_client, reject_client
 from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
-from perhop.errors import NotFound, OperatorError, SettingsError, TokenExpired
+from perhop.errors import NotFound, OperatorError, Refused, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
 from perhop.settings import expired, load
 from perhop.tokens.inspect import inspect_token
@@ -156,7 +157,10 @@ async def token_issue(plane: Plane, *, client: str, resource: str, scopes: list[
     """Issue a token for a client, by the rules of client credentials."""
     if resource not in plane.registry.resources and "://" not in resource:
         raise _undefined("resource", resource)
-    minted = await issue_for_operator(plane.issuer, client_id=client, resource=resource, scopes=scopes)
+    try:
+        minted = await issue_for_operator(plane.issuer, client_id=client, resource=resource, scopes=scopes)
+    except Refused as fact:
+        raise explained(fact, plane.registry, client=client, resource=resource, scopes=scopes or ()) or fact from fact
     return {
         "access_token": minted.raw.reveal(),
         "token_type": "Bearer",
@@ -221,6 +225,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "account.add": account_add,
     "account.password": account_password,
     "account.disable": account_disable,
+    "account.enable": account_enable,
     "grant.revoke": revoke_grants,
     "task.end": end_task,
     "token.issue": token_issue,

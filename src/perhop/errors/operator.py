@@ -74,6 +74,12 @@ class TokenNotGranted(OperatorError):
         self.error = error
 
 
+class IssueRefused(OperatorError):
+    """The rules give this client no such token, whoever asks."""
+
+    exit_code = 3
+
+
 class WrongDestination(OperatorError):
     """A request that carries a token would have gone elsewhere than to the token's audience."""
 

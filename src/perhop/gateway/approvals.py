@@ -186,12 +186,12 @@ class Approvals:
             raise NotFound(f"there is no approval `{approval}`", advice="run `perhop approval list --all`")
         return found
 
-    async def waiting(self) -> Sequence[Approval]:
+    async def waiting(self) -> Sequence[StoredApproval]:
         """Those that can be decided now, the oldest first.
 
         Raises: StorageUnavailable
         """
-        return [each.approval for each in await self._rows.waiting(now=self._now())]
+        return await self._rows.waiting(now=self._now())
 
     def params_of(self, stored: StoredApproval) -> Mapping[str, Any] | None:
         """What the call says, `_meta` left out; None once that is forgotten.

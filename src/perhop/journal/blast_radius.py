@@ -17,6 +17,7 @@ from perhop.journal.facets import Facets, format_microseconds
 from perhop.journal.query import Filter
 from perhop.journal.record import Event
 from perhop.journal.tally import Asked, Selection, Tally, TallyReader
+from perhop.rules.mentioned import mentioned
 from perhop.rules.reach import Reached
 from perhop.rules.scope import is_tool_in_scope
 
@@ -198,7 +199,7 @@ def token_and_descendants(reader: TallyReader, jti: str) -> tuple[str, ...]:
     """
     if next(reader.find(Filter(jti=jti)), None) is None:
         raise NotFound(
-            f"the journal knows no token `{jti}`", advice="`perhop token inspect` shows the `jti` of a token"
+            f"the journal knows no token `{mentioned(jti)}`", advice="`perhop token inspect` shows the `jti` of a token"
         )
     return tuple(reader.descendants(jti, limit=MAX_TOKENS))
 

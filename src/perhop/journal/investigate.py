@@ -9,6 +9,7 @@ from typing import Any
 from perhop.errors import NotFound
 from perhop.journal.query import Entry, Filter, JournalReader, RecordFinder
 from perhop.journal.record import Event
+from perhop.rules.mentioned import mentioned
 
 MAX_TOKENS = 10_000
 """Tokens of one tree; a transaction has a handful, and a bound keeps a mistake from reading the whole journal."""
@@ -110,7 +111,10 @@ def find_related(reader: RecordFinder, jti_or_txn: str) -> tuple[str | None, lis
         return jti_or_txn, _with_outcomes(reader, entries)
     entries = list(reader.find(Filter(jti=jti_or_txn)))
     if not entries:
-        raise NotFound(f"the journal knows no token and no transaction `{jti_or_txn}`")
+        raise NotFound(
+            f"the journal knows no token and no transaction `{mentioned(jti_or_txn)}`",
+            advice="`perhop token inspect` shows the `jti` of a token",
+        )
     txn = next((each.text("txn") for each in entries if each.text("txn")), None)
     related = list(reader.find(Filter(txn=txn))) if txn is not None else []
     # A token that another issuer, or a key taken over, made may stand in records without a `txn`.

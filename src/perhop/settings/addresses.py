@@ -37,9 +37,13 @@ def check_issuer(issuer: str, findings: Findings) -> None:
         findings.add(("issuer",), "`issuer` must be https: only a loopback address may be http")
 
 
+LISTENERS = ("traffic", "console", "ops")
+HOST_AND_PORT = 'write HOST:PORT, as in "127.0.0.1:8422"'
+
+
 def parse_listen(section: ListenSection, findings: Findings) -> Listen | None:
     """The listeners, no two at one address."""
-    parsed = {name: parse_address(name, getattr(section, name), findings) for name in ("traffic", "console", "ops")}
+    parsed = {name: parse_address(name, getattr(section, name), findings) for name in LISTENERS}
     taken: dict[Address, str] = {}
     for name, address in parsed.items():
         if address is not None and address.port and (first := taken.setdefault(address, name)) != name:
@@ -54,7 +58,7 @@ def parse_address(name: str, text: str, findings: Findings) -> Address | None:
     """HOST:PORT of one listener."""
     match = _LISTEN.fullmatch(text)
     if match is None or int(match[3]) > 65535:
-        findings.add(("listen", name), f"`listen.{name}` is not an address", "write HOST:PORT, as 127.0.0.1:8420")
+        findings.add(("listen", name), f"`listen.{name}` is not an address", HOST_AND_PORT)
         return None
     return Address(match[1] or match[2], int(match[3]))
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from perhop.settings.addresses import HOST_AND_PORT, LISTENERS
 from perhop.settings.model import File
 from perhop.settings.problems import Findings, did_you_mean, dotted
 from perhop.settings.section import Section
@@ -99,6 +100,9 @@ def _add(root: type[Section], findings: Findings, error: ErrorDetails) -> None:
             value = error["input"]
             said = f"unknown value `{value}`" if isinstance(value, str) else "a wrong value"
             findings.add(path, f"{said} in `{dotted(path)}`", f"one of {', '.join(f'`{each}`' for each in known)}")
+        case "string_type" if path[:1] == ("listen",) and path[-1] in LISTENERS:
+            # A number alone is a port to whoever wrote it: in quotes it would still be none.
+            findings.add(path, f"`{dotted(path)}` is not an address", HOST_AND_PORT)
         case "value_error":
             findings.add(path, f"`{dotted(path)}` {error['ctx']['error']}")
         case kind:

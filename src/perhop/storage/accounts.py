@@ -75,6 +75,16 @@ class SqlAccounts:
         """
         return await self._change(email, disabled=True)
 
+    async def enable(self, email: str) -> bool:
+        """Lift the disabling; False if the account was not disabled, or there is none. Sign-ins that ended stay ended.
+
+        Raises: StorageUnavailable
+        """
+        where = (account.c.email == email.lower(), account.c.disabled.is_(True))
+        return bool(
+            await self._database.apply(update(account).where(*where).values(disabled=False).returning(literal(1)))
+        )
+
     async def set_password(self, email: str, password_hash: str) -> bool:
         """Change the password and end the sign-ins made with the old one; False if there is no such account.
 

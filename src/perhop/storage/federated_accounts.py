@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -88,6 +88,15 @@ class SqlFederatedAccounts:
             return found is not None
 
         return await self._database.write(work)
+
+    async def enable(self, subject: str) -> bool:
+        """Lift the disabling; False if the account was not disabled, or there is none. Sign-ins that ended stay ended.
+
+        Raises: StorageUnavailable
+        """
+        where = (_ACCOUNT.subject == subject, _ACCOUNT.disabled.is_(True))
+        change = update(federated_account).where(*where).values(disabled=False)
+        return bool(await self._database.apply(change.returning(literal(1))))
 
     async def _one(self, *where: ColumnElement[bool]) -> FederatedAccount | None:
         rows = await self._database.rows(select(federated_account).where(*where))

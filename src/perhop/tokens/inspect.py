@@ -47,6 +47,15 @@ def inspect_token(raw: str, *, now: int) -> Inspection:
     return Inspection(header=dict(jws.header), claims=jws.payload, problems=tuple(problems), bound_to=_key_of(jws))
 
 
+def claimed_jti(raw: str) -> str | None:
+    """The id that a token says it has, None for what is no token or has none. For looking up, never for deciding."""
+    try:
+        claimed = parse_compact(raw).payload.get("jti")
+    except Refused:
+        return None
+    return claimed if isinstance(claimed, str) and claimed else None
+
+
 def _check_claims(jws: CompactJws, *, now: int) -> None:
     claims = parse_claims(jws.payload)
     check_times(

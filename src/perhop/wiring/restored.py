@@ -148,6 +148,8 @@ def _taken(plane: Plane) -> _Taken:
         subject = str(about.get("account"))
         if about.get("change") == "disabled":
             taken.accounts.add(subject)
+        elif about.get("change") == "enabled":
+            taken.accounts.discard(subject)
         if "password" in about:
             taken.passwords[subject] = str(about["password"])
     taken.keys = {

@@ -71,6 +71,7 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         (ISSUER, "issuer: auth.example.com", 0, "`issuer` is not a canonical URL"),
         ("traffic: 127.0.0.1:8420", "traffic: 127.0.0.1", 0, "`listen.traffic` is not an address"),
         ("traffic: 127.0.0.1:8420", "traffic: 127.0.0.1:65536", 0, "`listen.traffic` is not an address"),
+        ("traffic: 127.0.0.1:8420", "traffic: 8420", 0, "`listen.traffic` is not an address"),
         ("console: 127.0.0.1:8421", "console: 127.0.0.1:8420", 0, "`listen.console` and `listen.traffic` are the same"),
         ("console: 127.0.0.1:8421", "console: 0.0.0.0:8421", 0, "`listen.console` is not on this machine"),
         ("policies:", "console_url: http://console.example.com\npolicies:", 0, "`console_url` must be https"),
@@ -150,6 +151,7 @@ def test_what_is_wrong_is_told_where_it_stands(tmp_path: Path, old: str, new: st
     [
         ("    risk: medium", "    risc: medium", "did you mean `risk`?"),
         ("risk: medium", "risk: extreme", "one of `low`, `medium`, `high`"),
+        ("traffic: 127.0.0.1:8420", "traffic: 8420", 'write HOST:PORT, as in "127.0.0.1:8422"'),
         (ISSUER, "issuer: https://Auth.example.com/", "write `https://auth.example.com`"),
         ("serves: [calendar]", "serves: [calender]", "did you mean `calendar`?"),
         ("[calendar:read, calendar:write]", "[calendar:reed]", "did you mean `calendar:read`?"),

@@ -41,11 +41,15 @@ class Pages:
         action: str,
         ways: SignInWays,
         refused: SignInFailed | SignInThrottled | None = None,
+        typed: str = "",
     ) -> Response:
-        """The sign-in form, with a button for each provider; `refused` is why it is shown again."""
+        """The sign-in form, with a button for each provider; `refused` is why it is shown again, with what was `typed`
+        as the address."""
         values = {"client": client, "resource": resource, "query": query, "seal": seal, "action": action, "ways": ways}
         notice, status = notice_of(refused)
-        page = self._page("sign_in.html", {**values, "notice": notice}, status=status, redirect_uri=redirect_uri)
+        page = self._page(
+            "sign_in.html", {**values, "notice": notice, "typed": typed}, status=status, redirect_uri=redirect_uri
+        )
         if isinstance(refused, SignInThrottled):
             page.headers["retry-after"] = str(refused.retry_after)
         return page

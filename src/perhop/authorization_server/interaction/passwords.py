@@ -22,6 +22,11 @@ def parse_email(text: str) -> str:
     return unicodedata.normalize("NFC", text[:MAX_EMAIL_CHARACTERS]).strip().lower()[:MAX_EMAIL_CHARACTERS]
 
 
+def typed_email(text: str | None) -> str:
+    """What stands as the address in a form that is shown again: as it was typed, no longer than an address is."""
+    return (text or "")[:MAX_EMAIL_CHARACTERS]
+
+
 class Passwords:
     """Hashes and checks passwords in threads, a few at a time, so that sign-ins cannot take all memory."""
 

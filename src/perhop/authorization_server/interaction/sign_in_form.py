@@ -26,6 +26,7 @@ from perhop.authorization_server.interaction.login import (
     site_of,
 )
 from perhop.authorization_server.interaction.pages import see_other
+from perhop.authorization_server.interaction.passwords import typed_email
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.trail import Trail
 from perhop.core.client import Client
@@ -67,9 +68,14 @@ def is_sign_in_sent(sent: Form, purpose: Purpose, request: Request, issuer: Issu
 
 
 def show_sign_in(
-    purpose: Purpose, request: Request, issuer: Issuer, *, refused: SignInFailed | SignInThrottled | None = None
+    purpose: Purpose,
+    request: Request,
+    issuer: Issuer,
+    *,
+    refused: SignInFailed | SignInThrottled | None = None,
+    typed: str = "",
 ) -> Response:
-    """The form; `refused` is why it is shown again."""
+    """The form; `refused` is why it is shown again, with what was `typed` as the address."""
     cookie = read_cookie(request, FORM_COOKIE, site_of(issuer)) or issuer.new_secret()
     page = issuer.pages.sign_in(
         client=purpose.client,
@@ -80,6 +86,7 @@ def show_sign_in(
         action=purpose.action,
         ways=issuer.registry.sign_in,
         refused=refused,
+        typed=typed,
     )
     set_cookie(page, FORM_COOKIE, cookie, site_of(issuer), max_age=FORM_LIFETIME)
     return page
@@ -99,7 +106,7 @@ async def take_sign_in(sent: Form, purpose: Purpose, request: Request, trail: Tr
         answered = await record_refusal(fact, trail, issuer)
         if isinstance(answered, Unavailable):
             return issuer.pages.refused(answered)
-        return show_sign_in(purpose, request, issuer, refused=fact)
+        return show_sign_in(purpose, request, issuer, refused=fact, typed=typed_email(sent.one("email")))
     response = see_other(purpose.back)
     begun.set_on(response, site_of(issuer))
     return response

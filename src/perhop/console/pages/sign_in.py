@@ -19,6 +19,7 @@ from perhop.authorization_server.interaction.login import (
 )
 from perhop.authorization_server.interaction.login import sign_in as begin_session
 from perhop.authorization_server.interaction.pages import notice_of, see_other
+from perhop.authorization_server.interaction.passwords import typed_email
 from perhop.authorization_server.trail import Trail
 from perhop.console.console import Console
 from perhop.console.pages.refused import not_signed_in
@@ -61,6 +62,7 @@ async def sign_in(request: Request, console: Console) -> Response:
         if isinstance(answered, Unavailable):
             raise answered from None
         notice, status = notice_of(fact)
+        known_as = typed_email(form.one("email")) or known_as
         page = show_sign_in(request, console, path=path, why=why, known_as=known_as, notice=notice, status=status)
         if isinstance(fact, SignInThrottled):
             page.headers["retry-after"] = str(fact.retry_after)

@@ -26,7 +26,7 @@ def _approval(name: str, pinned: Pinned | None) -> Seen:
     look = f"run `perhop resource tools {name}`"
     if pinned is None:
         words = "the owner has approved no tools: whatever the server says of them passes"
-        return warning(words, f"{look} `--approve`", part=name)
+        return warning(words, f"run `perhop resource tools {name} --approve`", part=name)
     if pinned.quarantined:
         names = [each.tool for each in pinned.quarantined]
         return failed(f"quarantined: {some(names)}: not as the owner approved them", look, part=name)
