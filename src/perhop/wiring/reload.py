@@ -62,8 +62,7 @@ async def put_in_force(
         old, newcomers = plane.settings.registry, dict(plane.newcomers.clients)
         with writing or nullcontext():
             applied = await _change_over(plane, settings, by=by)
-        await disable_removed(plane)
-        revoked = 0
+        ended = set((await disable_removed(plane)).jtis)
         narrowed = (
             *narrowed_clients(old.clients, settings.registry.clients),
             *narrowed_clients(newcomers, plane.newcomers.clients),
@@ -71,9 +70,11 @@ async def put_in_force(
         for client in narrowed:
             why = f"client `{client}` may ask for less than before"
             # Its refresh tokens give less from now on: no person need be asked again for that.
-            ended = await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by=by, keeps_families=True)
-            revoked += ended.live
-        return replace(applied, revoked=revoked)
+            revoked = await plane.issuer.revoker.revoke(
+                RevokedObject.AGENT, client, why=why, by=by, keeps_families=True
+            )
+            ended.update(revoked.jtis)
+        return replace(applied, revoked=len(ended))
 
 
 async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
