@@ -24,6 +24,7 @@ from perhop.journal.facets import parse_microseconds
 from perhop.journal.query import Entry, Filter, PermittedToken
 from perhop.journal.record import Event
 from perhop.journal.store import SignedTree
+from perhop.journal.tree import Frontier
 from perhop.journal.verify import StoredRow
 from perhop.storage.journal_facets import SELECTED, FacetReader
 from perhop.storage.journal_schema import (
@@ -324,6 +325,17 @@ class JournalSnapshot(AtOneMoment):
     def is_sealed(self) -> bool:
         with self._reading() as connection:
             return _base_of(connection, self._version, self._path)[1]
+
+    def frontier(self) -> Frontier:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT size, hashes FROM frontier").fetchall()
+        try:
+            ((size, hashes),) = rows
+            if type(size) is not int or type(hashes) is not bytes:
+                raise ValueError("it is not a number and a row of hashes")
+            return Frontier.of_bytes(size, hashes)
+        except ValueError as error:
+            raise JournalDamaged(f"the stored tree of `{self._path}` cannot be read: {error}") from error
 
     def rows(self) -> Iterator[StoredRow]:
         # A file that begins with its first record has none before it: whatever is there is looked at.
