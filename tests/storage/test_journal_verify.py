@@ -14,14 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from perhop.cli.journal_verify import verify
-from perhop.errors import CheckFailed, JournalDamaged, JournalUnavailable, NotFound
+from perhop.errors import CheckFailed, NotFound
 from perhop.journal.checkpoint import sign_checkpoint
 from perhop.journal.keys import JournalKey
 from perhop.journal.proof import check_proof, make_proof
 from perhop.journal.tree import Frontier, leaf_hash, root_of
 from perhop.storage.journal_db import checkpoint_path, create_journal
-from perhop.storage.journal_reader import JournalSnapshot
 from tests.support.journals import ORIGIN, JournalFolder, a_permit, make_journal
 
 SIZE = 150
@@ -349,54 +347,6 @@ def test_a_copy_with_its_write_ahead_log(tmp_path: Path) -> None:
     assert (tmp_path / "journal.db-wal").stat().st_size > 0
     found = made.verify()
     assert (found.ok, found.records) == (True, 20)
-
-
-# --- a writer that comes meanwhile ------------------------------------------------------------------------------------
-
-
-def _written_meanwhile(made: JournalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a writer come and go when the first look at the file has read its rows."""
-    count, once = JournalSnapshot.leaf_count, iter([None])
-
-    def leaf_count(snapshot: JournalSnapshot) -> int:
-        for _ in once:
-            asyncio.run(_write(made))
-        return count(snapshot)
-
-    monkeypatch.setattr(JournalSnapshot, "leaf_count", leaf_count)
-
-
-def test_a_writer_that_comes_meanwhile_is_no_damage(
-    copied: JournalFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command that began while nobody wrote looks again, at all that is there by then."""
-    (copied.folder / "vkey").write_text(copied.key.verify_key.vkey())
-    _written_meanwhile(copied, monkeypatch)
-    verify(copied.path, public_key=copied.folder / "vkey")
-    assert f"ok: {2 * SIZE} records" in capsys.readouterr().out
-
-
-def test_a_journal_that_is_written_at_every_look_is_asked_for_again(copied: JournalFolder) -> None:
-    """It ends with an error that says so, and neither with an answer nor with damage."""
-
-    def look() -> None:
-        snapshot.base()
-        asyncio.run(_write(copied))
-        raise JournalDamaged("what was read does not hold together")
-
-    with JournalSnapshot(copied.path) as snapshot, pytest.raises(JournalUnavailable, match="ask again"):
-        snapshot.undisturbed(look)
-
-
-def test_damage_of_a_file_that_nobody_writes_is_damage(copied: JournalFolder) -> None:
-    """A second look is for what a writer may have done, and for nothing else."""
-
-    def look() -> None:
-        snapshot.base()
-        raise JournalDamaged("it is broken")
-
-    with JournalSnapshot(copied.path) as snapshot, pytest.raises(JournalDamaged):
-        snapshot.undisturbed(look)
 
 
 # --- facets ----------------------------------------------------------------------------------------------------------
