@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from perhop.authorization_server.canary import is_canary
 from perhop.authorization_server.records_resource import records_uri
 from perhop.authorization_server.revocation import RevokedObject
+from perhop.core.resource import ResourceUri
 from perhop.journal.canonical import format_time
 from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
 from perhop.policy.engine import PolicyEngine
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
-from perhop.rules.resource_uri import ResourceUri
 from perhop.settings import Settings
 from perhop.storage.token_records import issued_audiences
 from perhop.wiring.plane import Plane
