@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from perhop.control.local import carry_out
 from perhop.demo.run import staged
 from perhop.demo.scene import Scene, Seen, call
 from perhop.journal.query import Filter
+from perhop.tokens.inspect import inspect_token
 from tests.support.commands import clean_environment, make_installation, perhop, ports_of
 from tests.support.installations import PERHOP
 from tests.support.listening import listening
@@ -159,6 +163,43 @@ async def test_tokens_of_a_client_that_may_ask_for_less_are_revoked(scene: Scene
     result = await apply(scene)
     assert result["revoked"] >= 1
     assert await try_list(scene, token) == Seen("401", "token.revoked")
+
+
+def _begin_family(scene: Scene, name: str, resource: str, client: str) -> None:
+    """A refresh family without any record of late, as one that a person began weeks ago."""
+    uri, now = scene.addresses.resource(resource), int(time.time())
+    family = (name, f"code-{name}", client, "user:x", uri, "", "", now - 9999, now + 9999)
+    columns = "id, code_hash, client_id, subject, resource, scope, terms, began_at, expires_at"
+    with closing(sqlite3.connect(scene.settings.database_path)) as database, database:
+        database.execute(f"INSERT INTO refresh_family ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", family)
+
+
+async def test_a_resource_that_is_gone_takes_its_own_tokens_and_families_along_and_no_others(scene: Scene) -> None:
+    """A token that was tried at it, and the families of the resource that stays, live on; its own end and are told."""
+    staying = (await scene.token("trip-planner", "calendar")).reveal()
+    going = (await scene.token("facility-bot", "rooms")).reveal()
+    assert (await scene.at_gateway("rooms", staying, LIST_EVENTS)).reason == "audience.mismatch"
+    rooms = scene.settings.registry.resources["rooms"]
+    _begin_family(scene, "stays", "calendar", "trip-planner")
+    _begin_family(scene, "goes", "rooms", "trip-planner")
+
+    def without_rooms(file: dict[str, Any]) -> None:
+        del file["resources"]["rooms"], file["hops"]
+        file["clients"]["rooms-server"]["serves"] = ["booking"]
+        file["clients"]["facility-bot"]["reaches"].pop("rooms")
+
+    rewrite(scene, without_rooms)
+    result = await apply(scene)
+    assert await try_list(scene, staying) == GOOD
+    revoked = [record.part("about") for record in scene.reader.find(Filter(event="revocation"))]
+    of_resources = [each for each in revoked if each["kind"] == "resource"]
+    assert {each["value"] for each in of_resources} <= {rooms.uri, rooms.server_uri}
+    jtis = {jti for each in of_resources for jti in each["tokens"]}
+    assert inspect_token(going, now=0).claims["jti"] in jtis
+    assert result["revoked"] >= len(jtis)
+    with closing(sqlite3.connect(scene.settings.database_path)) as database:
+        families = dict(database.execute("SELECT id, ended_at IS NOT NULL FROM refresh_family"))
+    assert families == {"stays": 0, "goes": 1}
 
 
 async def test_a_changed_upstream_is_tested_before_it_gets_a_call(scene: Scene) -> None:

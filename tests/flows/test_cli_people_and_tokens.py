@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from perhop.authorization_server.refresh_families import hash_refresh_token
 from tests.support.commands import Ran, perhop
 
 PASSWORD = "a long enough password"
@@ -205,6 +209,34 @@ def test_revoke_takes_an_id_or_a_whole_token(folder: Path) -> None:
     by_stdin = perhop("revoke", "--token", "-", "--json", folder=folder, stdin=second)
     assert (by_stdin.json["value"], by_stdin.json["live"], by_stdin.json["known"]) == (_jti(second, folder), 1, True)
     assert first not in perhop("journal", "query", "--json", folder=folder).out
+
+
+@pytest.mark.parametrize("given", ["{token}.", "{token} {token}", "Bearer", "", "{secret}"])
+def test_what_may_be_a_secret_is_neither_recorded_nor_repeated(given: str, folder: Path) -> None:
+    """A token with a letter too many, or another secret, is no id: an error, and nothing is said to be revoked."""
+    token, secret = _issue(folder), "s3cret-" * 7
+    text = given.format(token=token, secret=secret).replace("Bearer", f"Bearer {secret}")
+    ran = perhop("revoke", "--token", text, folder=folder)
+    assert (ran.code, ran.out) == (2, "")
+    assert "neither a token nor the id of one" in ran.err
+    kept = perhop("journal", "query", "--json", folder=folder).out
+    assert "revocation" not in kept
+    assert not any(each in ran.err + kept for each in (token, secret))
+
+
+def test_a_refresh_token_stands_for_its_family(folder: Path) -> None:
+    """As at the revocation endpoint: the family ends, and the refresh token itself is nowhere."""
+    raw, now = "a-refresh-token-of-a-person-0123456789-0123", int(time.time())
+    with closing(sqlite3.connect(folder / "perhop.db")) as database, database:
+        columns = "id, code_hash, client_id, subject, resource, scope, terms, began_at, expires_at"
+        family = ("the-family", "code", "planner", "user:x", "https://calendar.example.com", "", "", now, now + 99)
+        database.execute(f"INSERT INTO refresh_family ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", family)
+        token = (hash_refresh_token(raw), "the-family", now, now + 99)
+        columns = "token_hash, family, issued_at, expires_at"
+        database.execute(f"INSERT INTO refresh_token ({columns}) VALUES (?, ?, ?, ?)", token)
+    ran = perhop("revoke", "--token", raw, "--json", folder=folder)
+    assert (ran.json["kind"], ran.json["value"], ran.json["families"]) == ("family", "the-family", 1)
+    assert raw not in perhop("journal", "query", "--json", folder=folder).out + ran.out + ran.err
 
 
 @pytest.mark.parametrize("kind", ["token", "agent", "subject", "resource", "tenant"])

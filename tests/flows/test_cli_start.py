@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from perhop.cli.main import app
+from perhop.control.socket import is_answered
 from tests.support.commands import clean_environment, perhop
 from tests.support.installations import PERHOP
 
@@ -140,6 +141,66 @@ def test_shared_options_stand_anywhere(words: tuple[str, ...], folder: Path, tmp
     """Before the group, between group and command, and behind the command."""
     placed = (word.replace("CONFIG", str(folder / "perhop.yaml")) for word in words)
     assert [each["id"] for each in perhop(*placed, folder=tmp_path).json] == ["planner", "idler"]
+
+
+def _in_shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """One line of a shell in which `$perhop` is the command."""
+    environ = clean_environment() | {"perhop": str(PERHOP)} | environment
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=environ, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["journal verify", "journal query", "journal export", "--help"])
+def test_a_full_disk_behind_stdout_is_told(words: str, unbuffered: str, folder: Path) -> None:
+    """What is printed and cannot be written is a failure that names its cause, once."""
+    ran = _in_shell(f'"$perhop" {words} >/dev/full', folder, PYTHONUNBUFFERED=unbuffered)
+    assert (ran.returncode, ran.stderr) == (1, b"error: stdout cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("verb", ["query", "export"])
+def test_who_stops_reading_hears_no_complaint(verb: str, folder: Path) -> None:
+    """A pipe into `head` has read enough; nothing is said of it."""
+    ran = _in_shell(f'"$perhop" journal {verb} --json | true', folder)
+    assert ran.stderr == b""
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_command_runs_with_its_streams_closed(closed: str, folder: Path) -> None:
+    """What nobody wants to see is thrown away; the exit code is the command's."""
+    ran = _in_shell(f'"$perhop" journal verify {closed}', folder)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+def test_arguments_that_are_no_text_are_refused(folder: Path) -> None:
+    """A byte that is not UTF-8 is a usage error that says which argument, and nothing is printed of it."""
+    ran = _in_shell("\"$perhop\" journal query --txn $'\\xff'", folder)
+    assert (ran.returncode, ran.stdout) == (2, b"")
+    assert ran.stderr.startswith(b"error: argument 4 is not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("journal", "query", "--since", "0001-01-01T00:00:00+14:00"), 2),
+        (("journal", "query", "--until", "9999-12-31T23:59:59-14:00"), 2),
+        (("journal", "archive", "--keep", "999999"), 2),
+        (("journal", "export", "--first", "99999999999999999999"), 2),
+        (("journal", "prove", "99999999999999999999"), 6),
+    ],
+)
+def test_numbers_and_times_out_of_all_bounds_are_mistakes_of_the_line(
+    words: tuple[str, ...], code: int, folder: Path
+) -> None:
+    """Neither the calendar's end nor a number that no file can hold is a mistake in perhop."""
+    ran = perhop(*words, folder=folder)
+    assert (ran.code, ran.out) == (code, "")
+    assert "mistake in perhop" not in ran.err
+
+
+async def test_where_a_folder_is_a_file_no_server_answers(tmp_path: Path) -> None:
+    """A control socket that cannot be there is one that nobody listens on."""
+    (tmp_path / "file").touch()
+    assert not await is_answered(tmp_path / "file" / "control.sock")
 
 
 def _boom(*flags: str) -> subprocess.CompletedProcess[str]:

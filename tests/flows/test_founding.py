@@ -27,6 +27,7 @@ from perhop.storage.journal_reader import JournalQueries, JournalSnapshot
 from perhop.storage.key_states import SqlKeyStates
 from perhop.tokens.keys import Algorithm, KeyState, SigningKey
 from perhop.wiring.keys import SigningKeys
+from tests.support.full_disk import fill_disk
 
 NOW = 1_790_000_000.0
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -292,3 +293,19 @@ async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OperatorError, match="cannot be made"):
         await _found(tmp_path / "file" / "new")
+
+
+@pytest.mark.parametrize("written", range(5))
+async def test_a_full_disk_leaves_nothing_that_passes_for_made(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the disk runs full, the file is named and not there; run again, everything is made."""
+    with monkeypatch.context() as patched:
+        fill_disk(patched, after=written)
+        with pytest.raises(OperatorError, match=r"(perhop\.yaml|start\.cedar|signing-|journal\.).*No space left"):
+            await _found(tmp_path)
+    assert all(file.stat().st_size > 0 for file in tmp_path.rglob("*") if file.is_file())
+    assert not list(tmp_path.rglob("*.new"))
+    await _found(tmp_path)
+    assert (tmp_path / "policies/start.cedar").read_text(encoding="utf-8")
+    assert load_journal_key(tmp_path / "keys")

@@ -313,6 +313,15 @@ def test_a_server_that_replays_what_it_was_given_is_seen_in_the_token_it_came_fr
     assert "payroll" in record
 
 
+def test_the_token_of_a_hop_is_its_agents(tmp_path: Path) -> None:
+    """The record of the exchange names the agent with the token that came in; so do incident and blast radius."""
+    given = Token(jti="given-to-the-rooms", scope="rooms:read")
+    hop = issued(given)._replace(inbound=TOKEN.inbound(), resource="rooms", hop=2, client="calendar-server")
+    tell([(MONDAY, issued(TOKEN)), (MONDAY + 1, hop)], tmp_path / "installation")
+    found = perhop("incident", given.jti, "--json", folder=tmp_path / "installation").json
+    assert (found["token"]["agent"], found["token"]["client"]) == ("planner", "calendar-server")
+
+
 def test_since_bounds_what_is_compared_with(told: Callable[[str], Path]) -> None:
     """Of a past that begins after the agent's last call nothing is known."""
     assert _incident(told("theft"))["habit"]["calls"] == 96

@@ -285,8 +285,13 @@ def test_a_kept_checkpoint_and_a_segment(archived_original: JournalFolder) -> No
 def test_a_live_file_that_was_cut_at_its_end(archived_copy: JournalFolder) -> None:
     """The published checkpoint shows it, archive or not."""
     kept = checkpoint_path(archived_copy.path).read_text()
+    left = checkpoint_after(archived_copy, 311)
     for table, key in (("record", "seq"), ("leaf", "seq"), ("facet", "seq"), ("checkpoint", "size")):
-        change_file(archived_copy.path, f"DELETE FROM {table} WHERE {key} > {checkpoint_after(archived_copy, 311)}")
+        change_file(archived_copy.path, f"DELETE FROM {table} WHERE {key} > {left}")
+    ((size, hashes),) = rows_of(archived_copy.path, "SELECT size, hashes FROM base")
+    leaves = (leaf for (leaf,) in rows_of(archived_copy.path, f"SELECT hash FROM leaf WHERE seq > {size} ORDER BY seq"))
+    tree = Frontier.of_bytes(size, hashes).grown(leaves)
+    change_file(archived_copy.path, f"UPDATE frontier SET size = {tree.size}, hashes = x'{tree.to_bytes().hex()}'")
     assert archived_copy.verify().ok
     chain = verify_all(archived_copy, archive_of(archived_copy), kept)
     assert (chain.ok, chain.first_bad) == (False, rows_of(archived_copy.path, "SELECT max(seq) + 1 FROM record")[0][0])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,21 @@ def test_sightings_are_the_first_records_in_order(busy: JournalFolder) -> None:
     assert [each.seq for each in found] == sorted(each.seq for each in found)
     bodies = _bodies(busy)
     assert all(bodies[each.seq - 1]["in"]["jti"] == each.facets.in_jti for each in found)
+
+
+def test_a_tool_of_no_record_was_never_called(busy: JournalFolder, tmp_path: Path) -> None:
+    """A kind that no record is of says nothing, however it came into the file."""
+    shutil.copy(busy.path, tmp_path / "journal.db")
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(kind)") if name not in ("id", "name")]
+        others = ", ".join(columns)
+        connection.execute(
+            f"INSERT INTO kind ({others}, name) SELECT {others}, 'invented' FROM kind"
+            " WHERE resource = 'calendar' AND event = 'call.permitted' AND name = 'list_events' LIMIT 1"
+        )
+        assert connection.total_changes == 1
+    with JournalTallies(tmp_path / "journal.db") as reader:
+        assert reader.called_tools("calendar") == {"list_events"}
 
 
 def test_the_names_of_tools_are_those_that_were_permitted(busy: JournalFolder) -> None:

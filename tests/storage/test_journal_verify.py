@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -155,17 +156,50 @@ def test_a_cut_end(copied: JournalFolder, original: JournalFolder, left: int) ->
     assert copied.verify(checkpoint_path(original.path).read_text()).first_bad == left + 1
 
 
-def test_an_end_cut_with_its_checkpoints_needs_the_checkpoint_kept_elsewhere(
+def _cut(made: JournalFolder, *, with_tree: bool) -> int:
+    """Cut the end off, with its checkpoints; returns how many records are left."""
+    with closing(sqlite3.connect(made.path)) as connection:
+        (left,) = connection.execute("SELECT min(size) FROM checkpoint WHERE size > 0").fetchone()
+    tree = Frontier().grown(map(leaf_hash, _bodies(made)[:left]))
+    _change(made, *(f"DELETE FROM {table} WHERE {key} > {left}" for table, key in _TABLES))
+    if with_tree:
+        _change(made, f"UPDATE frontier SET size = {left}, hashes = x'{tree.to_bytes().hex()}'")
+    return int(left)
+
+
+def test_an_end_cut_with_its_checkpoints_and_its_tree_needs_the_checkpoint_kept_elsewhere(
     copied: JournalFolder, original: JournalFolder
 ) -> None:
     """What nothing in the file can show, the published checkpoint shows."""
-    connection = sqlite3.connect(copied.path)
-    (left,) = connection.execute("SELECT min(size) FROM checkpoint WHERE size > 0").fetchone()
-    connection.close()
-    _change(copied, *(f"DELETE FROM {table} WHERE {key} > {left}" for table, key in _TABLES))
+    left = _cut(copied, with_tree=True)
     assert copied.verify().ok
     found = copied.verify(checkpoint_path(original.path).read_text())
     assert (found.ok, found.first_bad) == (False, left + 1)
+
+
+def test_an_end_cut_with_its_checkpoints_alone_is_noticed(copied: JournalFolder) -> None:
+    """The tree that the writer goes on with still stands over what was there."""
+    _cut(copied, with_tree=False)
+    found = copied.verify()
+    assert (found.ok, "stored tree" in found.problem) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE frontier SET hashes = zeroblob(length(hashes))",
+        "UPDATE frontier SET size = 3",
+        "UPDATE frontier SET size = 'many'",
+        "UPDATE frontier SET hashes = substr(hex(hashes), 1, length(hashes))",
+        "DELETE FROM frontier",
+    ],
+)
+def test_a_tree_that_nothing_can_go_on_with(copied: JournalFolder, statement: str) -> None:
+    """Every record is good, and yet none would be written any more: that is told before a start fails."""
+    _change(copied, statement)
+    found = copied.verify()
+    assert (found.ok, found.first_bad, "stored tree" in found.problem) == (False, None, True)
+    assert found.records == SIZE
 
 
 _TABLES = (("record", "seq"), ("leaf", "seq"), ("facet", "seq"), ("checkpoint", "size"))

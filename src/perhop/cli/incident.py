@@ -50,11 +50,12 @@ def incident(
     people = groups_of_people(settings)
     with investigating(settings, now=now, journal=journal, kind_of_reader=JournalStill, groups=people) as investigation:
         tell_archived(investigation.reader)
-        found = investigation.incident(jti, since=from_time)
+        found, tree = investigation.reader.undisturbed(
+            lambda: (investigation.incident(jti, since=from_time), trace(investigation.reader, jti))
+        )
         if html is not None or bundle is not None:
             from perhop.cli.incident_page import incident_page
 
-            tree = trace(investigation.reader, jti)
             page = incident_page(found, tree, made_at=now)
             if html is not None:
                 _write(html, page)

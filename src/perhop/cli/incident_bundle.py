@@ -11,7 +11,7 @@ from pathlib import Path
 
 from perhop.control.investigation import Investigation
 from perhop.control.signing import check_signed, sign_up_to
-from perhop.errors import CheckFailed, OperatorError
+from perhop.errors import CheckFailed, JournalUnavailable, OperatorError
 from perhop.journal.bundle import contents
 from perhop.journal.bundle.check import check_bundle
 from perhop.journal.incident import Incident
@@ -43,6 +43,8 @@ def write_incident_bundle(
     if target.exists():
         raise OperatorError(f"`{target}` is there already", advice="name another file: evidence is kept")
     seqs, size = contents.records_of(investigation.reader, found), investigation.reader.size()
+    if investigation.reader.was_disturbed():
+        raise JournalUnavailable("the journal was written while it was read: ask again")
     # A file that was named is only read; the live one is signed first where that is due.
     if journal is None:
         asyncio.run(sign_up_to(settings, size))

@@ -24,7 +24,8 @@ def archive(
         str | None, typer.Option("--before", metavar="TIME", help="Archive records from before this time (RFC 3339).")
     ] = None,
     keep: Annotated[
-        int | None, typer.Option("--keep", min=1, metavar="DAYS", help="Archive records older than so many days.")
+        int | None,
+        typer.Option("--keep", min=1, max=36_500, metavar="DAYS", help="Archive records older than so many days."),
     ] = None,
     to: Annotated[
         Path | None,

@@ -28,7 +28,9 @@ def export(
         Path | None,
         typer.Option("--cursor", metavar="FILE", help="Go on after the record that this file names, and keep it."),
     ] = None,
-    first: Annotated[int, typer.Option("--first", min=1, metavar="SEQ", help="From this record on.")] = 1,
+    first: Annotated[
+        int, typer.Option("--first", min=1, max=2**63 - 1, metavar="SEQ", help="From this record on.")
+    ] = 1,
     journal: JournalFile = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new records until interrupted.")] = False,
     as_json: AsJson = False,

@@ -54,13 +54,19 @@ def verify(
         journal_db = journal_db or settings.journal_path
         public_key = public_key or settings.keys_dir / VKEY_FILE
     key = load_vkey(public_key)
-    kept, older = _kept_checkpoint(journal_db, checkpoint), list[str]()
+    given = _kept_checkpoint(journal_db, checkpoint)
     with JournalSnapshot(journal_db) as snapshot, progress("verifying") as tell:
-        if archive is not None:
-            kept, older = older_checkpoints(kept, key, base=_base_size(snapshot))
-        found = verify_journal(
-            snapshot, key, checkpoints=kept, progress=lambda count: tell(f"verifying: {count} records")
-        )
+
+        def look() -> tuple[Verification, list[str]]:
+            kept, older = given, list[str]()
+            if archive is not None:
+                kept, older = older_checkpoints(given, key, base=_base_size(snapshot))
+            found = verify_journal(
+                snapshot, key, checkpoints=kept, progress=lambda count: tell(f"verifying: {count} records")
+            )
+            return found, older
+
+        found, older = snapshot.undisturbed(look)
     if must_be_live and found.is_sealed:
         problem = f"`{journal_db}` is a sealed segment: in the place of the live journal it hides what came after it"
         found = replace(found, ok=False, problem=found.problem or problem)

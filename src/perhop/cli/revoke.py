@@ -19,7 +19,12 @@ EVERYTHING = "everything"
 
 def revoke(
     token: Annotated[
-        str | None, typer.Option("--token", metavar=METAVAR, help="One token (- reads it), and its descendants.")
+        str | None,
+        typer.Option(
+            "--token",
+            metavar=METAVAR,
+            help="One token (- reads it), and its descendants; of a refresh token, its family.",
+        ),
     ] = None,
     agent: Annotated[
         str | None, typer.Option("--agent", metavar="CLIENT", help="Every token that this client got first.")

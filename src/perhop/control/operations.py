@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from perhop.authorization_server.operator_issuance import issue_for_operator
+from perhop.authorization_server.refresh_families import hash_refresh_token
 from perhop.authorization_server.revocation import EVERYTHING, RevokedObject
 from perhop.control.accounts import account_add, account_disable, account_enable, account_password
 from perhop.control.approvals import decide_approval
@@ -35,20 +36,24 @@ from perhop.wiring.reload import preview, put_in_force
 from perhop.wiring.removed import clients_by_issuer
 from perhop.wiring.restored import begin_epoch
 
+LONGEST_JTI = 40
+"""Letters of a token's id that `revoke` takes. Ours have 22; what is longer is more likely a secret."""
+
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
 
 
 async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool = False) -> Mapping[str, Any]:
     """Revoke by token, agent, subject, resource, tenant, task or refresh family; descendants along. Or everything.
 
-    What is not known is revoked, too. Refresh tokens end with what they stand for: `families` counts theirs.
+    What is not known is revoked, too. A refresh token that is given as a token stands for its family. Refresh tokens
+    end with what they stand for: `families` counts theirs.
 
     With `dry_run` nothing happens and nothing is recorded. `calls` are those on their way that are cut, `streams` those
     of them that have no end of their own; zero where no server answers this.
     """
     named = RevokedObject(kind)
-    if named is RevokedObject.TOKEN and value.count(".") == 2:
-        value = _jti_of(plane, value)
+    if named is RevokedObject.TOKEN:
+        named, value = await _token_named(plane, value)
     known = await _is_known(plane, named, value)
     open_calls = plane.metrics.open_calls()
     revoker = plane.issuer.revoker
@@ -60,7 +65,7 @@ async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool
         revoked = await revoker.revoke(named, value, why=why, by=_by())
     cut = [each for each in open_calls if each.jti in revoked.jtis]
     return {
-        "kind": kind,
+        "kind": named.value,
         "value": value,
         "revoked": not dry_run,
         "known": known,
@@ -70,6 +75,25 @@ async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool
         "streams": sum(each.is_standing for each in cut),
         "jtis": list(revoked.jtis),
     }
+
+
+async def _token_named(plane: Plane, given: str) -> tuple[RevokedObject, str]:
+    """What a token, its id or a refresh token names. Whatever else was given may hold a secret: it goes nowhere.
+
+    Raises: SettingsError, BearerRefused, StorageUnavailable
+    """
+    if given.count(".") == 2:
+        return RevokedObject.TOKEN, _jti_of(plane, given)
+    is_text = given.isascii()
+    stored = await plane.issuer.stores.refresh_tokens.find(hash_refresh_token(given)) if is_text else None
+    if stored is not None:
+        return RevokedObject.FAMILY, stored.family.id
+    if not given or not is_text or "." in given or len(given) > LONGEST_JTI:
+        raise SettingsError(
+            "this is neither a token nor the id of one",
+            advice="give the whole token and nothing else, or its `jti`; `--token -` reads it from stdin",
+        )
+    return RevokedObject.TOKEN, given
 
 
 def _jti_of(plane: Plane, raw: str) -> str:

@@ -150,7 +150,7 @@ async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     try:
         with _reachable(path) as name:
             return await asyncio.open_unix_connection(name, limit=MAX_ANSWER_BYTES)
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         return None
     except PermissionError as error:
         advice = "run the command as the user that `perhop serve` runs as"

@@ -157,7 +157,8 @@ async def perform(scene: Scene, tell: Callable[[str], None]) -> Report:
     await _until_reported(scene)
     tell("verifying the journal")
     with JournalSnapshot(scene.settings.journal_path) as snapshot:
-        verification = verify_journal(snapshot, load_vkey(scene.settings.keys_dir / VKEY_FILE))
+        key = load_vkey(scene.settings.keys_dir / VKEY_FILE)
+        verification = snapshot.undisturbed(lambda: verify_journal(snapshot, key))
     return Report(steps=steps, attacks=tuple(attacks), hops=hops, journal=verification)
 
 

@@ -7,7 +7,6 @@ of a journal) is not: its loss is told instead.
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from perhop.founding.told import AskServer, Told, ask_nobody
 from perhop.gateway.tool_review import read_listed
 from perhop.journal.keys import PEM_FILE, VKEY_FILE, JournalKey, load_journal_key, origin_of, write_journal_key
 from perhop.journal.record import Event, Record
+from perhop.journal.whole_file import write_whole
 from perhop.journal.writer import Journal
 from perhop.policy.starter import STARTER_FILE, load_starter_policy, write_starter_policy
 from perhop.settings import Settings, load
@@ -294,9 +294,8 @@ def _make_folder(of: Path) -> None:
 
 
 def _write(file: Path, text: str, *, mode: int = 0o600) -> None:
-    """Write a new file, which must not exist, with its mode from the start."""
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as written:
-        written.write(text)
+    """Write a new file, which must not exist, with its mode from the start; a part of one would pass for a choice."""
+    write_whole(file, text.encode(), mode=mode)
 
 
 def _within(settings: Settings, path: Path) -> str:

@@ -125,10 +125,14 @@ def find_suspect(reader: TallyReader, jti: str, registry: Registry) -> Suspect:
     txn: str | None = None
     client: str | None = None
     family: str | None = None
+    agent: str | None = None
     for entry in entries:
         for part in (entry.part("in"), entry.part("out")):
             if part.get("jti") == jti:
                 claims = {**part, **claims}
+        if entry.part("out").get("jti") == jti:
+            # What was got by exchange names no agent in its record: the token before it does.
+            agent = agent or entry.part("in").get("agent")
         txn = txn or entry.text("txn")
         if entry.fields.get("event") == Event.TOKEN_ISSUED.value and entry.part("out").get("jti") == jti:
             client, family = entry.text("client"), family_of(entry)
@@ -141,7 +145,7 @@ def find_suspect(reader: TallyReader, jti: str, registry: Registry) -> Suspect:
         audience=claims.get("aud"),
         resource=resource.name if resource is not None else None,
         subject=claims.get("sub"),
-        agent=claims.get("agent") or client,
+        agent=claims.get("agent") or agent or client,
         client=client,
         scopes=tuple(scope.split(" ")) if isinstance(scope, str) and scope else (),
         family=family,

@@ -89,6 +89,7 @@ class _Token:
     act: Any = None
     parent_jti: str | None = None
     family: str | None = None
+    hop: int | None = None
     calls: list[TracedCall] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
@@ -187,7 +188,9 @@ def _tree(txn: str | None, entries: Sequence[Entry]) -> HopTree:
     hops: list[TracedHop] = []
     waiting = [(token, 1) for token in reversed(children.get(None, []))]
     while waiting:
-        token, hop = waiting.pop()
+        token, counted = waiting.pop()
+        # What came before may be archived: the records know how far from the first the token is.
+        hop = token.hop if token.hop is not None else counted
         hops.append(_hop(txn, token, hop))
         waiting.extend((child, hop + 1) for child in reversed(children.get(token.jti, [])))
     return HopTree(txn=txn, hops=tuple(hops))
@@ -197,6 +200,7 @@ def _read_tokens(entry: Entry, tokens: dict[str, _Token]) -> None:
     inbound, outbound = entry.part("in"), entry.part("out")
     source = _token(tokens, inbound, entry)
     target = _token(tokens, outbound, entry)
+    _read_hop(entry.fields.get("hop"), source, target)
     if target is None:
         return
     target.parent_jti = target.parent_jti or entry.text("parent_jti") or (source.jti if source else None)
@@ -204,6 +208,15 @@ def _read_tokens(entry: Entry, tokens: dict[str, _Token]) -> None:
         target.parent_jti = None
     target.sub = target.sub or inbound.get("sub") or entry.text("client")
     target.family = target.family or family_of(entry)
+
+
+def _read_hop(hop: object, source: _Token | None, target: _Token | None) -> None:
+    """A record's `hop` is that of the token that went out; without one, of the token that came in."""
+    if type(hop) is not int:
+        return
+    for token, number in ((target, hop), (source, hop if target is None else hop - 1)):
+        if token is not None and token.hop is None and number > 0:
+            token.hop = number
 
 
 def family_of(entry: Entry) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from perhop.errors import KeyUnusable
+from perhop.journal.whole_file import write_whole
 
 PEM_FILE = "journal.pem"
 VKEY_FILE = "journal.vkey"
@@ -205,18 +205,22 @@ def load_vkey(file: Path) -> JournalVerifyKey:
 def write_journal_key(folder: Path, key: JournalKey) -> None:
     """Write both files; neither may exist, since a journal without its key cannot be continued.
 
+    Both are there afterwards, whole, or neither is.
+
     Raises: KeyUnusable
     """
+    made: list[Path] = []
     for name, mode, content in (
         (PEM_FILE, 0o600, key.to_pem()),
         (VKEY_FILE, 0o644, f"{key.verify_key.vkey()}\n".encode()),
     ):
         try:
-            opened = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            write_whole(folder / name, content, mode=mode)
         except OSError as error:
+            for half in made:
+                half.unlink(missing_ok=True)  # one half alone would be taken for a key whose other half was lost
             raise KeyUnusable(f"cannot write `{folder / name}`: {error.strerror}") from error
-        with os.fdopen(opened, "wb") as file:
-            file.write(content)
+        made.append(folder / name)
 
 
 def _read(file: Path) -> bytes:

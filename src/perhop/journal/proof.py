@@ -23,6 +23,10 @@ FORMAT = "perhop-journal-proof/1"
 _ARCHIVED = Filter(event=Event.JOURNAL_ARCHIVED.value)
 
 
+_LAST_SEQ = 2**63 - 1
+"""No file can hold more records, nor be asked for one of a higher number."""
+
+
 def make_proof(reader: JournalReader, seq: int) -> dict[str, Any]:
     """The proof of this record under the last checkpoint of the file. Does not check the rest of the journal.
 
@@ -73,7 +77,8 @@ def make_proofs(reader: JournalReader, seqs: Iterable[int]) -> Iterator[dict[str
 
 def _entry(reader: JournalReader, seq: int) -> Entry:
     """Raises: NotFound."""
-    entry, base = reader.record(seq), reader.base().frontier
+    base = reader.base().frontier
+    entry = reader.record(seq) if abs(seq) <= _LAST_SEQ else None
     if entry is not None:
         return entry
     if 0 < seq <= base.size:

@@ -176,10 +176,10 @@ def parse_time(text: str) -> str:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return format_time(moment.timestamp())
+    except (ValueError, OverflowError) as error:  # at either end of the calendar another zone has a year too many
         raise OperatorError(
             f"`{text}` is not a time", advice="write it as 2026-01-31 or 2026-01-31T12:00:00Z"
         ) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return format_time(moment.timestamp())

@@ -21,7 +21,7 @@ from perhop.journal.facets import Facets, facets_of, parse_body
 from perhop.journal.keys import JournalVerifyKey
 from perhop.journal.record import Event
 from perhop.journal.store import WHOLE, SignedTree
-from perhop.journal.tree import EMPTY_ROOT, leaf_hash
+from perhop.journal.tree import EMPTY_ROOT, Frontier, leaf_hash
 
 PROGRESS_EVERY = 10_000
 
@@ -69,6 +69,10 @@ class StoredJournal(Protocol):
 
     def base(self) -> SignedTree:
         """The tree over the records before the file's first, with the note that signs it."""
+        ...
+
+    def frontier(self) -> Frontier:
+        """The stored tree with which the writer goes on."""
         ...
 
     def is_sealed(self) -> bool:
@@ -142,6 +146,7 @@ def verify_journal(
         is_based = _check_base(base, key, found)
         frontier, last, vouched = base.frontier, base.frontier.size, base.frontier.size
         stored, kept = _checkpoints(journal, key, checkpoints, last, found)
+        _check_frontier(journal, stored, found)
         waiting = sorted((each for each in (*stored, *kept) if each.size > last), key=lambda each: each.size)
         has_facets = journal.has_facets()
         for row in journal.rows():
@@ -199,6 +204,18 @@ def _check_base(base: SignedTree, key: JournalVerifyKey, found: _Findings) -> bo
         found.bad_record(size + 1, f"the base over {size} records is not the tree that its note signs")
         return False
     return True
+
+
+def _check_frontier(journal: StoredJournal, checkpoints: Sequence[Checkpoint], found: _Findings) -> None:
+    """No record rests on it, but with another one nothing is ever written again: it is stored with each checkpoint."""
+    try:
+        tree = journal.frontier()
+    except JournalDamaged as error:
+        found.bad_file(error.problem)  # the records are in another place, and are looked at all the same
+        return
+    newest = max(checkpoints, key=lambda each: each.size, default=None)
+    if newest is not None and (tree.size, tree.root()) != (newest.size, newest.root):
+        found.bad_file("the stored tree that the writer goes on with is not the one that the last checkpoint signs")
 
 
 def _check_cut(base: SignedTree, archived: Sequence[Archived], found: _Findings) -> None:

@@ -13,10 +13,10 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from perhop.errors import JournalDamaged, JournalUnavailable, NotFound
 from perhop.journal.canonical import format_time
@@ -24,6 +24,7 @@ from perhop.journal.facets import parse_microseconds
 from perhop.journal.query import Entry, Filter, PermittedToken
 from perhop.journal.record import Event
 from perhop.journal.store import SignedTree
+from perhop.journal.tree import Frontier
 from perhop.journal.verify import StoredRow
 from perhop.storage.journal_facets import SELECTED, FacetReader
 from perhop.storage.journal_schema import (
@@ -37,7 +38,12 @@ from perhop.storage.journal_schema import (
     schema_of,
 )
 
+Found = TypeVar("Found")
+
 BUSY_SECONDS = 5.0
+
+_LOOKS = 5
+"""The second look is beside the writer that disturbed the first, unless that one is gone again."""
 
 _PAGE = 500
 """Records read at a time. A reader holds no transaction between two pages: a slow one must not keep the writer's log
@@ -83,6 +89,30 @@ class _JournalFile(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def was_disturbed(self) -> bool:
+        """True if a writer came after the file was opened as one that nobody writes: then nothing that was read counts.
+
+        Raises: JournalUnavailable
+        """
+        return False
+
+    def undisturbed(self, look: Callable[[], Found]) -> Found:
+        """What `look` finds in this file. If a writer came meanwhile it looks again, at the file as it is then.
+
+        Raises: JournalUnavailable, and whatever `look` raises
+        """
+        for _ in range(_LOOKS):
+            try:
+                found = look()
+            except JournalDamaged:
+                if not self.was_disturbed():
+                    raise
+            else:
+                if not self.was_disturbed():
+                    return found
+            self.close()
+        raise JournalUnavailable(f"`{self._path}` was written while it was read: ask again")
+
     def _has_log(self) -> bool:
         """True beside a journal in use, or stopped by a crash: its write-ahead log belongs to it.
 
@@ -108,12 +138,29 @@ class _JournalFile(ABC):
 class AtOneMoment(_JournalFile):
     """The whole file as it was at the first question, while the writer may go on."""
 
+    _still: tuple[int, int, int] | None = None
+    """What the file was when it was opened as one that nobody writes; None if it was opened beside a writer."""
+
+    def was_disturbed(self) -> bool:
+        return self._still is not None and (self._has_log() or self._still != self._stamp())
+
+    def _stamp(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise JournalUnavailable(f"`{self._path}` cannot be read: {error.strerror}") from error
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
             with self._opening:
                 if self._opened is None:
-                    self._opened = self._open(immutable=not self._has_log())
+                    # In this order: a writer who comes in between leaves its log, or another time.
+                    stamp = self._stamp()
+                    is_still = not self._has_log()
+                    self._still = stamp if is_still else None
+                    self._opened = self._open(immutable=is_still)
                     self._opened.execute("BEGIN")
                 connection = self._opened
             yield connection
@@ -278,6 +325,17 @@ class JournalSnapshot(AtOneMoment):
     def is_sealed(self) -> bool:
         with self._reading() as connection:
             return _base_of(connection, self._version, self._path)[1]
+
+    def frontier(self) -> Frontier:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT size, hashes FROM frontier").fetchall()
+        try:
+            ((size, hashes),) = rows
+            if type(size) is not int or type(hashes) is not bytes:
+                raise ValueError("it is not a number and a row of hashes")
+            return Frontier.of_bytes(size, hashes)
+        except ValueError as error:
+            raise JournalDamaged(f"the stored tree of `{self._path}` cannot be read: {error}") from error
 
     def rows(self) -> Iterator[StoredRow]:
         # A file that begins with its first record has none before it: whatever is there is looked at.

@@ -79,6 +79,8 @@ class JournalTallies(JournalQueries):
     def called_tools(self, resource: str) -> frozenset[str]:
         called = (
             "SELECT DISTINCT name FROM kind WHERE resource = ? AND event = ? AND method = 'tools/call' AND name <> ''"
+            # A kind of no record is nothing that ever happened.
+            " AND EXISTS (SELECT 1 FROM main.facet WHERE main.facet.kind = kind.id)"
         )
         with self._reading() as connection:
             return frozenset(name for (name,) in connection.execute(called, [resource, Event.CALL_PERMITTED.value]))

@@ -17,7 +17,7 @@ from perhop.errors import CodeInvalid, CodeReplayed
 from perhop.storage.consents import is_given, note_use, note_use_shortly
 from perhop.storage.engine import Database
 from perhop.storage.refresh_families import begin_family, spend
-from perhop.storage.schema import authorization_code, token_record
+from perhop.storage.schema import authorization_code, refresh_family, token_record
 from perhop.storage.short_writes import NewRow
 
 RECORD_COLUMNS = tuple(column for column in token_record.columns if column.name != "code_hash")
@@ -118,6 +118,18 @@ class SqlTokenRecords:
             return True
 
         return await self._database.write_shortly(work)
+
+
+async def issued_audiences(database: Database, *, now: int) -> frozenset[str]:
+    """The audience of every token with a row that has not expired, and the resource of every family in force.
+
+    Raises: StorageUnavailable
+    """
+    family = refresh_family.c
+    standing = (family.ended_at.is_(None), family.expires_at > now)
+    tokens = select(token_record.c.audience).where(token_record.c.expires_at > now)
+    rows = await database.rows(tokens.union(select(family.resource).where(*standing)))
+    return frozenset(row[0] for row in rows)
 
 
 def _row(record: TokenRecord) -> NewRow:

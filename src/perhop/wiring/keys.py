@@ -5,13 +5,13 @@ A new key is published before it signs, so that no verifier meets a signature of
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from perhop.authorization_server.store import KeyStates
 from perhop.errors import KeyUnusable, OperatorError
+from perhop.journal.whole_file import write_whole
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.tokens.keys import Algorithm, Keyring, KeyState, SigningKey
 
@@ -149,21 +149,23 @@ def load_signing_key(file: Path) -> SigningKey:
     try:
         if file.stat().st_mode & 0o077:
             raise KeyUnusable(f"others may read `{file}`", advice=f"run `chmod 600 {file}`")
-        return SigningKey.from_pem(file.read_bytes())
+        pem = file.read_bytes()
     except OSError as error:
         raise KeyUnusable(f"cannot read `{file}`: {error.strerror}", advice="run `perhop init`") from error
+    try:
+        return SigningKey.from_pem(pem)
+    except KeyUnusable as error:
+        raise KeyUnusable(f"`{file}`: {error.problem}", advice=error.advice()) from error
 
 
 def write_signing_key(folder: Path, key: SigningKey) -> Path:
-    """Write `signing-KID.pem`, mode 0600, which must not exist.
+    """Write `signing-KID.pem`, mode 0600, which must not exist; whole or not at all.
 
     Raises: KeyUnusable
     """
     file = folder / f"signing-{key.kid}.pem"
     try:
-        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_whole(file, key.as_pem().reveal().encode("ascii"), mode=0o600)
     except OSError as error:
         raise KeyUnusable(f"cannot write `{file}`: {error.strerror}") from error
-    with os.fdopen(opened, "w", encoding="ascii") as written:
-        written.write(key.as_pem().reveal())
     return file

@@ -205,7 +205,7 @@ async def _reconcile(plane: Plane, *, record_start: bool) -> None:
     lost = await find_lost(plane)
     if lost is not None:
         await recover(plane, lost)
-    removed = await disable_removed(plane)
+    removed = list((await disable_removed(plane)).names)
     await revoke_wider(plane)
     if record_start:
         start = await count_start(plane)

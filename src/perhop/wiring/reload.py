@@ -86,21 +86,22 @@ async def put_in_force(
         )
         plane.owed += [owed_for_narrowed(client, by=by) for client in narrowed]
         try:
-            await _disable_removed(plane, old)
+            revoked += await _disable_removed(plane, old)
         finally:
             revoked += await settle(plane)
         plane.last_reload_was_good = True
         return replace(applied, revoked=revoked)
 
 
-async def _disable_removed(plane: Plane, old: Registry) -> None:
-    is_done = False
+async def _disable_removed(plane: Plane, old: Registry) -> int:
+    """How many live tokens ended by it. What fails stays owed."""
+    removed = None
     try:
-        await disable_removed(plane)
-        is_done = True
+        removed = await disable_removed(plane)
+        return len(removed.jtis)
     finally:
         # It may be disabled already, and then is not found to be removed a second time.
-        if not is_done:
+        if removed is None:
             await asyncio.to_thread(_owe_removed, plane, old)
 
 

@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from perhop.authorization_server.canary import is_canary
+from perhop.authorization_server.records_resource import records_uri
 from perhop.authorization_server.revocation import RevokedObject
+from perhop.core.resource import ResourceUri
 from perhop.journal.canonical import format_time
 from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
 from perhop.policy.engine import PolicyEngine
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.settings import Settings
+from perhop.storage.token_records import issued_audiences
 from perhop.wiring.plane import Plane
 
 
-async def disable_removed(plane: Plane) -> Sequence[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What another configuration took away: `KIND NAME` of each, and the live tokens that ended by it."""
+
+    names: tuple[str, ...]
+    jtis: frozenset[str]
+
+
+async def disable_removed(plane: Plane) -> Removed:
     """Hold the file against what stood before: what was removed is disabled and its tokens are revoked.
 
     So are the tokens of clients whose host no rule admits any more; these are forgotten, and come back with a rule.
+    What is at an address of a resource that stays is left alone, whoever tried it at one that goes.
 
     Raises: StorageUnavailable, JournalUnavailable
     """
     issuer = plane.issuer
-    removed = await issuer.standing.reconcile(plane.settings.registry, now=issuer.now())
-    for kind, name in sorted(removed):
+    removed = sorted(await issuer.standing.reconcile(plane.settings.registry, now=issuer.now()))
+    ended: set[str] = set()
+
+    async def revoke(what: RevokedObject, value: str, why: str, *, keeps_families: bool = False) -> None:
+        revoked = await issuer.revoker.revoke(what, value, why=why, by="perhop", keeps_families=keeps_families)
+        ended.update(revoked.jtis)
+
+    left: dict[str, str] = {}
+    for kind, name in removed:
         why = f"{kind} removed from the configuration"
         if kind == "client":
-            await issuer.revoker.revoke(RevokedObject.AGENT, name, why=why, by="perhop")
+            await revoke(RevokedObject.AGENT, name, why)
         if kind == "resource":
-            for audience in await asyncio.to_thread(_recent_audiences, plane, name):
-                await issuer.revoker.revoke(RevokedObject.RESOURCE, audience, why=why, by="perhop")
+            left |= dict.fromkeys(await asyncio.to_thread(_recent_audiences, plane, name), why)
         if kind == "issuer":
             for client in await asyncio.to_thread(clients_by_issuer, plane, name):
-                await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop", keeps_families=True)
+                await revoke(RevokedObject.AGENT, client, why, keeps_families=True)
+    if any(kind == "resource" for kind, _ in removed):
+        # A family without recent records names its resource by the address alone, which nothing ties to the name.
+        issued = await issued_audiences(plane.database, now=issuer.now())
+        left = dict.fromkeys(issued, "no resource of the configuration is at this address any more") | left
+    for audience in _at_no_resource(plane, left):
+        await revoke(RevokedObject.RESOURCE, audience, left[audience])
     for client in plane.newcomers.unadmitted():
-        why = "no rule of `client_documents` admits it any more"
-        await issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop")
+        await revoke(RevokedObject.AGENT, client, "no rule of `client_documents` admits it any more")
         await plane.newcomers.forget(client)
-    return sorted(f"{kind} {name}" for kind, name in removed)
+    return Removed(names=tuple(sorted(f"{kind} {name}" for kind, name in removed)), jtis=frozenset(ended))
 
 
 def clients_by_issuer(plane: Plane, issuer: str) -> list[str]:
@@ -56,8 +81,25 @@ def config_loaded(settings: Settings, policy: PolicyEngine, **about: object) -> 
 
 
 def _recent_audiences(plane: Plane, resource: str) -> list[str]:
-    """The audiences of a removed resource, as the journal last issued tokens for them: the file no longer says."""
+    """The audiences of tokens that the journal last saw issued for this resource, or tried at it. Blocks.
+
+    Those of other resources are among them: tokens that were exchanged for it, and tokens that it refused.
+    """
     since = format_time(plane.issuer.clock() - MAX_LIFETIME - MAX_SKEW)
     issued = list(plane.reader.find(Filter(resource=resource, since=since)))
     found = {entry.part("out").get("aud") for entry in issued} | {entry.part("in").get("aud") for entry in issued}
     return sorted(each for each in found if isinstance(each, str))
+
+
+def _at_no_resource(plane: Plane, audiences: Iterable[str]) -> list[str]:
+    """Those of these audiences that are neither a resource's of the configuration nor one of our own."""
+    issuer, known = plane.issuer, plane.settings.registry
+
+    def is_ours(audience: str) -> bool:
+        return audience == records_uri(issuer.url) or is_canary(ResourceUri(audience), issuer)
+
+    return sorted(
+        each
+        for each in audiences
+        if known.resource_at(each) is None and known.resource_served_at(each) is None and not is_ours(each)
+    )

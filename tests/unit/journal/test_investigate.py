@@ -142,6 +142,12 @@ def test_the_whole_tree_from_any_of_its_ids(asked: str) -> None:
     json.dumps(tree)
 
 
+def test_the_number_of_a_hop_is_that_of_its_record() -> None:
+    """Where the records of the first hops are archived, those that are left still say how far they are from it."""
+    tree = trace(ListedReader(*_job()[2:4]), "t4")
+    assert [(each.jti, each.hop) for each in tree.hops] == [("t2", 2), ("t3", 3), ("t4", 4)]
+
+
 def test_calls_stand_under_the_token_that_made_them() -> None:
     """An outcome that names only its call finds it; what has none is unfinished; what was refused says why."""
     first, second, third, fourth = trace(ListedReader(*_job()), "txn-1").hops

@@ -27,9 +27,14 @@ class ListedJournal:
     stored: tuple[tuple[int, str], ...]
     leaf_hashes: tuple[bytes, ...] = field(default=())
     breaks_at: int | None = None
+    signed_leaves: tuple[bytes, ...] = ()
+    """Over these is the tree that the writer goes on with."""
 
     def base(self) -> SignedTree:
         return WHOLE
+
+    def frontier(self) -> Frontier:
+        return Frontier().grown(self.signed_leaves)
 
     def is_sealed(self) -> bool:
         return False
@@ -64,7 +69,7 @@ def _journal(size: int, *checkpoints: int) -> ListedJournal:
     bodies = tuple(_body(seq) for seq in range(1, size + 1))
     leaves = tuple(map(leaf_hash, bodies))
     notes = [(at, sign_checkpoint(KEY, Frontier().grown(leaves[:at]))) for at in checkpoints]
-    return ListedJournal(bodies, tuple(notes), leaves)
+    return ListedJournal(bodies, tuple(notes), leaves, signed_leaves=leaves[: max(checkpoints, default=0)])
 
 
 def _verify(journal: ListedJournal) -> Verification:
@@ -124,7 +129,7 @@ def test_a_signed_body_that_is_no_record(body: bytes) -> None:
     """Even under a right signature a body must be an object that holds its own number."""
     leaf = leaf_hash(body)
     note = sign_checkpoint(KEY, Frontier().grown([leaf]))
-    found = _verify(ListedJournal((body,), ((1, note),), (leaf,)))
+    found = _verify(ListedJournal((body,), ((1, note),), (leaf,), signed_leaves=(leaf,)))
     assert (found.ok, found.first_bad) == (False, 1)
 
 

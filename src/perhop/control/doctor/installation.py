@@ -6,6 +6,7 @@ import asyncio
 import re
 import shlex
 import stat
+from functools import partial
 from pathlib import Path
 
 from perhop.control.archiving import archive_folder_of
@@ -104,7 +105,8 @@ async def journal(patient: Patient) -> list[Seen]:
     # Read before the journal: the journal may have grown since, but never shrunk.
     kept = [published.read_text(encoding="utf-8")] if published.is_file() else []
     with JournalSnapshot(patient.settings.journal_path) as snapshot:
-        found = await asyncio.to_thread(verify_journal, snapshot, key, checkpoints=kept)
+        verify = partial(verify_journal, snapshot, key, checkpoints=kept)
+        found = await asyncio.to_thread(snapshot.undisturbed, verify)
     if not found.ok:
         return [failed(found.problem, "keep the files as they are, and see docs/incident.md")]
     if found.is_sealed:
