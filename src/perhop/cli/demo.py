@@ -50,7 +50,7 @@ async def _run(folder: Path, *, keep: bool, as_json: bool) -> Report:
             try:
                 from perhop.demo.run import perform, staged
             except ModuleNotFoundError as error:
-                advice = "run `pip install 'perhop[demo]'`"
+                advice = "run `pip install '/path/to/perhop[demo]'`, from your checkout"
                 raise OperatorError(f"the demo needs `{error.name}`, which is not installed", advice=advice) from error
             scene = await stack.enter_async_context(staged(folder))
             report = await perform(scene, tell)
