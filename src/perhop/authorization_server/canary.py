@@ -15,6 +15,6 @@ def new_canary(issuer: Issuer) -> ResourceUri:
     return parse_resource_uri(f"{issuer.endpoint(_PLACE)}{issuer.new_id()}")
 
 
-def is_canary(audience: ResourceUri, issuer: Issuer) -> bool:
+def is_canary(audience: str, issuer: Issuer) -> bool:
     """True of an audience that no resource can have."""
     return audience.startswith(issuer.endpoint(_PLACE))

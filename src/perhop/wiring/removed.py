@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from perhop.authorization_server.canary import is_canary
 from perhop.authorization_server.records_resource import records_uri
 from perhop.authorization_server.revocation import RevokedObject
-from perhop.core.resource import ResourceUri
 from perhop.journal.canonical import format_time
 from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
@@ -96,7 +95,7 @@ def _at_no_resource(plane: Plane, audiences: Iterable[str]) -> list[str]:
     issuer, known = plane.issuer, plane.settings.registry
 
     def is_ours(audience: str) -> bool:
-        return audience == records_uri(issuer.url) or is_canary(ResourceUri(audience), issuer)
+        return audience == records_uri(issuer.url) or is_canary(audience, issuer)
 
     return sorted(
         each
