@@ -13,6 +13,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "perhop":
             raise
-        sys.stderr.write(f"error: the command `perhop` needs `{error.name}`\n  run `pip install '/path/to/perhop[server]'`, from your checkout\n")
+        remedy = "run `pip install '/path/to/perhop[server]'`, from your checkout"
+        sys.stderr.write(f"error: the command `perhop` needs `{error.name}`\n  {remedy}\n")
         sys.exit(1)
     run()
