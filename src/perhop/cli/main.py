@@ -138,7 +138,8 @@ def _watch_stdout() -> _Out:
     out, before = _Out(1, "w", closefd=False), sys.stdout
     if before is sys.__stdout__ and isinstance(before, io.TextIOWrapper) and before.fileno() == 1:
         sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(out),
+            # Unbuffered, as Python does it: what is told on stderr between two lines comes between them.
+            out if before.write_through else io.BufferedWriter(out),
             encoding=before.encoding,
             line_buffering=before.line_buffering,
             write_through=before.write_through,
