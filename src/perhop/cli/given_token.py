@@ -25,7 +25,7 @@ def read_token(given: str) -> str:
     # Taken for an id, it would stand in a record for good.
     if "." in name and name.count(".") != 2 and len(name) > _LONG:
         raise SettingsError(
-            f"`{mentioned(name)}` is neither a token's id nor a whole token",
+            f"`{mentioned(name)}` is neither a token nor the id of one",
             advice="give its `jti`, or the token with all of its three parts and nothing else",
         )
     return name
