@@ -50,10 +50,14 @@ def incident(
     people = groups_of_people(settings)
     with investigating(settings, now=now, journal=journal, kind_of_reader=JournalStill, groups=people) as investigation:
         tell_archived(investigation.reader)
+        is_reported = html is not None or bundle is not None
         found, tree = investigation.reader.undisturbed(
-            lambda: (investigation.incident(jti, since=from_time), trace(investigation.reader, jti))
+            lambda: (
+                investigation.incident(jti, since=from_time),
+                trace(investigation.reader, jti) if is_reported else None,
+            )
         )
-        if html is not None or bundle is not None:
+        if tree is not None:
             from perhop.cli.incident_page import incident_page
 
             page = incident_page(found, tree, made_at=now)

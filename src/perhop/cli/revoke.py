@@ -12,7 +12,6 @@ from perhop.cli.given_token import METAVAR, read_token
 from perhop.cli.options import AsJson, ConfigFile, DryRun, Yes
 from perhop.cli.output import asks, confirm, counted, emit_json, emit_text, say
 from perhop.cli.standing import Why
-from perhop.rules.mentioned import mentioned
 
 EVERYTHING = "everything"
 
@@ -98,8 +97,7 @@ def _name(kind: str, value: str) -> str:
 
 
 def _tell(result: dict[str, Any]) -> None:
-    # What bears no name that is known here may be a token that was pasted with a part missing.
-    value = result["value"] if result["known"] or result["kind"] != "token" else mentioned(result["value"])
+    value = result["value"]
     named = EVERYTHING if result["kind"] == "all" else f"{result['kind']} {value}"
     if result["revoked"]:
         emit_text(f"revoked: {named}; {_ends(result, 'ended')}")

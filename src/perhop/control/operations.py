@@ -28,6 +28,7 @@ from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
 from perhop.errors import NotFound, OperatorError, Refused, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
+from perhop.rules.mentioned import may_be_id
 from perhop.settings import expired, load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
@@ -35,9 +36,6 @@ from perhop.wiring.plane import Plane
 from perhop.wiring.reload import preview, put_in_force
 from perhop.wiring.removed import clients_by_issuer
 from perhop.wiring.restored import begin_epoch
-
-LONGEST_JTI = 40
-"""Letters of a token's id that `revoke` takes. Ours have 22; what is longer is more likely a secret."""
 
 Operation = Callable[..., Awaitable[Mapping[str, Any]]]
 
@@ -88,7 +86,7 @@ async def _token_named(plane: Plane, given: str) -> tuple[RevokedObject, str]:
     stored = await plane.issuer.stores.refresh_tokens.find(hash_refresh_token(given)) if is_text else None
     if stored is not None:
         return RevokedObject.FAMILY, stored.family.id
-    if not given or not is_text or "." in given or len(given) > LONGEST_JTI:
+    if not may_be_id(given):
         raise SettingsError(
             "this is neither a token nor the id of one",
             advice="give the whole token and nothing else, or its `jti`; `--token -` reads it from stdin",

@@ -50,7 +50,7 @@ from perhop.wiring.owed import revoke_wider
 from perhop.wiring.people_policy import PeoplePolicy
 from perhop.wiring.plane import Clock, Plane
 from perhop.wiring.policies import Started, in_force_record, keep_in_force, policies_to_start, refused_record
-from perhop.wiring.removed import config_loaded, disable_removed
+from perhop.wiring.removed import config_loaded, disable_removed, forget_unadmitted
 from perhop.wiring.restored import count_start, find_lost, recover
 
 NONCE_PURPOSE = b"perhop dpop nonce"
@@ -205,7 +205,8 @@ async def _reconcile(plane: Plane, *, record_start: bool) -> None:
     lost = await find_lost(plane)
     if lost is not None:
         await recover(plane, lost)
-    removed = list((await disable_removed(plane)).names)
+    removed = await disable_removed(plane)
+    await forget_unadmitted(plane)
     await revoke_wider(plane)
     if record_start:
         start = await count_start(plane)

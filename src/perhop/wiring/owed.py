@@ -1,11 +1,9 @@
-"""Tokens that are wider than what their client may have now: revoked with the change that narrows it, and at start.
+"""Tokens that another configuration takes back: revoked with the change, and at start where a client was narrowed.
 
 What could not be done, because disk or journal failed, stays owed: the next change does it first.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from perhop.authorization_server.revocation import RevokedObject, is_over
 from perhop.authorization_server.store import TokenRecord
@@ -13,7 +11,6 @@ from perhop.core.registry import Registry
 from perhop.errors import Unavailable
 from perhop.storage.token_records import Given, given_now
 from perhop.wiring.plane import Owed, Plane
-from perhop.wiring.removed import clients_by_issuer
 
 
 def owed_for_narrowed(client: str, *, by: str) -> Owed:
@@ -21,20 +18,6 @@ def owed_for_narrowed(client: str, *, by: str) -> Owed:
     # Its refresh tokens give less from now on: no person need be asked again for that.
     why = f"client `{client}` may ask for less than before"
     return Owed(kind=RevokedObject.AGENT, value=client, why=why, by=by, keeps_families=True)
-
-
-def owed_for_removed(plane: Plane, old: Registry, new: Registry) -> Iterator[Owed]:
-    """The tokens of all that one configuration has, and the next has not. Blocks where an issuer is gone."""
-    for client in sorted({*old.clients} - {*new.clients}):
-        yield Owed(kind=RevokedObject.AGENT, value=client, why="client removed from the configuration")
-    for name in sorted({*old.resources} - {*new.resources}):
-        resource = old.resources[name]
-        for uri in dict.fromkeys((resource.uri, resource.server_uri)):
-            yield Owed(kind=RevokedObject.RESOURCE, value=uri, why="resource removed from the configuration")
-    for name in sorted({*old.trusted_issuers} - {*new.trusted_issuers}):
-        why = "issuer removed from the configuration"
-        for client in clients_by_issuer(plane, name):
-            yield Owed(kind=RevokedObject.AGENT, value=client, why=why, keeps_families=True)
 
 
 async def settle(plane: Plane) -> int:

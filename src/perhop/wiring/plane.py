@@ -68,7 +68,8 @@ class Plane:
     `settings`, `policy` and `issuer` together when another configuration is put in force: see `wiring.reload`.
 
     `policies_refused` says why it began with other policies than those of the folder; empty if it did not.
-    `last_reload_was_good` only when nothing that followed from it is `owed` any more.
+    `last_reload_was_good` only when nothing that followed from it is `owed` any more. `removed` is what is disabled,
+    by kind and name, and of which it is not known yet what is owed.
     `open_upstreams` are the ways that the gates take, by the name of the resource; empty while nothing serves.
     """
 
@@ -91,6 +92,7 @@ class Plane:
     changing_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True
     owed: list[Owed] = field(default_factory=list)
+    removed: set[tuple[str, str]] = field(default_factory=set)
     policies_refused: str = ""
     open_upstreams: dict[str, Upstream] = field(default_factory=dict)
     kept_tokens: KeptTokens = field(default_factory=lambda: KeptTokens(Leeway.NONE))

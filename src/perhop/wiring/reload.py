@@ -7,12 +7,10 @@ stands in the database is never lifted here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
-from perhop.core.registry import Registry
 from perhop.errors import PolicyError, SettingsError
 from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
@@ -26,7 +24,7 @@ from perhop.wiring.changes import (
     narrowed_clients,
 )
 from perhop.wiring.known_clients import registry_with_newcomers
-from perhop.wiring.owed import owed_for_narrowed, owed_for_removed, settle
+from perhop.wiring.owed import owed_for_narrowed, settle
 from perhop.wiring.plane import Plane
 from perhop.wiring.policies import (
     PolicyFiles,
@@ -36,7 +34,7 @@ from perhop.wiring.policies import (
     policies_to_apply,
     refused_record,
 )
-from perhop.wiring.removed import config_loaded, disable_removed
+from perhop.wiring.removed import config_loaded, disable_removed, forget_unadmitted
 
 NEEDS_RESTART = ("issuer", "listen", "database_path", "forwarded_from", "exports", "drain")
 """What sockets, files and tokens of this process hang on."""
@@ -86,28 +84,12 @@ async def put_in_force(
         )
         plane.owed += [owed_for_narrowed(client, by=by) for client in narrowed]
         try:
-            revoked += await _disable_removed(plane, old)
+            await disable_removed(plane)
+            revoked += await forget_unadmitted(plane)
         finally:
             revoked += await settle(plane)
         plane.last_reload_was_good = True
         return replace(applied, revoked=revoked)
-
-
-async def _disable_removed(plane: Plane, old: Registry) -> int:
-    """How many live tokens ended by it. What fails stays owed."""
-    removed = None
-    try:
-        removed = await disable_removed(plane)
-        return len(removed.jtis)
-    finally:
-        # It may be disabled already, and then is not found to be removed a second time.
-        if removed is None:
-            await asyncio.to_thread(_owe_removed, plane, old)
-
-
-def _owe_removed(plane: Plane, old: Registry) -> None:
-    for owed in owed_for_removed(plane, old, plane.settings.registry):
-        plane.owed.append(owed)
 
 
 async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:

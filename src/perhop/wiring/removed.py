@@ -1,10 +1,9 @@
-"""What another configuration no longer has: it is disabled, and its tokens are revoked."""
+"""What another configuration no longer has: it is disabled, and the end of its tokens is owed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from perhop.authorization_server.canary import is_canary
 from perhop.authorization_server.records_resource import records_uri
@@ -16,53 +15,55 @@ from perhop.policy.engine import PolicyEngine
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
 from perhop.settings import Settings
 from perhop.storage.token_records import issued_audiences
-from perhop.wiring.plane import Plane
+from perhop.wiring.plane import Owed, Plane
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
-    """What another configuration took away: `KIND NAME` of each, and the live tokens that ended by it."""
+async def disable_removed(plane: Plane) -> list[str]:
+    """Hold the file against what stood before: what was removed is disabled, and the end of its tokens is owed.
 
-    names: tuple[str, ...]
-    jtis: frozenset[str]
-
-
-async def disable_removed(plane: Plane) -> Removed:
-    """Hold the file against what stood before: what was removed is disabled and its tokens are revoked.
-
-    So are the tokens of clients whose host no rule admits any more; these are forgotten, and come back with a rule.
-    What is at an address of a resource that stays is left alone, whoever tried it at one that goes.
+    Returns `KIND NAME` of each. What is at an address of a resource that stays is left alone, whoever tried it at one
+    that goes.
 
     Raises: StorageUnavailable, JournalUnavailable
     """
     issuer = plane.issuer
-    removed = sorted(await issuer.standing.reconcile(plane.settings.registry, now=issuer.now()))
-    ended: set[str] = set()
-
-    async def revoke(what: RevokedObject, value: str, why: str, *, keeps_families: bool = False) -> None:
-        revoked = await issuer.revoker.revoke(what, value, why=why, by="perhop", keeps_families=keeps_families)
-        ended.update(revoked.jtis)
-
+    # Disabled once, it is not found a second time: it is held until what follows from it is known.
+    plane.removed |= await issuer.standing.reconcile(plane.settings.registry, now=issuer.now())
+    removed = sorted(plane.removed)
+    owed: list[Owed] = []
     left: dict[str, str] = {}
     for kind, name in removed:
         why = f"{kind} removed from the configuration"
         if kind == "client":
-            await revoke(RevokedObject.AGENT, name, why)
+            owed.append(Owed(kind=RevokedObject.AGENT, value=name, why=why))
         if kind == "resource":
             left |= dict.fromkeys(await asyncio.to_thread(_recent_audiences, plane, name), why)
         if kind == "issuer":
-            for client in await asyncio.to_thread(clients_by_issuer, plane, name):
-                await revoke(RevokedObject.AGENT, client, why, keeps_families=True)
+            clients = await asyncio.to_thread(clients_by_issuer, plane, name)
+            owed += [Owed(kind=RevokedObject.AGENT, value=each, why=why, keeps_families=True) for each in clients]
     if any(kind == "resource" for kind, _ in removed):
         # A family without recent records names its resource by the address alone, which nothing ties to the name.
         issued = await issued_audiences(plane.database, now=issuer.now())
         left = dict.fromkeys(issued, "no resource of the configuration is at this address any more") | left
-    for audience in _at_no_resource(plane, left):
-        await revoke(RevokedObject.RESOURCE, audience, left[audience])
+    owed += [Owed(kind=RevokedObject.RESOURCE, value=each, why=left[each]) for each in _at_no_resource(plane, left)]
+    plane.owed += owed
+    plane.removed.clear()
+    return [f"{kind} {name}" for kind, name in removed]
+
+
+async def forget_unadmitted(plane: Plane) -> int:
+    """Revoke and forget the clients whose host no rule admits any more; returns how many live tokens ended.
+
+    They come back with a rule.
+
+    Raises: StorageUnavailable, JournalUnavailable
+    """
+    live = 0
     for client in plane.newcomers.unadmitted():
-        await revoke(RevokedObject.AGENT, client, "no rule of `client_documents` admits it any more")
+        why = "no rule of `client_documents` admits it any more"
+        live += (await plane.issuer.revoker.revoke(RevokedObject.AGENT, client, why=why, by="perhop")).live
         await plane.newcomers.forget(client)
-    return Removed(names=tuple(sorted(f"{kind} {name}" for kind, name in removed)), jtis=frozenset(ended))
+    return live
 
 
 def clients_by_issuer(plane: Plane, issuer: str) -> list[str]:
