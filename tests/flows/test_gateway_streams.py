@@ -295,11 +295,19 @@ async def opened(world: World, session: str, rpc_id: object = "s-1") -> httpx2.R
     return await world.send((headers, body), mcp_session_id=session)
 
 
-async def respond(world: World, session: str, rpc_id: object, **claims: Any) -> httpx2.Response:
-    """A client's answer to a server's request."""
+async def respond(
+    world: World, session: str, rpc_id: object, *, taken: int | None = 202, **claims: Any
+) -> httpx2.Response:
+    """A client's answer to a server's request; `taken` is what the server says to it, None if it drops it."""
+
+    def says(_: object) -> Scripted:
+        if taken is None:
+            raise BreakOff
+        return Scripted(taken, {}, ())
+
     body = json.dumps({"jsonrpc": "2.0", "id": rpc_id, "result": {}}).encode()
     headers = {**COMMON_HEADERS, "mcp-protocol-version": "2025-11-25"}
-    world.upstream.script = lambda _: Scripted(202, {}, ())
+    world.upstream.script = says
     return await world.send((headers, body), token=world.token(**claims), mcp_session_id=session)
 
 
@@ -321,6 +329,34 @@ async def test_a_response_goes_only_to_an_open_request_of_its_session(world: Wor
     assert len(world.upstream.received) == before
     assert (await respond(world, session, "s-1")).status_code == 202
     assert world.upstream.last.header("mcp-session-id") == "up-1"
+    assert (await respond(world, session, "s-1")).status_code == 400
+
+
+async def test_of_several_answers_at_once_one_goes_on(world: World) -> None:
+    """Each of them finds the request open; the server hears one."""
+    session = await handshake(world)
+    await opened(world, session)
+    before = len(world.upstream.received)
+    answers = await asyncio.gather(*(respond(world, session, "s-1") for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202, *[400] * 7]
+    assert len(world.upstream.received) == before + 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 409, 503])
+async def test_an_answer_that_the_server_did_not_take_may_come_again(world: World, status: int) -> None:
+    """Whatever it said instead; and so it is when it said nothing at all."""
+    session = await handshake(world)
+    await opened(world, session)
+    assert (await respond(world, session, "s-1", taken=status)).status_code != 202
+    assert (await respond(world, session, "s-1")).status_code == 202
+
+
+async def test_an_answer_that_did_not_reach_the_server_may_come_again(world: World) -> None:
+    """Nobody has heard it."""
+    session = await handshake(world)
+    await opened(world, session)
+    assert (await respond(world, session, "s-1", taken=None)).status_code == 503
+    assert (await respond(world, session, "s-1")).status_code == 202
     assert (await respond(world, session, "s-1")).status_code == 400
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, assert_never
 from perhop.core.call import CallKind, Headers
 from perhop.core.decision import Permit
 from perhop.core.token import HopToken, NoCredential, Onward
-from perhop.errors import AnswerUnfit, UpstreamUnavailable
+from perhop.errors import AnswerUnfit, RequestMalformed, UpstreamUnavailable
 from perhop.gateway.answer import Answer, Piece, StreamedAnswer, WholeAnswer
 from perhop.gateway.decide import may_see
 from perhop.gateway.gate import Gate
@@ -47,19 +47,25 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
 
     A JSON answer is read whole, since lists in it are filtered; a stream passes event by event.
 
-    Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong, TokenRevoked, TokenExpired
+    Raises: UpstreamUnavailable, AnswerUnfit, AnswerTooLong, TokenRevoked, TokenExpired, RequestMalformed
     """
     call = permit.call
+    if call.kind is CallKind.RESPONSE:
+        _claim(permit, gate)
     ending = Ending.of(permit, gate, give_up=request.body.give_up)
     try:
         http_method, own = _HTTP_METHODS.get(call.kind, "POST"), _own_headers(permit, onward)
         upstream = await ending.before(gate.upstream.send(http_method, call.headers + _ALWAYS_SENT, call.body, own))
     except BaseException:
         ending.stop()
+        if call.kind is CallKind.RESPONSE:
+            _give_back(permit, gate)
         raise
     closing = _Closing(upstream, ending)
     try:
         head = _head_of(upstream)
+        if call.session is not None or call.kind is CallKind.RESPONSE:
+            _note_session(permit, upstream, gate)
         document = None if head.is_stream else upstream.whole
         if document is None and not head.is_stream:
             document = await ending.before(_read_whole(upstream, gate.limits.answer_bytes))
@@ -67,8 +73,6 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
             raise _too_long(gate.limits.answer_bytes)
         if head.problem is not None:
             raise head.problem()
-        if call.session is not None or call.kind is CallKind.RESPONSE:
-            _note_session(permit, upstream, gate)
         headers = head.returned if head.session is None else _with_session(head, permit, gate)
         if document is None:
             pieces = cut(_Translation(request, permit, upstream, gate).events(), ending, last_words(call))
@@ -189,14 +193,29 @@ def _is_writable(upstream: UpstreamReply) -> bool:
     return True
 
 
+def _claim(permit: Permit, gate: Gate) -> None:
+    """Make this the one answer to what the server has asked: of several that came at once, one goes on.
+
+    Raises: RequestMalformed
+    """
+    if not gate.open_requests.answered(session_key(permit.bound, permit.call.session), permit.call.rpc_id):
+        raise RequestMalformed("what the server of this session has asked was answered meanwhile")
+
+
+def _give_back(permit: Permit, gate: Gate) -> None:
+    """The server has not taken the answer: it may come again."""
+    rpc_id = permit.call.rpc_id
+    if rpc_id is not None:
+        gate.open_requests.opened(session_key(permit.bound, permit.call.session), rpc_id)
+
+
 def _note_session(permit: Permit, upstream: UpstreamReply, gate: Gate) -> None:
     """Keep the open requests in step with what the upstream has taken."""
     call = permit.call
-    key = session_key(permit.bound, call.session)
-    if call.kind is CallKind.RESPONSE and upstream.status < 300:
-        gate.open_requests.answered(key, call.rpc_id)
+    if call.kind is CallKind.RESPONSE and upstream.status >= 300:
+        _give_back(permit, gate)
     if call.session is not None and (upstream.status == 404 or (call.kind is CallKind.END and upstream.status < 300)):
-        gate.open_requests.ended(key)
+        gate.open_requests.ended(session_key(permit.bound, call.session))
 
 
 def _with_session(head: _Head, permit: Permit, gate: Gate) -> Headers:

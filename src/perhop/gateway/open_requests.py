@@ -43,13 +43,15 @@ class OpenRequests:
         """True if this session's server waits for an answer to this id."""
         return rpc_id is not None and rpc_id in self._open.get(session, ())
 
-    def answered(self, session: SessionKey, rpc_id: str | int | None) -> None:
-        """The server has taken the answer: there is no second one."""
+    def answered(self, session: SessionKey, rpc_id: str | int | None) -> bool:
+        """An answer goes on, and there is no second one; False if this request is not open."""
         ids = self._open.get(session)
-        if ids is not None and rpc_id is not None:
-            ids.pop(rpc_id, None)
-            if not ids:
-                del self._open[session]
+        if ids is None or rpc_id is None or rpc_id not in ids:
+            return False
+        del ids[rpc_id]
+        if not ids:
+            del self._open[session]
+        return True
 
     def ended(self, session: SessionKey) -> None:
         """The session is over."""

@@ -5,11 +5,18 @@ As in WHATWG HTML §9.2.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from perhop.errors import AnswerUnfit
+
+MAX_LINE_ENDS = 20_000
+"""Of one event: an octet of a line costs nothing, but a line does. A message written over so many is none of a server's."""
+
+AT_ONCE = 50
+"""Events that are handed on before others have their turn: a chunk may hold tens of thousands."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A line ends with CRLF, LF or CR; an event with an empty line. Where a CRLF is cut in two between chunks, the LF that
@@ -39,7 +46,7 @@ async def split_events(chunks: AsyncIterator[bytes], *, max_bytes: int) -> Async
     Raises: AnswerUnfit
     """
     pending = bytearray()
-    searched = 0
+    searched = count = 0
     is_first = may_be_comments = True
     async for chunk in chunks:
         pending += chunk
@@ -52,6 +59,9 @@ async def split_events(chunks: AsyncIterator[bytes], *, max_bytes: int) -> Async
         for end in [each.end() for each in _EVENT_END.finditer(pending, max(0, searched - _LONGEST_END))]:
             yield bytes(pending[start:end])
             start = end
+            count += 1
+            if not count % AT_ONCE:
+                await asyncio.sleep(0)
         del pending[:start]
         searched = len(pending)
         if searched > max_bytes:
@@ -69,7 +79,12 @@ async def split_events(chunks: AsyncIterator[bytes], *, max_bytes: int) -> Async
 
 
 def parse_event(raw: bytes) -> ServerEvent:
-    """Read one event. As in WHATWG HTML §9.2.6."""
+    """Read one event. As in WHATWG HTML §9.2.6.
+
+    Raises: AnswerUnfit
+    """
+    if len(raw) > MAX_LINE_ENDS and raw.count(b"\n") + raw.count(b"\r") > MAX_LINE_ENDS:
+        raise AnswerUnfit(f"an event of more than {MAX_LINE_ENDS} lines")
     data: list[bytes] = []
     event_id: bytes | None = None
     for line in _LINES.split(raw):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Sequence
 
@@ -110,3 +111,33 @@ async def test_an_event_that_begins_with_a_comment_is_looked_at_once(monkeypatch
         b"data: y\n\n",
     ]
     assert len(looks) < 5
+
+
+@pytest.mark.parametrize("line", [b"\r", b":\n", b"data\n"])
+def test_an_event_of_very_many_lines_is_refused_before_they_are_read(line: bytes) -> None:
+    """A line of an octet costs as much as one of a kilobyte: sixteen megabytes of them would take seconds."""
+    assert parse_event(line * sse.MAX_LINE_ENDS).id is None
+    with pytest.raises(AnswerUnfit, match="lines"):
+        parse_event(line * (sse.MAX_LINE_ENDS + 1))
+
+
+def test_an_event_of_many_octets_in_few_lines_is_read() -> None:
+    """The bound is on lines, not on octets."""
+    octets = b"x" * (3 * sse.MAX_LINE_ENDS)
+    assert parse_event(b"data: " + octets + b"\n\n").data == octets
+
+
+async def test_a_chunk_of_very_many_events_leaves_others_their_turn() -> None:
+    """What a server writes at once is handed on in portions."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    assert len(await split([b"a\n\n" * 20 * sse.AT_ONCE], max_bytes=100_000)) == 20 * sse.AT_ONCE
+    running.cancel()
+    assert turns >= 20
