@@ -100,11 +100,12 @@ async def test_a_predecessor_key_still_opens(world: World) -> None:
         assert (await listing(world, session)).status_code == status
 
 
-async def test_a_stream_is_resumed_with_sealed_event_ids(world: World) -> None:
+@pytest.mark.parametrize("event_id", ["e-2", "\u00e9-2", "\u2192 2", "\U0001f4c5"])
+async def test_a_stream_is_resumed_with_sealed_event_ids(world: World, event_id: str) -> None:
     """Event ids go out sealed and come back as the upstream wrote them; with another session they are unknown."""
     session = await handshake(world)
     priming = b"id: e-1\nretry: 100\ndata: \n\n"
-    world.upstream.script = lambda _: stream_answer((priming, event({"jsonrpc": "2.0", "method": "x"}, event_id="e-2")))
+    world.upstream.script = lambda _: stream_answer((priming, event({"jsonrpc": "2.0", "method": "x"}, event_id=event_id)))
     octets = (await world.send(legacy("tools/list"), mcp_session_id=session)).content
     assert b"e-1" not in octets
     assert b"retry: 100" in octets
@@ -115,7 +116,7 @@ async def test_a_stream_is_resumed_with_sealed_event_ids(world: World) -> None:
     world.upstream.script = lambda _: stream_answer(())
     answer = await world.http.get(world.url, headers={**headers, **world.bearer(), "mcp-session-id": session})
     assert answer.status_code == 200
-    assert world.upstream.last.header("last-event-id") == "e-2"
+    assert world.upstream.last.header("last-event-id") == event_id
 
     other = {**headers, **world.bearer(sub="user:eve")}
     assert (await world.http.get(world.url, headers=other)).status_code == 404

@@ -245,3 +245,20 @@ async def test_the_own_pool_takes_what_the_library_takes_or_says_why_not(name: s
     assert await outcome_of(UpstreamPool.AIOHTTP, row) == (row.library or row.own)
     assert (row.library is None) == (row.why == "")
     assert row.library != row.own
+
+
+@pytest.mark.parametrize("pool", UpstreamPool)
+async def test_octets_beyond_ascii_go_out_as_they_came(pool: UpstreamPool) -> None:
+    """A header's text has one character for an octet, as ASGI hands it over; neither pool writes two for it."""
+
+    async def handler(raw: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.take(reader)
+        writer.write(OK)
+
+    async with raw_server(handler) as (url, raw), open_way(pool, url) as way, asyncio.timeout(10):
+        shared, own = ("user-agent", "caf\u00c3\u00a9"), ("last-event-id", "\u00e2\u0086\u0092 2")
+        reply = await way.send("POST", (shared,), b"{}", (own,))
+        await reply.close()
+    (request,) = raw.requests
+    assert b"user-agent: caf\xc3\xa9\r\n" in request
+    assert b"last-event-id: \xe2\x86\x92 2\r\n" in request

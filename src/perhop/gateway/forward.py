@@ -109,7 +109,8 @@ def _own_headers(permit: Permit, onward: Onward) -> Headers:
     if call.session is not None:
         own = (*own, (SESSION, call.session))
     if call.last_event_id is not None:
-        own = (*own, (LAST_EVENT, call.last_event_id))
+        # Octets as a header's text has them: an id is UTF-8, whatever it says. WHATWG HTML §9.2.4
+        own = (*own, (LAST_EVENT, call.last_event_id.encode().decode("latin-1")))
     match onward:
         case HopToken():
             minted, upstream = onward.minted, permit.resource.upstream

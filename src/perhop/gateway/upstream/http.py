@@ -120,12 +120,22 @@ class HttpUpstream:
         return await self._session.request(
             http_method,
             self._url,
-            headers=CIMultiDict(headers),
+            headers=CIMultiDict([(name, _as_written(value)) for name, value in headers]),
             data=body if http_method == "POST" else None,
             allow_redirects=False,
             timeout=self._timeout,
             ssl=self._tls,
         )
+
+
+def _as_written(value: str) -> str:
+    """The text that the library, which writes UTF-8, writes as the octets of this value. Any others it cannot write."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except ValueError:
+        return value
 
 
 def _unavailable(error: Exception) -> UpstreamUnavailable | AnswerTooLong:
