@@ -224,6 +224,21 @@ def test_what_may_be_a_secret_is_neither_recorded_nor_repeated(given: str, folde
     assert not any(each in ran.err + kept for each in (token, secret))
 
 
+@pytest.mark.parametrize("kind", ["agent", "subject", "resource", "tenant", "task", "family"])
+def test_a_secret_in_the_place_of_a_name_is_neither_recorded_nor_repeated(kind: str, folder: Path) -> None:
+    """It is a slip of the hand in the middle of an incident; a name that is not known is revoked as ever."""
+    token, secret = _issue(folder), "s3cret-" * 7
+    for given in (token, secret):
+        ran = perhop("revoke", f"--{kind}", given, folder=folder)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"no {kind} of this name is known" in ran.err
+        assert given not in ran.err
+    assert perhop("revoke", f"--{kind}", "gone-since-long", folder=folder).code == 0
+    kept = perhop("journal", "query", "--json", folder=folder).out
+    assert "gone-since-long" in kept
+    assert not any(each in kept for each in (token, secret))
+
+
 def test_a_refresh_token_stands_for_its_family(folder: Path) -> None:
     """As at the revocation endpoint: the family ends, and the refresh token itself is nowhere."""
     raw, now = "a-refresh-token-of-a-person-0123456789-0123", int(time.time())

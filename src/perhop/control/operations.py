@@ -28,7 +28,7 @@ from perhop.control.tasks import end_task
 from perhop.control.tools import approve_tools, show_tools
 from perhop.errors import NotFound, OperatorError, Refused, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
-from perhop.rules.mentioned import may_be_id
+from perhop.rules.mentioned import may_be_id, may_be_secret
 from perhop.settings import expired, load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
@@ -53,6 +53,12 @@ async def revoke(plane: Plane, *, kind: str, value: str, why: str, dry_run: bool
     if named is RevokedObject.TOKEN:
         named, value = await _token_named(plane, value)
     known = await _is_known(plane, named, value)
+    if not known and named is not RevokedObject.TOKEN and may_be_secret(value):
+        # What is revoked is recorded, and so shown to everybody who reads the journal.
+        raise SettingsError(
+            f"no {named.value} of this name is known, and it may be a secret",
+            advice="`--token -` reads a token from stdin, and revokes what it stands for",
+        )
     open_calls = plane.metrics.open_calls()
     revoker = plane.issuer.revoker
     if dry_run:
