@@ -105,7 +105,9 @@ async def test_a_stream_is_resumed_with_sealed_event_ids(world: World, event_id:
     """Event ids go out sealed and come back as the upstream wrote them; with another session they are unknown."""
     session = await handshake(world)
     priming = b"id: e-1\nretry: 100\ndata: \n\n"
-    world.upstream.script = lambda _: stream_answer((priming, event({"jsonrpc": "2.0", "method": "x"}, event_id=event_id)))
+    world.upstream.script = lambda _: stream_answer(
+        (priming, event({"jsonrpc": "2.0", "method": "x"}, event_id=event_id))
+    )
     octets = (await world.send(legacy("tools/list"), mcp_session_id=session)).content
     assert b"e-1" not in octets
     assert b"retry: 100" in octets

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from perhop.errors import AnswerUnfit
 
 MAX_LINE_ENDS = 20_000
-"""Of one event: an octet of a line costs nothing, but a line does. A message written over so many is none of a server's."""
+"""Of one event: an octet of a line costs nothing, but a line does. No server writes a message over so many."""
 
 AT_ONCE = 50
 """Events that are handed on before others have their turn: a chunk may hold tens of thousands."""

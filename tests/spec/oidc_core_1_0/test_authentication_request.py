@@ -90,6 +90,18 @@ async def test_prompt_login_has_the_person_sign_in(server: RunningServer, browse
     assert form_in(await browser.open(query)).fields == SIGN_IN
 
 
+async def test_a_query_as_a_browser_leaves_it_is_the_same_on_the_way_back(
+    server: RunningServer, browser: Browser
+) -> None:
+    """Browsers send some letters as they are that a redirect has to encode: nobody signs in twice because of them."""
+    query = a_request(prompt="login", state="{one}|^two^").replace("%7C", "|").replace("%5E", "^")
+    page = await browser.open(query)
+    assert b"|^two" in page.url.raw_path
+    after = await browser.follow(await browser.send(page, {"email": EMAIL, "password": PASSWORD}))
+    assert form_in(after).buttons == DECISIONS
+    assert answer_in(await browser.allow(after))["state"] == "{one}|^two^"
+
+
 async def test_an_old_session_does_not_do_for_max_age(server: RunningServer, browser: Browser) -> None:
     """One second older than `max_age` signs in again, and comes back to the same request; `max_age=0` ends, too."""
     await browser.code()

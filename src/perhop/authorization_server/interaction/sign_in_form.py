@@ -9,6 +9,7 @@ Spec: RFC 9700 §4.7.1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,6 +39,9 @@ from perhop.rules.networks import network_of
 
 SIGN_IN = "sign_in"
 
+_AS_THEY_ARE = ":/?#[]@!$&'()*+,;=%"
+"""What RFC 3986 §2.2 reserves, and what is encoded already."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
@@ -56,7 +60,8 @@ class Purpose:
 
     @property
     def back(self) -> str:
-        return f"{self.action}?{self.query}" if self.query else self.action
+        """As a browser brings it from a redirect: some letters come as they are, and have to be encoded there."""
+        return quote(f"{self.action}?{self.query}" if self.query else self.action, safe=_AS_THEY_ARE)
 
 
 def is_sign_in_sent(sent: Form, purpose: Purpose, request: Request, issuer: Issuer) -> bool:
