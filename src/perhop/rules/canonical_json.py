@@ -4,25 +4,30 @@ There are two ways to it. Of what is *plain* (texts, integers, booleans, null, a
 in ASCII), Python's own encoder writes the same text in one go. `_text` says what the text is, and takes all the rest:
 numbers with a fraction, names that UTF-16 orders in its own way, and what stands for a type of JSON.
 
+Either way nobody else has a turn meanwhile, so there is a bound on lists and objects, each of which takes its time.
+
 Spec: RFC 8785 §3.2
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]
 from json.encoder import encode_basestring as _quoted  # Python's escapes for JSON strings are those of §3.2.2.2
 from typing import Any
-
-import rfc8785
 
 from perhop.errors import ParamsMalformed
 
 _encode: Callable[[Any, int], Iterable[str]] = c_make_encoder(None, None, _quoted, None, ":", ",", True, False, False)
 """What `json.JSONEncoder` makes anew for every text: names in order, no white space, no watch for cycles."""
 
+MAX_CONTAINERS = 100_000
+"""Lists and objects in one value: more than a megabyte of pairs of coordinates has."""
+
 _LEAVES = frozenset({str, int, bool, type(None)})
 _INNER = frozenset({dict, list, tuple})
+_SIMPLE = _LEAVES | {float}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -34,28 +39,54 @@ def canonical_json(value: Any) -> bytes:
     Raises: ParamsMalformed
     """
     try:
-        return ("".join(_encode(value, 0)) if _is_plain(value) else _text(value)).encode("utf-8")
+        return ("".join(_encode(value, 0)) if _is_plain(value) else _counted_text(value)).encode("utf-8")
     except UnicodeEncodeError:
         raise ParamsMalformed("a lone surrogate has no canonical form") from None
-    except rfc8785.CanonicalizationError:
-        raise ParamsMalformed("a number without a canonical form") from None
     except (ValueError, RecursionError):
-        raise ParamsMalformed("too large or too deep for a canonical form") from None
+        raise ParamsMalformed("too large, too deep, or a number without a canonical form") from None
 
 
 def _is_plain(value: Any) -> bool:
     """True for a list or an object of which Python's encoder makes the canonical text. By exact types only."""
-    kind = type(value)
-    if kind is dict:
-        if not "".join(value).isascii():
+    seen, level = 0, [value]
+    while level:
+        seen += len(level)
+        if seen > MAX_CONTAINERS:
             return False
-        value = value.values()
-    elif kind not in _INNER:
-        return False
-    if _LEAVES.issuperset(map(type, value)):
-        return True
-    inner = [each for each in value if type(each) not in _LEAVES]
-    return _INNER.issuperset(map(type, inner)) and all(map(_is_plain, inner))
+        deeper: list[Any] = []
+        for each in level:
+            kind = type(each)
+            if kind is dict:
+                if not "".join(each).isascii():
+                    return False
+                each = each.values()
+            elif kind not in _INNER:
+                return False
+            if not _LEAVES.issuperset(map(type, each)):
+                deeper += [inner for inner in each if type(inner) not in _LEAVES]
+        level = deeper
+    return True
+
+
+def _check_containers(value: Any) -> None:
+    """Raises: ValueError for too many lists and objects."""
+    seen, level = 0, [value]
+    while level:
+        seen += len(level)
+        if seen > MAX_CONTAINERS:
+            raise ValueError(f"more than {MAX_CONTAINERS} lists and objects")
+        every = (each.values() if isinstance(each, Mapping) else each for each in level)
+        level = [inner for each in every for inner in each if type(inner) not in _SIMPLE and _has_members(inner)]
+
+
+def _has_members(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _counted_text(value: Any) -> str:
+    if _has_members(value):
+        _check_containers(value)
+    return _text(value)
 
 
 def _text(value: Any) -> str:
@@ -67,6 +98,8 @@ def _text(value: Any) -> str:
         return "{" + ",".join([f"{_quoted(key)}:{_text(value[key])}" for key in _in_order(value)]) + "}"
     if kind is list or kind is tuple:
         return "[" + ",".join([_text(each) for each in value]) + "]"
+    if kind is float:
+        return _number(value)
     if value is None:
         return "null"
     if kind is bool:
@@ -78,18 +111,42 @@ def _text(value: Any) -> str:
 
 
 def _unusual(value: Any) -> str:
-    """Floats, and what stands for another type."""
+    """What stands for another type."""
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
-        return rfc8785.dumps(value).decode("ascii")
+        return _number(float(value))
     if isinstance(value, Mapping):
         return _text(dict(value))
     if isinstance(value, list | tuple):
         return _text(list(value))
     raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _number(value: float) -> str:
+    """A double as ECMAScript writes it: the digits are Python's, the shortest that are read as this double again.
+
+    Spec: RFC 8785 §3.2.2.3
+    Raises: ValueError
+    """
+    if not math.isfinite(value):
+        raise ValueError("a number without a canonical form")
+    if value == 0:
+        return "0"
+    digits, _, exponent = float.__repr__(value).partition("e")
+    if not exponent:
+        return digits.removesuffix(".0")
+    power = int(exponent)
+    if not -7 < power < 21:
+        return f"{digits}e{power:+d}"
+    # Python has an exponent here, ECMAScript does not: the point is moved.
+    sign, digits = ("-", digits[1:]) if value < 0 else ("", digits)
+    whole, _, fraction = digits.partition(".")
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{whole}{fraction}"
+    return f"{sign}{whole}{fraction}{'0' * (power - len(fraction))}"
 
 
 def _in_order(members: dict[str, Any]) -> list[str]:

@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perhop.errors import ParamsMalformed
-from perhop.rules.canonical_json import canonical_json
+from perhop.rules.canonical_json import MAX_CONTAINERS, canonical_json
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "rfc8785-3.2.json").read_text("utf-8"))
 
@@ -36,6 +37,28 @@ def test_rfc_8785_numbers(bits: str, text: str) -> None:
     """The doubles of RFC 8785 appendix B come out as the RFC has them."""
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
     assert canonical_json(number).decode() == text
+
+
+@given(number=st.floats(allow_nan=False, allow_infinity=False))
+def test_every_double_has_the_text_of_another_implementation(number: float) -> None:
+    """Whatever its size: the library that the wider field uses says the same."""
+    assert canonical_json(number) == rfc8785.dumps(number)
+
+
+@given(digits=st.integers(-(10**17), 10**17), power=st.integers(-40, 40))
+def test_every_decimal_has_the_text_of_another_implementation(digits: int, power: int) -> None:
+    """Above all around the powers at which an exponent begins."""
+    number = float(f"{digits}e{power}")
+    assert canonical_json(number) == rfc8785.dumps(number)
+
+
+@pytest.mark.parametrize("inner", [[], {}, {"\u00e9": 1}, [0.5], MappingProxyType({})])
+def test_very_many_lists_and_objects_have_no_canonical_form(inner: object) -> None:
+    """Each takes its time, in which nobody else has a turn; there may be as many of other values as there is room."""
+    assert canonical_json([inner] * 5)
+    with pytest.raises(ParamsMalformed):
+        canonical_json({"a": [[inner] * MAX_CONTAINERS]})
+    assert canonical_json([1.5] * (MAX_CONTAINERS + 1)).count(b"1.5") == MAX_CONTAINERS + 1
 
 
 def test_integers_of_any_size_are_plain_decimal() -> None:
