@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from perhop.gateway.tool_pins import ResourcePins
 from perhop.rules.mcp_param_headers import ParamHeader, parse_annotations
 
 MAX_TOOLS = 10_000
+AT_ONCE = 50
+"""Items of a list that are looked at before others may go on: each may want a digest, or a question to policy."""
 
 
 class Catalogue:
@@ -20,10 +23,17 @@ class Catalogue:
         # By tool: the schema that was read, and what it annotates. A schema is read once, not at every call.
         self._annotations: dict[str, tuple[Mapping[str, Any], tuple[ParamHeader, ...]]] = {}
 
-    def learn(self, tools: object) -> None:
-        """Take in the `tools` of one list result, whatever else is in it; quarantine what is not as approved."""
-        if not isinstance(tools, list):
-            return
+    async def learn(self, tools: Sequence[Any]) -> None:
+        """Take in the `tools` of one list result, whatever else is in it; quarantine what is not as approved.
+
+        Others get their turn between: when this returns, all of it is in force.
+        """
+        for start in range(0, len(tools), AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            self._take(tools[start : start + AT_ONCE])
+
+    def _take(self, tools: Sequence[Any]) -> None:
         self._pins.compare(tools)
         for tool in tools:
             if isinstance(tool, dict) and isinstance(name := tool.get("name"), str):

@@ -18,7 +18,7 @@ from typing import Any
 
 from perhop.core.call import Action, Target
 from perhop.errors import AnswerUnfit, JsonUnparsable
-from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.catalogue import AT_ONCE, Catalogue
 from perhop.gateway.revisions import narrow_versions
 from perhop.rules.mcp_message import render_json
 from perhop.rules.mcp_methods import TASK_NEWS
@@ -32,8 +32,6 @@ LISTS: Mapping[str, tuple[Action, str]] = {
 }
 
 TASKS = "tasks"
-AT_ONCE = 50
-"""Items that are judged before others may go on: policy may have to be asked about each."""
 
 TOOL_ERROR = "tool_error"
 
@@ -155,7 +153,7 @@ class ListFilter:
             return False
         held = [key for key in (*LISTS, TASKS) if isinstance(result.get(key), list)]
         if "tools" in held:
-            self.catalogue.learn(result["tools"])
+            await self.catalogue.learn(result["tools"])
         changed = False
         for key in held:
             shown = []

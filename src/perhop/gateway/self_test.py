@@ -95,7 +95,7 @@ class SelfTest:
         own = presenting_own(self._resource, self._tokens)
         async with asyncio.timeout(PATIENCE_SECONDS):
             listed = await list_tools(self._upstream, own)
-        self._catalogue.learn(list(listed.tools))
+        await self._catalogue.learn(list(listed.tools))
         if listed.outcome is Outcome.ACCEPTED:
             await self._survey(listed, own)
         if not self._is_testable:

@@ -101,7 +101,7 @@ MIRRORED = {
 @pytest.mark.parametrize("came", [None, "monday", "=?base64?bW9uZGF5?=", "=?base64?w6k?=", "\u00e9"])
 async def test_a_parameter_header_that_differs_from_its_argument(world: World, came: str | None) -> None:
     """Where the gateway knows the tool's schema, a missing, other or ill-encoded header is 400 with -32020."""
-    world.gate.catalogue.learn([MIRRORED])
+    await world.gate.catalogue.learn([MIRRORED])
     headers, body = modern("tools/call", {"name": "add", "arguments": {"day": "é"}}, rpc_id="p")
     if came is not None:
         headers["mcp-param-day"] = came
@@ -113,7 +113,7 @@ async def test_a_parameter_header_that_differs_from_its_argument(world: World, c
 
 async def test_a_parameter_header_goes_on_written_from_its_argument(world: World) -> None:
     """One that the schema names is written anew, beside others that pass as they came."""
-    world.gate.catalogue.learn([MIRRORED])
+    await world.gate.catalogue.learn([MIRRORED])
     request = modern("tools/call", {"name": "add", "arguments": {"day": "monday"}})
     await world.send(request, mcp_param_day="=?base64?bW9uZGF5?=", mcp_param_other="=?base64?eA==?=")
     received = [each for each in world.upstream.last.headers if each[0].startswith("mcp-param-")]
@@ -122,7 +122,7 @@ async def test_a_parameter_header_goes_on_written_from_its_argument(world: World
 
 async def test_an_argument_that_is_not_there_has_no_header(world: World) -> None:
     """One that is left out is not mirrored, and a header alone mirrors nothing."""
-    world.gate.catalogue.learn([MIRRORED])
+    await world.gate.catalogue.learn([MIRRORED])
     request = modern("tools/call", {"name": "add", "arguments": {}})
     assert (await world.send(request)).status_code == 200
     assert (await world.send(request, mcp_param_day="monday")).status_code == 400

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perhop.gateway.catalogue import Catalogue
-from perhop.gateway.lists import AT_ONCE, ListFilter, error_of
-from perhop.gateway.tool_pins import ResourcePins
+from perhop.core.call import Target
+from perhop.gateway.catalogue import AT_ONCE, Catalogue
+from perhop.gateway.lists import ListFilter, error_of
+from perhop.gateway.tool_pins import Approval, Pinned, ResourcePins
 
 FILTER = ListFilter(
     is_shown=lambda _: False,
@@ -76,18 +77,55 @@ async def test_a_tools_own_error_is_told(member: str, error: str | None, spelled
     assert (await FILTER.judge(octets)).error == error
 
 
-async def test_others_get_their_turn_while_a_long_list_is_filtered() -> None:
-    """Policy may be asked about every item: no upstream holds up everybody by the length of its lists."""
-    turns = 0
+class Others:
+    """Another task of the same loop, which counts its turns."""
 
-    async def others() -> None:
-        nonlocal turns
+    def __init__(self) -> None:
+        self.turns = 0
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
         while True:
-            turns += 1
+            self.turns += 1
             await asyncio.sleep(0)
 
-    waiting = asyncio.create_task(others())
+    def stop(self) -> None:
+        self._task.cancel()
+
+
+async def test_others_get_their_turn_while_a_long_list_is_filtered() -> None:
+    """Policy may be asked about every item: no upstream holds up everybody by the length of its lists."""
+    others = Others()
     listed = json.dumps({"result": {"resources": [{"uri": f"note://{number}"} for number in range(10 * AT_ONCE)]}})
     await FILTER.judge(listed.encode())
-    waiting.cancel()
-    assert turns >= 10
+    others.stop()
+    assert others.turns >= 10
+
+
+async def test_others_get_their_turn_while_a_long_list_is_held_against_what_was_approved() -> None:
+    """Each definition wants a digest. Nothing is shown before all of them have been looked at."""
+    pins = ResourcePins("https://a.example/mcp", clock=lambda: 0.0)
+    pins.take(Pinned(approval=Approval(definitions={}, by="ann", at=0), quarantined=()))
+    known_when_shown: set[int] = set()
+    turns_before_any_is_shown = 0
+
+    def is_shown(_: Target) -> bool:
+        nonlocal turns_before_any_is_shown
+        turns_before_any_is_shown = turns_before_any_is_shown or others.turns
+        known_when_shown.add(len(pins.quarantined))
+        return False
+
+    pinned = ListFilter(
+        is_shown=is_shown,
+        is_own_task=lambda _: False,
+        may_serve=lambda _: False,
+        is_private=False,
+        catalogue=Catalogue(pins),
+        max_bytes=1 << 20,
+    )
+    others = Others()
+    listed = json.dumps({"result": {"tools": [{"name": f"tool-{number}"} for number in range(10 * AT_ONCE)]}})
+    await pinned.judge(listed.encode())
+    others.stop()
+    assert known_when_shown == {10 * AT_ONCE}
+    assert turns_before_any_is_shown >= 9
