@@ -22,6 +22,10 @@ UNFIT = {
     "a session id beyond ASCII": b"HTTP/1.1 200 OK\r\nmcp-session-id: a\xffb\r\n",
     "a media type beyond latin-1": b"HTTP/1.1 200 OK\r\ncontent-type: application/json; x=\xe2\x82\xac\r\n",
     "a time to wait beyond latin-1": b"HTTP/1.1 429 Later\r\nretry-after: \xe2\x82\xac\r\n",
+    "two media types": b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-type: text/event-stream\r\n",
+    "a media type beside a charset": (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-type: application/json; charset=utf-16\r\n"
+    ),
     "a status that there is not": b"HTTP/1.1 600 X\r\n",
     "the last of these": b"HTTP/1.1 999 X\r\n",
 }

@@ -171,6 +171,8 @@ def _problem_of(upstream: UpstreamReply) -> Callable[[], UpstreamUnavailable | A
     """
     if upstream.status > 599 or not _is_writable(upstream):
         return partial(AnswerUnfit, "a status, a session id or a header that cannot go on to the caller")
+    if sum(name == "content-type" for name, _ in upstream.headers) > 1:
+        return partial(AnswerUnfit, "an answer with more than one media type")
     if not _CHARSET_IS_UTF8.fullmatch(upstream.header("content-type") or ""):
         return partial(AnswerUnfit, "an answer in another charset than utf-8")
     status, challenges = upstream.status, upstream.header("www-authenticate") is not None

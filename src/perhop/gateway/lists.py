@@ -112,8 +112,9 @@ class ListFilter:
     async def judge(self, octets: bytes) -> Judged:
         """Look at one JSON-RPC message of the upstream and take out what the caller may not see.
 
-        What cannot be read passes if it can hold no list. What says nothing that counts is not read. Others get their
-        turn while a long list is filtered: each item is judged as things stand then.
+        What cannot be read passes if it can hold no list. What says nothing that counts is not read, nor is what is
+        longer than a list may be, only to learn how the journal calls its end. Others get their turn while a long list
+        is filtered: each item is judged as things stand then.
 
         Raises: AnswerUnfit
         """
@@ -123,7 +124,7 @@ class ListFilter:
             # No JSON in UTF-8 holds one; in UTF-16 or UTF-32 all of it does, and some clients read that.
             raise AnswerUnfit("an answer that is not UTF-8")
         if not _MAY_BE_LOOKED_AT.search(octets):
-            return _passing(octets)
+            return _passing(octets) if len(octets) <= self.max_bytes else _UNREMARKABLE
         try:
             message = parse_json(octets, max_bytes=self.max_bytes, max_depth=_ANSWER_DEPTH, max_keys=_ANSWER_KEYS)
         except JsonUnparsable as error:

@@ -77,6 +77,14 @@ async def test_a_tools_own_error_is_told(member: str, error: str | None, spelled
     assert (await FILTER.judge(octets)).error == error
 
 
+async def test_what_is_longer_than_a_list_may_be_is_not_read_for_the_journal_alone() -> None:
+    """It holds nothing that is filtered or kept; reading sixteen megabytes of small values would take seconds."""
+    start, rest = b'{"id":1,"error":{"code":-3},"result":[', b"[]," * (FILTER.max_bytes // 3)
+    assert (await FILTER.judge(start + b"1]}")).error == "-3"
+    judged = await FILTER.judge(start + rest + b"1]}")
+    assert (judged.messages, judged.octets, judged.error) == ((), None, None)
+
+
 class Others:
     """Another task of the same loop, which counts its turns."""
 
