@@ -11,7 +11,6 @@ Spec: RFC 8785 §3.2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]
 from json.encoder import encode_basestring as _quoted  # Python's escapes for JSON strings are those of §3.2.2.2
@@ -97,7 +96,7 @@ def _text(value: Any) -> str:
     if kind is dict:
         return "{" + ",".join([f"{_quoted(key)}:{_text(value[key])}" for key in _in_order(value)]) + "}"
     if kind is list or kind is tuple:
-        return "[" + ",".join([_text(each) for each in value]) + "]"
+        return "[" + ",".join([_number(each) if type(each) is float else _text(each) for each in value]) + "]"
     if kind is float:
         return _number(value)
     if value is None:
@@ -131,13 +130,14 @@ def _number(value: float) -> str:
     Spec: RFC 8785 §3.2.2.3
     Raises: ValueError
     """
-    if not math.isfinite(value):
-        raise ValueError("a number without a canonical form")
-    if value == 0:
-        return "0"
-    digits, _, exponent = float.__repr__(value).partition("e")
-    if not exponent:
-        return digits.removesuffix(".0")
+    text = float.__repr__(value)
+    digits, point, exponent = text.partition("e")
+    if not point:
+        if text.endswith(".0"):
+            return text[:-2] if value else "0"
+        if "n" in text:  # nan, inf
+            raise ValueError("a number without a canonical form")
+        return text
     power = int(exponent)
     if not -7 < power < 21:
         return f"{digits}e{power:+d}"
