@@ -5,6 +5,7 @@ Both are as they should be until a test makes them hostile. What was sent to the
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -49,13 +50,20 @@ def resource_metadata(resource: str = SERVER, /, **changes: Any) -> dict[str, An
     return {name: value for name, value in (usual | changes).items() if value is not None}
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class SignInWorld:
     """`documents` are what a GET of this URL answers, `answer` what the authorization endpoint sends people back with.
 
     A token is good for the scopes that were asked for, those of `ceiling` if there is one; `grant` is what else its
     answer says. `calls` are the Authorization fields that came to the server. While `stale` is there, tokens are not
-    good enough for it, until the person has been asked more than `content_after` times.
+    good enough for it, until the person has been asked more than `content_after` times. The token endpoint grants at
+    once and answers when `answers` is set; the person comes back when `comes_back` is.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -64,6 +72,8 @@ class SignInWorld:
     needed: frozenset[str] = frozenset()
     stale: str | None = None
     content_after: int | None = None
+    answers: asyncio.Event = field(default_factory=_set)
+    comes_back: asyncio.Event = field(default_factory=_set)
     redirect: str | None = None
     redirect_uri: str = REDIRECT_URI
     answer: Answer = lambda usual: usual
@@ -104,7 +114,9 @@ class SignInWorld:
             return _document(self.documents.get(url))
         match request.url.path:
             case "/token":
-                return self._token(request, await request.aread())
+                answer = self._token(request, await request.aread())
+                await self.answers.wait()
+                return answer
             case "/register":
                 return self._register(await request.aread())
             case _:
@@ -176,7 +188,9 @@ class _Person:
         yield self
 
     async def answer_to(self, url: str, state: str) -> str:
-        return self._world.visit(url)
+        query = self._world.visit(url)
+        await self._world.comes_back.wait()
+        return query
 
 
 def _document(document: Any) -> httpx2.Response:

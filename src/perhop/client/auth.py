@@ -17,7 +17,9 @@ import httpx2
 from perhop.client.proof_key import NEEDS_NONCE
 from perhop.client.token_request import AccessToken
 from perhop.core.resource import ResourceUri
-from perhop.errors import WrongDestination
+from perhop.errors import SettingsError, WrongDestination
+from perhop.rules.issuer_uri import is_private
+from perhop.rules.resource_uri import parse_http_uri
 from perhop.rules.www_authenticate import bearing_challenges
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -28,9 +30,12 @@ class TokenCarrier(httpx2.Auth):
 
     A token that is bound to a key goes out with a fresh proof on each request. Which token, and what happens when it is
     refused, is said by who derives from this.
+
+    Raises: SettingsError
     """
 
     def __init__(self, resource: ResourceUri) -> None:
+        check_server(resource)
         self.resource = resource
         self._home = httpx2.URL(resource)
 
@@ -116,6 +121,18 @@ class TokenAuth(TokenCarrier):
             response = yield self._carry(request, token)
         if response.status_code == 401 and "invalid_token" in errors_in(response):
             yield self._carry(request, await self._get(token))
+
+
+def check_server(server: ResourceUri) -> None:
+    """Refuse a server that tokens would go to in clear: http is for this machine alone.
+
+    Spec: RFC 6750 §5.3
+    Raises: SettingsError
+    """
+    if not is_private(parse_http_uri(server)):
+        raise SettingsError(
+            f"`{server}` must be https, since tokens are sent there", advice="http is for loopback addresses only"
+        )
 
 
 def errors_in(response: httpx2.Response) -> frozenset[str]:

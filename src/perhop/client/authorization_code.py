@@ -7,7 +7,7 @@ Spec: RFC 7636 §4
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from perhop.client.authorization_metadata import AuthorizationMetadata
@@ -22,14 +22,16 @@ from perhop.rules.pkce import CHALLENGE_METHOD, code_challenge
 class AuthorizationRequest:
     """One way of a person to an authorization server and back. Made before it begins, kept until the code is redeemed.
 
+    What holds the state does not print.
+
     Spec: MCP 2026-07-28 authorization
     """
 
-    url: str
+    url: str = field(repr=False)
     redirect_uri: str
     indicator: str
     verifier: Secret
-    expected: ExpectedAnswer
+    expected: ExpectedAnswer = field(repr=False)
 
 
 def begin_authorization(

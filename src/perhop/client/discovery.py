@@ -14,6 +14,7 @@ import httpx2
 from perhop.client.fetch import MAX_DOCUMENT_BYTES, fetch
 from perhop.errors import IssuerUnavailable, JsonUnparsable, TargetInvalid
 from perhop.rules.issuer_uri import is_private
+from perhop.rules.public_address import is_inner_host
 from perhop.rules.resource_uri import parse_http_uri
 from perhop.rules.strict_json import parse_json
 
@@ -117,6 +118,11 @@ async def fetch_metadata(http: httpx2.AsyncClient, issuer: str) -> tuple[int, by
 def parse_endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str | None:
     """A URL of the metadata: https, or http on loopback if the issuer is there too.
 
+    An issuer that is reached by name or at a public address names no host of this machine or of an inner network by
+    its address: requests of ours go there. One that is itself at such a host may, as in development and in a
+    company's network. What a name resolves to is not looked at.
+
+    Spec: MCP 2026-07-28 security best practices
     Raises: IssuerUnavailable
     """
     value = document.get(member)
@@ -128,5 +134,7 @@ def parse_endpoint(document: Mapping[str, Any], member: str, issuer: str) -> str
     except TargetInvalid as error:
         raise unusable from error
     if uri is None or not is_private(uri) or (uri.scheme != "https" and not issuer.startswith("http://")):
+        raise unusable
+    if is_inner_host(uri.host) and not is_inner_host(parse_http_uri(issuer).host):
         raise unusable
     return str(value)

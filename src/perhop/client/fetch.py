@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 
@@ -20,11 +20,11 @@ MAX_DOCUMENT_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, whatever its status."""
+    """What came back, whatever its status. The body does not print: it may hold a token."""
 
     status: int
     headers: httpx2.Headers
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 async def fetch(http: httpx2.AsyncClient, request: httpx2.Request, *, max_bytes: int, seconds: float) -> Answer:

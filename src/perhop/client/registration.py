@@ -151,10 +151,10 @@ def _parse(document: dict[str, Any], issuer: str, asked: str, redirect_uri: str)
 def _credential(method: object, secret: object, issuer: str) -> Credential:
     if method == "none":
         return NoCredential()
-    methods: dict[object, SecretMethod] = {
+    methods: dict[str, SecretMethod] = {
         "client_secret_basic": "client_secret_basic",
         "client_secret_post": "client_secret_post",
     }
-    if method in methods and isinstance(secret, str) and secret:
+    if isinstance(method, str) and method in methods and isinstance(secret, str) and secret:
         return SecretCredential(Secret(secret), methods[method])
     raise IssuerUnavailable(f"registration endpoint of `{issuer}`: a way to authenticate that we do not have")

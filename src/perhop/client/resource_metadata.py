@@ -16,6 +16,7 @@ from perhop.core.resource import ResourceUri
 from perhop.errors import IssuerUnavailable, JsonUnparsable, ResourceForeign, SettingsError, TargetInvalid
 from perhop.rules.challenge import WELL_KNOWN, metadata_url
 from perhop.rules.issuer_uri import is_loopback, parse_issuer
+from perhop.rules.public_address import is_inner_host
 from perhop.rules.resource_uri import HttpUri, parse_http_uri, parse_resource_uri
 from perhop.rules.strict_json import parse_json
 
@@ -122,7 +123,10 @@ def _parse(raw: bytes, server: ResourceUri) -> Mapping[str, Any]:
 
 
 def _issuers(document: Mapping[str, Any], server: ResourceUri) -> tuple[str, ...]:
-    """Issuers as they are written; one on this machine only for a server on this machine."""
+    """Issuers as they are written; one on this machine only for a server on this machine, and so for inner networks.
+
+    What a name resolves to is not looked at.
+    """
     named = document.get("authorization_servers")
     if not isinstance(named, list) or not 0 < len(named) <= MAX_ISSUERS:
         raise IssuerUnavailable(f"resource metadata of `{server}`: no usable `authorization_servers`")
@@ -132,8 +136,11 @@ def _issuers(document: Mapping[str, Any], server: ResourceUri) -> tuple[str, ...
             issuers.append(parse_issuer(each if isinstance(each, str) else ""))
         except SettingsError as error:
             raise IssuerUnavailable(f"resource metadata of `{server}`: {error.problem}") from None
-        if is_loopback(parse_http_uri(each).host) and not is_loopback(parse_http_uri(server).host):
+        there, here = parse_http_uri(each).host, parse_http_uri(server).host
+        if is_loopback(there) and not is_loopback(here):
             raise ResourceForeign(f"`{server}` points to an authorization server on this machine, `{each}`")
+        if is_inner_host(there) and not is_inner_host(here):
+            raise ResourceForeign(f"`{server}` points to an authorization server in an inner network, `{each}`")
     return tuple(issuers)
 
 

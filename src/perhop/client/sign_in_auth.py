@@ -117,7 +117,7 @@ class SignInAuth(TokenCarrier):
 
         Raises: WrongDestination, ResourceForeign, ResourceUndescribed, IssuerUnavailable, PkceUnsupported,
             RegistrationImpossible, BrowserUnavailable, StateMismatch, IssuerMismatch, AuthorizationNotGranted,
-            TokenNotGranted
+            TokenNotGranted, SenderConstraintMissing
         """
         self._check_destination(request.url)
         await request.aread()  # so that the body can be sent again

@@ -50,7 +50,10 @@ class Store(Protocol):
         """Forget the registration at this issuer."""
 
     def alone(self) -> AbstractAsyncContextManager[None]:
-        """While the block runs, nobody else who uses this store renews anything."""
+        """While the block runs, nobody else who uses this store asks a token endpoint. No person is awaited in it."""
+
+    def asking(self) -> AbstractAsyncContextManager[None]:
+        """While the block runs, nobody else who uses this store asks a person. `alone` may be entered in it."""
 
 
 class MemoryStore:
@@ -80,4 +83,8 @@ class MemoryStore:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
+        yield
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
         yield

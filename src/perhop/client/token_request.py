@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -63,11 +63,11 @@ class TokenRequest:
     """One request: where to, what is asked, and who asks.
 
     `identity` gives the Authorization header, if any, and the parameters that say who asks: anew each time it is sent,
-    since an assertion is good once.
+    since an assertion is good once. The form does not print: it holds tokens, codes and assertions.
     """
 
     endpoint: str
-    form: Form
+    form: Form = field(repr=False)
     identity: Identity
     proofs: ProofKey | None = None
 

@@ -58,6 +58,19 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     return address in _GLOBAL_IPV6 and not any(address in network for network in _SPECIAL_IPV6)
 
 
+def is_inner_host(host: str) -> bool:
+    """True for `localhost`, for names below it, and for addresses that are not public, an IPv6 one in its brackets.
+
+    No name is resolved: any other name may lead anywhere.
+
+    Spec: RFC 6761 §6.3
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    is_address = host.startswith("[") or host.rpartition(".")[2].isdigit()
+    return is_address and not is_public(host.strip("[]"))
+
+
 def parse_network(text: str) -> Network:
     """A network in its own notation: an address, or a block without bits behind its prefix. Raises ValueError."""
     return ip_network(text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -36,7 +36,8 @@ _SHORT_HEADER = 512
 class CompactJws:
     """The parts of a compact JWS whose payload is a JSON object. Nothing in it is verified.
 
-    `media_type` is the header's `typ`, None where it is absent.
+    `media_type` is the header's `typ`, None where it is absent. What the token could be put together from again does
+    not print.
     """
 
     header: Mapping[str, Any]
@@ -44,8 +45,8 @@ class CompactJws:
     media_type: str | None
     key_id: str | None
     payload: Mapping[str, Any]
-    signed: bytes
-    signature: bytes
+    signed: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
 
 
 def parse_compact(raw: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> CompactJws:

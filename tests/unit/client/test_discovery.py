@@ -102,6 +102,36 @@ def test_a_document_that_could_mislead_is_not_believed(changes: Mapping[str, Any
         parse_issuer_metadata(json.dumps(GOOD | changes).encode(), issuer=ISSUER)
 
 
+INNER = [
+    *("127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1"),
+    *("[::1]", "[::]", "[fe80::1]", "[fd12:3456::1]", "localhost", "x.localhost"),
+]
+
+
+@pytest.mark.parametrize("host", INNER)
+def test_an_issuer_elsewhere_leads_to_no_inner_host(host: str) -> None:
+    """Requests of ours go to its endpoints: nobody far away chooses one on this machine or in its network."""
+    for issuer in (ISSUER, "https://8.8.8.8"):
+        for member in ("jwks_uri", "token_endpoint", "perhop_revocations_endpoint", "perhop_tasks_endpoint"):
+            document = {"issuer": issuer, member: f"https://{host}:8443/x"}
+            with pytest.raises(IssuerUnavailable, match=f"unusable {member}"):
+                parse_issuer_metadata(json.dumps(document).encode(), issuer=issuer)
+
+
+@pytest.mark.parametrize("host", INNER)
+def test_an_issuer_at_an_inner_host_may_lead_to_others(host: str) -> None:
+    """As in development, and in a company's network."""
+    issuer, endpoint = f"https://{host}", "https://192.168.7.7/token"
+    document = {"issuer": issuer, "token_endpoint": endpoint}
+    assert parse_issuer_metadata(json.dumps(document).encode(), issuer=issuer).token_endpoint == endpoint
+
+
+def test_a_public_address_is_as_good_as_a_name() -> None:
+    """For an endpoint of any issuer."""
+    document = GOOD | {"token_endpoint": "https://[2606:4700::1111]/token", "jwks_uri": "https://1.1.1.1/jwks"}
+    assert parse_issuer_metadata(json.dumps(document).encode(), issuer=ISSUER).jwks_uri == "https://1.1.1.1/jwks"
+
+
 @pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"{", json.dumps(GOOD).encode()[:-1] + b',"issuer":"x"}'])
 def test_a_document_that_is_no_object_is_not_believed(raw: bytes) -> None:
     """Other JSON, broken JSON and an issuer given twice are refused."""

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from perhop.client import RegisteredClient
+from perhop.client import RegisteredClient, SignIn
 from perhop.client.store import MemoryStore
 from perhop.errors import (
     AuthorizationNotGranted,
@@ -99,6 +99,8 @@ async def test_the_metadata_is_looked_for_at_three_places() -> None:
         (resource_metadata(authorization_servers=[]), IssuerUnavailable),
         (resource_metadata(authorization_servers=["http://auth.example.com"]), IssuerUnavailable),
         (resource_metadata(authorization_servers=["http://127.0.0.1:8080"]), ResourceForeign),
+        (resource_metadata(authorization_servers=["https://169.254.169.254"]), ResourceForeign),
+        (resource_metadata(authorization_servers=["https://auth.localhost"]), ResourceForeign),
         (httpx2.Response(500), IssuerUnavailable),
         (httpx2.Response(302, headers={"location": "https://evil.example/x"}), IssuerUnavailable),
         ([1], IssuerUnavailable),
@@ -189,6 +191,106 @@ async def test_a_refresh_token_that_is_refused_is_forgotten_and_the_person_asked
         "refresh_token",
         "authorization_code",
     ]
+
+
+@pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error", "slow_down"])
+async def test_a_refresh_token_that_is_refused_for_now_is_kept(error: str) -> None:
+    """The token at hand serves until its end; then the call fails, nobody is asked, and the next one goes on."""
+    world = SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-of-a-busy-issuer"})
+    sign_in = world.sign_in()
+    await world.call(sign_in)
+    world.clock.now += 290
+    world.refused = {"error": error}
+    assert (await world.call(sign_in)).status_code == 200
+    world.clock.now += 20
+    with pytest.raises(TokenNotGranted, match=error):
+        await world.call(sign_in)
+    world.refused = None
+    assert (await world.call(sign_in)).status_code == 200
+    assert [form["grant_type"] for form in world.forms] == ["authorization_code"] + ["refresh_token"] * 3
+    assert len(world.visits) == 1
+
+
+async def test_a_token_serves_until_its_end_when_its_issuer_has_changed() -> None:
+    """Metadata that promises PKCE no more hurts once a new token is needed, and is said then."""
+    world = SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-of-a-changed-issuer"})
+    sign_in = world.sign_in()
+    await world.call(sign_in)
+    world.documents[ISSUER + METADATA] = issuer_metadata(code_challenge_methods_supported=None)
+    world.clock.now += 290
+    assert (await world.call(sign_in)).status_code == 200
+    world.clock.now += 20
+    with pytest.raises(PkceUnsupported):
+        await world.call(sign_in)
+
+
+async def _cut_off(world: SignInWorld, sign_in: SignIn) -> None:
+    """A call whose caller goes away when the token endpoint has granted and not yet answered."""
+    world.answers.clear()
+    asked = len(world.forms)
+    call = asyncio.create_task(world.call(sign_in))
+    while len(world.forms) == asked:
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_refresh_token_outlives_the_call_that_got_it() -> None:
+    """Whoever waits may go away: the one that was replaced is not shown again, which would end the sign-in."""
+    world = SignInWorld(grant={"expires_in": 300, "refresh_token": "the-refresh-token-before"})
+    sign_in = world.sign_in()
+    await world.call(sign_in)
+    for following in ("the-refresh-token-of-a-call-cut-off", "the-refresh-token-after"):
+        world.grant["refresh_token"] = following
+        world.clock.now += 290
+        await _cut_off(world, sign_in)
+        world.answers.set()
+        assert (await world.call(sign_in)).status_code == 200
+    assert [form.get("refresh_token") for form in world.forms[1:]] == [
+        "the-refresh-token-before",
+        "the-refresh-token-of-a-call-cut-off",
+    ]
+
+
+async def test_a_code_is_redeemed_though_its_caller_went_away() -> None:
+    """The next call finds what the person has come back with, and asks nobody."""
+    world = SignInWorld()
+    sign_in = world.sign_in()
+    await _cut_off(world, sign_in)
+    again = asyncio.create_task(world.call(sign_in))
+    while len(world.calls) == 1:
+        await asyncio.sleep(0)
+    world.answers.set()
+    assert (await again).status_code == 200
+    assert (len(world.visits), len(world.forms)) == (1, 1)
+
+
+async def test_what_is_under_way_is_kept_before_connections_are_closed() -> None:
+    """A program that ends right after a call was cut off starts again with the newest refresh token."""
+    world = SignInWorld(grant={"expires_in": 300, "refresh_token": "the-refresh-token-at-the-end"})
+    store = MemoryStore()
+    async with world.sign_in(store=store) as sign_in:
+        await _cut_off(world, sign_in)
+        closing = asyncio.create_task(sign_in.aclose())
+        await asyncio.sleep(0)
+        world.answers.set()
+        await closing
+        assert store.signed_in(sign_in.server) is not None
+
+
+async def test_signing_out_holds_though_a_refresh_is_under_way() -> None:
+    """What it brings is not kept."""
+    world = SignInWorld(grant={"expires_in": 300, "refresh_token": "a-refresh-token-of-somebody-who-left"})
+    store = MemoryStore()
+    sign_in = world.sign_in(store=store)
+    await world.call(sign_in)
+    world.clock.now += 290
+    await _cut_off(world, sign_in)
+    sign_in.sign_out()
+    world.answers.set()
+    await sign_in.aclose()
+    assert store.signed_in(sign_in.server) is None
 
 
 async def test_a_token_that_the_server_refuses_is_replaced() -> None:
@@ -324,6 +426,15 @@ async def test_a_server_that_moves_to_another_issuer_takes_no_credentials_along(
     assert (store.client(ISSUER), store.client(OTHER)) != (None, None)
 
 
+@pytest.mark.parametrize("method", [[], {}, 1, None, "private_key_jwt", "client_secret_basic"])
+async def test_a_registration_that_cannot_be_used_is_not_kept(method: Any) -> None:
+    """A way to authenticate that is no text, that we do not have, or that lacks its secret."""
+    world, store = SignInWorld(registration={"client_id": "c", "token_endpoint_auth_method": method}), MemoryStore()
+    with pytest.raises(IssuerUnavailable, match="a way to authenticate"):
+        await world.call(world.sign_in(store=store))
+    assert store.client(ISSUER) is None
+
+
 async def test_a_registration_that_was_lost_is_made_anew() -> None:
     """A client that its issuer knows no more is forgotten here, too."""
     world = SignInWorld()
@@ -374,3 +485,13 @@ def test_a_server_is_a_url() -> None:
     """What is no URL of a server is refused at once."""
     with pytest.raises(SettingsError, match="no URL of a server"):
         SignInWorld().sign_in(server="mcp.example.com")
+
+
+@pytest.mark.parametrize(
+    "server", ["http://mcp.example.com/mcp", "http://10.0.0.1/mcp", "http://127.0.0.1.example/mcp"]
+)
+def test_a_server_that_tokens_would_go_to_in_clear_is_refused(server: str) -> None:
+    """http is for this machine alone."""
+    with pytest.raises(SettingsError, match="must be https"):
+        SignInWorld().sign_in(server=server)
+    assert SignInWorld().sign_in(server="http://127.0.0.1:9001/mcp").auth().resource == "http://127.0.0.1:9001/mcp"

@@ -241,6 +241,16 @@ async def test_a_resource_that_is_no_uri_is_refused() -> None:
         tokens.auth_for(CALENDAR, "calendar:read")
 
 
+@pytest.mark.parametrize("resource", ["http://mcp.example.com/mcp", "http://10.0.0.1/mcp"])
+def test_no_token_goes_anywhere_in_clear(resource: str) -> None:
+    """An auth for http is refused, but for this machine, whichever way its tokens are got."""
+    tokens = TokenSource(issuer="https://a.example", client_id="c", client_secret=SECRET)
+    for auth in (tokens.auth_for, lambda to: tokens.onward_auth("x.y.z", to)):
+        with pytest.raises(SettingsError, match="must be https"):
+            auth(resource)
+        assert auth("http://[::1]:9001/mcp").resource == "http://[::1]:9001/mcp"
+
+
 async def test_no_secret_is_printed() -> None:
     """Neither the token nor the credential shows in a representation."""
     clock = Clock()

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from perhop.rules.public_address import is_public
+from perhop.rules.public_address import is_inner_host, is_public
 
 INNER = [
     *("0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.255.255"),
@@ -48,3 +48,10 @@ def test_an_inner_network_is_what_it_says_and_no_more() -> None:
     inner = (ip_network("10.1.0.0/16"),)
     assert is_public("10.1.2.3", inner=inner)
     assert not any(is_public(each, inner=inner) for each in ("10.2.0.1", "::ffff:10.1.2.3", "64:ff9b::a01:203"))
+
+
+def test_a_host_is_inner_by_its_name_or_its_address() -> None:
+    """`localhost`, what is below it, and addresses that are not public; no other name is judged."""
+    assert all(map(is_inner_host, ("localhost", "a.b.localhost", "127.0.0.1", "10.0.0.1", "[::1]", "[fe80::1]")))
+    outer = ("example.com", "localhost.example.com", "mylocalhost", "8.8.8.8", "[2606:4700::1111]", "10.example")
+    assert not any(map(is_inner_host, outer))
