@@ -48,6 +48,8 @@ def test_a_failed_case_is_told_with_place_and_grounds(folder: Path) -> None:
         "  permit `start-what-scopes-list` at start.cedar:6: the token's scopes list it",
         "1 of 2 cases passed",
         "every policy of 1 decides in a case",
+        "no definition of a tool of `calendar` is known here: the owner of `calendar` has approved none; arguments are "
+        "seen as without a schema",
     ]
     found = perhop("policy", "test", "--json", folder=folder)
     assert (found.code, found.json["ok"]) == (7, False)
@@ -238,3 +240,29 @@ def test_a_check_that_is_strict_fails_on_a_warning(folder: Path) -> None:
     (folder / "policies/own.cedar").write_text(NEVER.replace("@reason", '@owner("travel") @reason'), encoding="utf-8")
     strict = perhop("policy", "check", "--strict", "--json", folder=folder)
     assert (strict.code, [each["severity"] for each in strict.json["findings"]]) == (0, ["hint"])
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        (("--tool", "list_events", "--subject", "ann"), ("--subject", "`ann` is not a person: write it as `user:ann`")),
+        (("--tool", ""), ("--tool", "it is empty")),
+        (("--prompt", ""), ("--prompt", "it is empty")),
+        (("--read", ""), ("--read", "it is empty")),
+        (("--tool", "x", "--arguments", '{"a": 1, "a": 2}'), ("--arguments", "duplicate key", "write a JSON object")),
+        (
+            ("--tool", "x", "--arguments", '{"a": ' + "[" * 5000),
+            ("--arguments", "nested deeper", "write a JSON object"),
+        ),
+        (("--tool", "x", "--arguments", '{"a": NaN}'), ("--arguments", "`NaN` is not JSON")),
+        (("--tool", "x", "--arguments", "[]"), ("--arguments", "not an object", "write a JSON object")),
+        (("--tool", "x", "--arguments", '{"a": "\\ud800"}'), ("--arguments", "not UTF-8")),
+    ],
+)
+def test_explain_refuses_what_no_call_can_ask(folder: Path, question: tuple[str, ...], told: tuple[str, ...]) -> None:
+    """Exit code 2, the option, and what to write instead: an answer would be one about another question."""
+    ran = perhop("policy", "explain", "--agent", "planner", "--resource", "calendar", *question, folder=folder)
+    assert ran.code == 2
+    said = " ".join(ran.err.replace("\u2502", " ").split())
+    for each in told:
+        assert each in said

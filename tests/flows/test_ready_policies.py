@@ -40,5 +40,5 @@ def test_a_set_without_one_of_its_rules_fails_its_cases(name: str) -> None:
     cases = load_cases(FOLDER / name / "cases.yaml", settings.registry, [each.id for each in whole.policies])
     for lost in whole.policies:
         rest = PolicySet(tuple(each for each in whole.policies if each is not lost), "without one")
-        results = run_cases(PolicyEngine(rest, settings.registry), cases)
+        results = run_cases(PolicyEngine(rest, settings.registry), cases, {})
         assert not all(each.passed for each in results), lost.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from perhop.cli.carry_out import load_settings
 from perhop.cli.options import AsJson, ConfigFile
 from perhop.cli.output import counted, emit_json, emit_text
-from perhop.cli.policy_folder import PolicyFolder, emit_explanation, load_engine, policy_folder
+from perhop.cli.policy_folder import PolicyFolder, emit_explanation, load_engine, policy_folder, unpinned
 from perhop.control.failure import ExitCode
 from perhop.errors import NotFound, SettingsError
 
@@ -39,23 +40,38 @@ def run_tests(
 
     Without FILE, the cases are those in `*.yaml` beside the policies and in their folder `tests`.
     """
+    import asyncio
+
+    from perhop.control.known_schemas import known_tools
     from perhop.policy.cases import coverage_of, run_cases
 
     settings = load_settings(config)
     folder = policy_folder(policies, settings)
     engine = load_engine(folder, settings)
-    results = run_cases(engine, _load(files or _found(folder), engine, settings))
+    cases = _load(files or _found(folder), engine, settings)
+    known = asyncio.run(known_tools(settings))
+    unknown = _unpinned(cases, known or {})
+    results = run_cases(engine, cases, known or {})
     coverage = coverage_of(engine, results)
     passed = sum(result.passed for result in results)
     is_ok = passed == len(results) and (coverage.is_full or not full_coverage)
     if as_json:
-        emit_json({"ok": is_ok, "cases": [_as_json(each) for each in results], "coverage": asdict(coverage)})
+        emit_json(
+            {
+                "ok": is_ok,
+                "cases": [_as_json(each) for each in results],
+                "coverage": asdict(coverage),
+                "unpinned": unknown,
+            }
+        )
     else:
         for result in results:
             if not result.passed:
                 _emit_failure(result)
         emit_text(f"{passed} of {counted(len(results), 'case')} passed")
         _emit_coverage(coverage, engine)
+        if unknown:
+            emit_text(unpinned(unknown, has_database=known is not None))
     if not is_ok:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -92,6 +108,14 @@ def _load(files: list[Path], engine: PolicyEngine, settings: Settings) -> list[P
             "\n".join(f"{each.problem}" + (f"; {each.advice()}" if each.advice() else "") for each in problems)
         )
     return cases
+
+
+def _unpinned(cases: Iterable[PolicyCase], known: Container[str]) -> list[str]:
+    """The resources whose tools a case calls, and of whose tools nothing is known."""
+    from perhop.core.call import Action
+
+    called = {each.question.server for each in cases if each.question.target.action is Action.CALL_TOOL}
+    return sorted(name for name in called if name not in known)
 
 
 def _emit_failure(result: CaseResult) -> None:

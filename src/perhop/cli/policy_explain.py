@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +12,9 @@ import typer
 from perhop.cli.carry_out import load_settings
 from perhop.cli.options import AsJson, ConfigFile, parse_moment
 from perhop.cli.output import emit_json, emit_text, say
-from perhop.cli.policy_folder import PolicyFolder, emit_explanation, load_engine, policy_folder
+from perhop.cli.policy_folder import PolicyFolder, emit_explanation, load_engine, policy_folder, unpinned
 from perhop.control.failure import ExitCode
-from perhop.errors import NotFound
+from perhop.errors import JsonUnparsable, NotFound
 
 if TYPE_CHECKING:
     from perhop.core.authentication import Authentication
@@ -79,12 +79,14 @@ def explain(
 
     Exit code 0 only where the call passes by itself: one that needs the approval of a person is refused until then.
     """
+    import asyncio
+
+    from perhop.control.known_schemas import known_tools
     from perhop.core.decision import Question
     from perhop.core.task import TaskLimits
-    from perhop.policy.arguments import type_arguments
-    from perhop.policy.cases import beyond_scope
     from perhop.policy.explain import explain as explain_question
-    from perhop.policy.explain import refused_before_policy
+    from perhop.policy.explain import explain_not_asked
+    from perhop.policy.posing import NotAsked, pose
     from perhop.wiring.newcomers_on_file import with_newcomers
 
     settings = with_newcomers(load_settings(config))
@@ -94,6 +96,8 @@ def explain(
     ):
         if name not in defined:
             raise NotFound(f"the configuration defines no {kind} `{name}`", advice=f"run `perhop {kind} list`")
+    if subject is not None and not subject.startswith("user:"):
+        raise typer.BadParameter(f"`{subject}` is not a person: write it as `user:ann`", param_hint="--subject")
     if group is not None and subject is None:
         raise typer.BadParameter("nobody is there who could be in groups: name the person", param_hint="--subject")
     described = settings.registry.resources[resource]
@@ -108,7 +112,7 @@ def explain(
         scopes=frozenset(scope if scope is not None else described.scopes),
         hop=hop or 1 + len(actors),
         now=_seconds(at),
-        arguments=type_arguments(None, _arguments(arguments)),
+        arguments=_arguments(arguments),
         tenant=described.tenant,
         ip=ip,
         groups=frozenset(group) if group is not None else None,
@@ -117,15 +121,22 @@ def explain(
         ),
         authentication=_authentication(auth_time, acr, subject),
     )
-    explanation = explain_question(load_engine(policy_folder(policies, settings), settings), question)
-    beyond = beyond_scope(described, question)
-    if beyond:
-        explanation = refused_before_policy(explanation, beyond)
+    engine = load_engine(policy_folder(policies, settings), settings)
+    known = asyncio.run(known_tools(settings))
+    tools = known.get(resource) if known is not None else None
+    posed = pose(question, described, tools)
+    if isinstance(posed, NotAsked):
+        explanation = explain_not_asked(engine, posed.why)
+    else:
+        _say_unread(posed.arguments)
+        explanation = explain_question(engine, posed)
     if as_json:
-        emit_json(asdict(explanation))
+        emit_json({**asdict(explanation), "pinned": tools is not None})
     else:
         emit_text(explanation.summary)
         emit_explanation(explanation, most_near=_MOST_NEAR)
+        if tool is not None and tools is None:
+            emit_text(f"  {unpinned([resource], has_database=known is not None)}")
     if not explanation.allowed:
         raise typer.Exit(ExitCode.DENIED)
 
@@ -158,6 +169,9 @@ def _authentication(auth_time: str | None, acr: str | None, subject: str | None)
 def _target(tool: str | None, prompt: str | None, read: str | None, action: str | None) -> Target:
     from perhop.core.call import Action, Target
 
+    for option, name in (("--tool", tool), ("--prompt", prompt), ("--read", read)):
+        if name == "":
+            raise typer.BadParameter("it is empty, and no call can ask for that: write a name", param_hint=option)
     named = {
         Action.CALL_TOOL: tool,
         Action.GET_PROMPT: prompt,
@@ -174,19 +188,20 @@ def _target(tool: str | None, prompt: str | None, read: str | None, action: str 
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    from perhop.policy.arguments import is_visible
+    from perhop.policy.posing import parse_arguments
 
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        problem = """not a JSON object: write it as '{"day": "monday"}'"""
-        raise typer.BadParameter(problem, param_hint="--arguments")
-    unread = [name for name, each in value.items() if each is not None and not is_visible(each)]
+        return parse_arguments(text)
+    except JsonUnparsable as error:
+        problem = f"""{error.detail}: write a JSON object, as '{{"day": "monday"}}'"""
+        raise typer.BadParameter(problem, param_hint="--arguments") from None
+
+
+def _say_unread(arguments: Mapping[str, Any]) -> None:
+    unread = [name for name, value in arguments.items() if value is None]
     if unread:
-        say(f"not read by policy, which sees text, whole numbers and booleans: {', '.join(unread)}")
-    return value
+        what = "text, whole numbers and booleans, of an approved tool only those that it declares"
+        say(f"not read by policy, which sees {what}: {', '.join(unread)}")
 
 
 def _seconds(text: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,13 @@ def load_engine(folder: Path, settings: Settings) -> PolicyEngine:
     from perhop.policy.policy_set import load_policies
 
     return PolicyEngine(load_policies(folder), settings.registry)
+
+
+def unpinned(resources: Sequence[str], *, has_database: bool) -> str:
+    """What is not known of the tools of these resources, and what a command therefore went by."""
+    names = ", ".join(f"`{each}`" for each in resources)
+    missing = f"the owner of {names} has approved none" if has_database else "there is no database"
+    return f"no definition of a tool of {names} is known here: {missing}; arguments are seen as without a schema"
 
 
 def emit_explanation(explanation: Explanation, *, most_near: int) -> None:

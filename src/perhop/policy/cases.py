@@ -6,24 +6,26 @@ for its answer, is one whose loss nobody would notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from perhop.core.call import Action
 from perhop.core.decision import Question
-from perhop.core.resource import Resource
 from perhop.policy.engine import PolicyEngine
-from perhop.policy.explain import Explanation, explain, refused_before_policy
+from perhop.policy.explain import Explanation, explain, explain_not_asked
 from perhop.policy.outcome import Outcome
 from perhop.policy.policy_set import Policy
+from perhop.policy.posing import ApprovedTools, NotAsked, pose
 from perhop.policy.satisfied import Satisfied
 from perhop.policy.vocabulary import NEEDS_PERMIT
-from perhop.rules.scope import is_tool_in_scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyCase:
-    """One case; `place` is where it stands. `by` are all policies that must have decided, None where any may have."""
+    """One case; `place` is where it stands. The arguments of `question` are those of the call: they are not typed yet.
+
+    `by` are all policies that must have decided, None where any may have.
+    """
 
     name: str
     place: str
@@ -34,12 +36,12 @@ class PolicyCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """What came of one case. `beyond_scope` says why policy was not asked at all; empty where it was."""
+    """What came of one case. `not_asked` says why policy was not asked at all; empty where it was."""
 
     case: PolicyCase
     outcome: Outcome
     by: tuple[str, ...]
-    beyond_scope: str
+    not_asked: str
     satisfied: frozenset[str]
     decisive: frozenset[str]
     explanation: Explanation
@@ -68,10 +70,15 @@ class Coverage:
         return not self.unsatisfied and not self.undecisive
 
 
-def run_cases(engine: PolicyEngine, cases: Iterable[PolicyCase]) -> list[CaseResult]:
-    """Ask every case, as the gateway would: the token's scopes first, then policy."""
+def run_cases(
+    engine: PolicyEngine, cases: Iterable[PolicyCase], approved: Mapping[str, ApprovedTools]
+) -> list[CaseResult]:
+    """Ask every case, as the gateway would: the token's scopes first, the owner's approval of the tool, then policy.
+
+    `approved` are the tools of the resources whose owners have approved any.
+    """
     satisfied = Satisfied(engine)
-    return [_run(engine, satisfied, case) for case in cases]
+    return [_run(engine, satisfied, case, approved) for case in cases]
 
 
 def coverage_of(engine: PolicyEngine, results: Iterable[CaseResult]) -> Coverage:
@@ -89,38 +96,29 @@ def coverage_of(engine: PolicyEngine, results: Iterable[CaseResult]) -> Coverage
     )
 
 
-def beyond_scope(resource: Resource, question: Question) -> str:
-    """Why the call is refused before policy is asked: no scope of the token lists the tool. Empty if it is not."""
-    tool = question.target.name
-    if question.target.action is not Action.CALL_TOOL or is_tool_in_scope(question.scopes, resource, tool):
-        return ""
-    needed = resource.scope_for(tool)
-    if needed is None:
-        return f"refused before policy is asked: no scope of `{resource.name}` lists the tool `{tool}`"
-    return f"refused before policy is asked: the tool `{tool}` needs the scope `{needed}`"
-
-
-def _run(engine: PolicyEngine, satisfied_by: Satisfied, case: PolicyCase) -> CaseResult:
-    question = case.question
-    explanation = explain(engine, question)
-    before = beyond_scope(engine.registry.resources[question.server], question)
-    if before:
+def _run(
+    engine: PolicyEngine, satisfied_by: Satisfied, case: PolicyCase, approved: Mapping[str, ApprovedTools]
+) -> CaseResult:
+    server = case.question.server
+    question = pose(case.question, engine.registry.resources[server], approved.get(server))
+    if isinstance(question, NotAsked):
         return CaseResult(
             case=case,
             outcome=Outcome.DENY,
             by=(),
-            beyond_scope=before,
+            not_asked=question.why,
             satisfied=frozenset(),
             decisive=frozenset(),
-            explanation=refused_before_policy(explanation, before),
+            explanation=explain_not_asked(engine, question.why),
         )
+    explanation = explain(engine, question)
     outcome = Outcome.of(engine.decide(question))
     satisfied = satisfied_by.by(question)
     return CaseResult(
         case=case,
         outcome=outcome,
         by=tuple(each.id for each in explanation.fired),
-        beyond_scope="",
+        not_asked="",
         satisfied=frozenset(each.id for each in satisfied),
         decisive=_decisive(satisfied, question.target.action) if outcome is not Outcome.ERROR else frozenset(),
         explanation=explanation,

@@ -5,7 +5,7 @@ For people at a terminal: it may show values of the question, and never goes to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cedarpy import pst
 
@@ -90,19 +90,16 @@ def explain(engine: PolicyEngine, question: Question) -> Explanation:
     )
 
 
-def refused_before_policy(explanation: Explanation, why: str) -> Explanation:
-    """The explanation of a question that was refused before policy was asked, and never got there."""
-    return replace(
-        explanation,
+def explain_not_asked(engine: PolicyEngine, why: str) -> Explanation:
+    """The explanation of a question that is refused before policy is asked, and never gets there."""
+    return Explanation(
         allowed=False,
         needs_approval=False,
         failed=False,
         summary=why,
+        policy_version=engine.version,
         fired=(),
         errors=(),
-        overridden=(),
-        near=(),
-        wanted=None,
     )
 
 

@@ -18,8 +18,9 @@ def without_arguments(policy: pst.Template) -> pst.Template:
     """Rewrite a policy so that it reads no argument.
 
     A permit comes out satisfied if some arguments could satisfy it; a forbid only if all arguments would satisfy it
-    or make it fail. Parts that are taken together here may exclude each other for any one set of arguments: then a
-    permit comes out satisfied that none satisfies, which shows an item more and permits nothing.
+    or make it fail. Parts are taken each by itself. Those of a permit may exclude each other for any one set of
+    arguments, and those of a forbid hold for all only together (`x == 1 || x != 1`): then a permit comes out satisfied
+    that none satisfies, or a forbid does not that all satisfy. Either shows an item more and permits nothing.
     """
     hopeful = policy.effect == "permit"
     return replace(policy, clauses=tuple(_clause(clause, hopeful=hopeful) for clause in policy.clauses))

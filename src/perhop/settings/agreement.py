@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from perhop.core.resource import DataPlane, Resource
-from perhop.rules.resource_uri import parse_http_uri
+from perhop.rules.issuer_uri import is_loopback
+from perhop.rules.resource_uri import HttpUri, parse_http_uri
 from perhop.settings.model import ClientSection, File, HopSection
 from perhop.settings.problems import Findings, did_you_mean, dotted
 from perhop.settings.sources import Key
@@ -126,8 +128,14 @@ def _check_places(issuer: str, resources: Mapping[str, Resource], findings: Find
             findings.add(path, f"`{dotted(path)}` has a query, which the gateway cannot tell resources by")
         if uri.path.startswith("/.well-known/") or _is_own(issuer, uri.path):
             findings.add(path, f"`{dotted(path)}` is a path that Perhop answers itself", "put it under `/mcp/`")
-        if resource.upstream.url == resource.uri:
+        if resource.upstream.url is not None and _is_one_place(parse_http_uri(resource.upstream.url), uri):
             findings.add(("resources", name, "upstream", "url"), f"`resources.{name}` is its own upstream")
+
+
+def _is_one_place(one: HttpUri, other: HttpUri) -> bool:
+    """True for the same URI, and on this machine for any of its names."""
+    on_this_machine = is_loopback(one.host) and is_loopback(other.host)
+    return replace(one, host=other.host) == other if on_this_machine else one == other
 
 
 def _check_data_planes(file: File, resources: Mapping[str, Resource], findings: Findings) -> None:

@@ -78,7 +78,8 @@ class CaseSection(Section):
     revision: Text = Field(default=SUPPORTED_REVISIONS[0], description="the MCP revision")
     expect: Literal["permit", "approval", "deny", "error"] = Field(
         description="`permit`; `approval`: permitted once a person of the owner's team approves the call; `deny`: by a "
-        "`forbid`, or because nothing permits it; `error`: refused because a policy cannot be evaluated"
+        "`forbid`, because nothing permits it, or before policy is asked; `error`: refused because a policy cannot "
+        "be evaluated"
     )
     by: list[Text] | None = Field(
         default=None, description="the `@id`s of all policies that decide; `[]`: none; default: whichever"

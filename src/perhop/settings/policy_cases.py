@@ -6,7 +6,6 @@ that says nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -19,10 +18,10 @@ from perhop.core.decision import Question
 from perhop.core.registry import Registry
 from perhop.core.resource import Resource
 from perhop.core.task import Task, TaskLimits
-from perhop.errors import NotFound
-from perhop.policy.arguments import type_arguments
+from perhop.errors import JsonUnparsable, NotFound
 from perhop.policy.cases import PolicyCase
 from perhop.policy.outcome import Outcome
+from perhop.policy.posing import parse_arguments
 from perhop.policy.stated_task import state_task
 from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
 from perhop.settings.policy_case_sections import USUAL_TIME, CaseSection, CasesFile
@@ -195,19 +194,19 @@ _ONE_QUESTION = "write one of `tool`, `prompt`, `read`, `action`"
 
 
 def _arguments(path: tuple[Key, ...], given: Any, findings: Findings) -> Mapping[str, Any]:
-    """The arguments as policy would see those of a tool without a schema."""
-    value = given
-    if isinstance(given, str):
-        try:
-            value = json.loads(given)
-        except (ValueError, RecursionError):
-            value = None
+    """The arguments as the call has them."""
     if given is None:
         return {}
-    if not isinstance(value, dict):
+    if isinstance(given, str):
+        try:
+            return parse_arguments(given)
+        except JsonUnparsable as error:
+            findings.add(path, f"`{dotted(path)}` is not a JSON object: {error.detail}", "write keys and values")
+    elif isinstance(given, dict):
+        return given
+    else:
         findings.add(path, f"`{dotted(path)}` must hold keys and values, or be a JSON object as text")
-        return {}
-    return type_arguments(None, value)
+    return {}
 
 
 def _time(path: tuple[Key, ...], text: str, findings: Findings) -> int | None:

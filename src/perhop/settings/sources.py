@@ -24,6 +24,10 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
 }
+# No name of a file and no header can hold either.
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+MAX_DEPTH = 64
+"""How deep lists and keys may stand in each other: more than anything that is read here needs."""
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
@@ -71,9 +75,34 @@ def read_text(text: str) -> Any:
     return None if root is None else _Reader("value", {}).read(root, ())
 
 
+def check_text(text: str, place: str) -> None:
+    """Refuse what no path, header or file can hold, wherever it stands. Never shows the text, which may be a secret.
+
+    Raises: SettingsError
+    """
+    if _NO_TEXT.search(text) is not None:
+        raise SettingsError(f"{place}: not text: it holds a NUL or a lone surrogate")
+
+
+class _Loader(yaml.SafeLoader):
+    """The one of the library, which recurses, with a bound."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # of the library, and has no types
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
 def _compose(text: str, label: str) -> yaml.Node | None:
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError(f"{label}:{line}: not readable as YAML: {error.problem or 'malformed'}") from error
@@ -115,6 +144,7 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._refusal(key, "a key must be text")
             name = str(key.value)
+            check_text(name, self._place(key))
             if name in values:
                 raise self._refusal(key, f"key `{name}` stands twice")
             self._places[(*path, name)] = self._place(key)
@@ -123,6 +153,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = str(node.value)
+        check_text(text, self._place(node))
         if node.tag not in _PLAIN_TAGS:
             raise self._refusal(node, f"tag `{node.tag}` is not read")
         if node.style is not None:

@@ -110,8 +110,6 @@ def _run_by(
             f"`{dotted(path)}.credential` is `{kind.value}` for a `command`, which can be given no token",
             "write `credential: {kind: none}`",
         )
-    if any("\x00" in word for word in command):
-        findings.add((*path, "command"), f"`{dotted(path)}.command` holds a NUL character")
     runs_in = folder / section.folder if section.folder is not None else folder
     if not runs_in.is_dir():
         findings.add((*path, "folder"), f"`{runs_in}` is not a folder")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from perhop.core.call import Action
+from perhop.gateway.catalogue import Catalogue
+from perhop.gateway.tool_pins import Approval, Pinned, ResourcePins
 from perhop.policy.cases import CaseResult, Coverage, Outcome, PolicyCase, coverage_of, run_cases
+from perhop.policy.posing import ApprovedTools
+from perhop.rules.tool_definition import by_name, parse_definition
 from tests.support.policies import PERMIT_ALL, a_question, an_engine
 
 NIGHT = '@id("night") forbid (principal, action, resource) when { context.request.hour < 6 };\n'
@@ -31,10 +36,12 @@ def a_case(expect: Outcome, by: set[str] | None = None, **changes: Any) -> Polic
     )
 
 
-def ran(*cases: PolicyCase, policies: str) -> tuple[list[CaseResult], Coverage]:
+def ran(
+    *cases: PolicyCase, policies: str, approved: Mapping[str, ApprovedTools] | None = None
+) -> tuple[list[CaseResult], Coverage]:
     """The results of these cases, and what they cover."""
     engine = an_engine(policies)
-    results = run_cases(engine, cases)
+    results = run_cases(engine, cases, approved or {})
     return results, coverage_of(engine, results)
 
 
@@ -50,7 +57,7 @@ def ran(*cases: PolicyCase, policies: str) -> tuple[list[CaseResult], Coverage]:
         (a_case(Outcome.ERROR, now=MIDNIGHT), False),
         (a_case(Outcome.ERROR, {"large"}, server="bank", name="pay", arguments={"amount": "600"}), True),
         (a_case(Outcome.DENY, server="bank", name="pay", arguments={"amount": "600"}), False),
-        (a_case(Outcome.ERROR, server="bank", name="pay", arguments={"amount": None}), True),
+        (a_case(Outcome.ERROR, server="bank", name="pay", arguments={"amount": [600]}), True),
         (a_case(Outcome.PERMIT, set(), action=Action.LIST), True),
     ],
 )
@@ -97,7 +104,7 @@ def test_what_scopes_refuse_is_not_asked_of_policy() -> None:
     case = a_case(Outcome.DENY, set())
     beyond = replace(case, question=replace(case.question, scopes=frozenset()))
     (result,), coverage = ran(beyond, policies=PERMIT_ALL)
-    assert (result.passed, "needs the scope `calendar:all`" in result.beyond_scope) == (True, True)
+    assert (result.passed, "needs the scope `calendar:all`" in result.not_asked) == (True, True)
     assert coverage.unsatisfied == ("all",)
 
 
@@ -106,7 +113,58 @@ def test_what_scopes_refuse_is_not_explained_by_policy() -> None:
     case = a_case(Outcome.DENY, set())
     (result,), _ = ran(replace(case, question=replace(case.question, scopes=frozenset())), policies=ASKING)
     said = result.explanation
-    assert (said.allowed, said.needs_approval, said.fired, said.summary) == (False, False, (), result.beyond_scope)
+    assert (said.allowed, said.needs_approval, said.fired, said.summary) == (False, False, (), result.not_asked)
+
+
+def approved_tools(*tools: Mapping[str, Any]) -> Catalogue:
+    """The tools of the bank, of which its owner has approved these, as the gateway goes by them."""
+    pins = ResourcePins("bank", clock=lambda: 0.0)
+    definitions = by_name(map(parse_definition, tools))
+    pins.take(Pinned(approval=Approval(definitions=definitions, by="bob", at=1), quarantined=()))
+    return Catalogue(pins)
+
+
+PAY = {"name": "pay", "inputSchema": {"type": "object", "properties": {"amount": {"type": "integer"}}}}
+
+
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [
+        (
+            a_case(Outcome.DENY, set(), server="bank", name="refund"),
+            "refused before policy is asked: tool `refund` is not among the approved ones (tool.quarantined)",
+        ),
+        (
+            a_case(Outcome.DENY, set(), server="bank", name="pay", arguments={"amount": "5"}),
+            "refused before policy is asked: argument `amount` is not of a type that the tool declares "
+            "(request.malformed)",
+        ),
+        (a_case(Outcome.PERMIT, {"all"}, server="bank", name="pay", arguments={"amount": 5, "note": "x"}), ""),
+        (a_case(Outcome.DENY, {"large"}, server="bank", name="pay", arguments={"amount": 600}), ""),
+        (a_case(Outcome.PERMIT, {"all"}, server="bank", action=Action.GET_PROMPT, name="refund"), ""),
+        (a_case(Outcome.PERMIT, {"all"}), ""),
+    ],
+)
+def test_what_its_owner_has_not_approved_is_not_asked_of_policy(case: PolicyCase, why: str) -> None:
+    """A tool or an argument that is not as approved is refused with the gateway's reason, and tries no policy."""
+    (result,), coverage = ran(case, policies=PERMIT_ALL + LARGE, approved={"bank": approved_tools(PAY)})
+    assert (result.passed, result.not_asked) == (True, why)
+    if why:
+        assert (result.explanation.allowed, result.explanation.summary) == (False, why)
+        assert coverage.unsatisfied == ("all", "large")
+
+
+def test_an_argument_that_the_approved_tool_does_not_declare_is_not_read() -> None:
+    """A permit that would rest on it cannot be evaluated; without an approval it is read."""
+    small = (
+        '@id("small") permit (principal, action, resource)'
+        " when { context.arguments has sum && context.arguments.sum < 9 };"
+    )
+    case = a_case(Outcome.ERROR, {"small"}, server="bank", name="pay", arguments={"sum": 5})
+    (result,), _ = ran(case, policies=small, approved={"bank": approved_tools(PAY)})
+    assert result.passed
+    (result,), _ = ran(replace(case, expect=Outcome.PERMIT), policies=small)
+    assert result.passed
 
 
 def test_a_policy_is_covered_once_a_case_needs_it() -> None:

@@ -73,6 +73,9 @@ def test_a_secret_may_come_from_the_environment(tmp_path: Path) -> None:
         ("PERHOP_", "x", "it names nothing"),
         ("PERHOP_MAX_CALL", "[", "its value is not readable as YAML"),
         ("PERHOP_MAX_CALL", "soon", "`max_call` must be a whole number"),
+        ("PERHOP_CLIENTS", "[" * 100_000, "its value is not readable as YAML: nested too deeply"),
+        ("PERHOP_DATABASE", "sqlite:///\udc80.db", "its value is not text"),
+        ("PERHOP_FORWARDED_FROM", '["\\0"]', "its value is not text"),
         ("PERHOP_ISSUER", "http://auth.example.com", "`issuer` must be https"),
     ],
 )
@@ -109,3 +112,51 @@ def test_a_variable_never_shows_its_value(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load(file, environ)
     assert "geheim" not in str(caught.value)
+
+
+DESK_APP = """  desk_app:
+    owner: travel-team
+    purpose: shows the calendar
+    expires: 2027-01-31
+    authentication: {method: none}
+    redirect_uris: ["http://127.0.0.1:3955/callback"]
+    reaches: {calendar: [calendar:read]}
+"""
+
+
+def test_a_variable_that_could_name_two_clients_is_refused(tmp_path: Path) -> None:
+    """Neither is overridden, and both are named; other variables still find their own."""
+    file = write_example(tmp_path, ("clients:\n", f"clients:\n{DESK_APP}"))
+    load(file, {"PERHOP_CLIENTS__TRIP_PLANNER__PURPOSE": "x"})
+    (problem,) = check(file, {"PERHOP_CLIENTS__DESK_APP__PURPOSE": "x"})
+    assert str(problem) == (
+        "environment variable `PERHOP_CLIENTS__DESK_APP__PURPOSE`: "
+        "it could name `clients.desk_app` and `clients.desk-app`"
+    )
+    assert "write it in the file" in problem.advice
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("PERHOP_MAX_CALL", "PERHOP_max_call"),
+        ("PERHOP_LISTEN__OPS", "PERHOP_Listen__Ops"),
+        (
+            "PERHOP_CLIENTS__TRIP_PLANNER__AUTHENTICATION__JWKS",
+            "PERHOP_CLIENTS__TRIP_PLANNER__AUTHENTICATION__JWKS_FILE",
+        ),
+    ],
+)
+def test_two_variables_for_one_value_are_refused(tmp_path: Path, first: str, second: str) -> None:
+    """Which of them wins would be chance, so it is told of both names."""
+    problems = check(write_example(tmp_path), {first: "30", second: "31"})
+    assert f"environment variable `{second}`: it sets what `{first}` sets" in [str(each) for each in problems]
+
+
+def test_a_variable_for_a_part_wins_over_one_for_the_whole(tmp_path: Path) -> None:
+    """However the two are spelled."""
+    environ = {"PERHOP_limits": "{calls_per_agent: 3}", "PERHOP_LIMITS__CALLS_PER_AGENT": "5"}
+    assert (
+        load_example(tmp_path, environ=environ).rate_limits
+        == load_example(tmp_path, environ={"PERHOP_LIMITS__CALLS_PER_AGENT": "5"}).rate_limits
+    )

@@ -35,6 +35,9 @@ cases:
     expect: deny
     by: [night, day]
 """
+GIVEN = "{title: lunch, seats: 4, loud: true, guests: [ann], note: null}"
+TWICE = """'{"a": 1, "a": 2}'"""
+DEEP = f"""'{{"a": {"[" * 100_000}{"]" * 100_000}}}'"""
 LEAST = "cases:\n  - {name: x, agent: clerk, resource: bank, tool: pay, expect: permit}\n"
 
 
@@ -46,11 +49,11 @@ def loaded(text: str, folder: Path) -> tuple[PolicyCase, ...]:
 
 
 def test_every_key_reaches_the_question(tmp_path: Path) -> None:
-    """What a case says is what is asked; null is absent, a list is there and cannot be read."""
+    """What a case says is what is asked, and its arguments stand as the call has them."""
     (case,) = loaded(WHOLE, tmp_path)
     asked = case.question
     assert (asked.agent, asked.server, asked.target.name) == ("trip-planner", "calendar", "create_event")
-    assert asked.arguments == {"title": "lunch", "seats": 4, "loud": True, "guests": None}
+    assert asked.arguments == {"title": "lunch", "seats": 4, "loud": True, "guests": ["ann"], "note": None}
     assert (asked.subject, asked.client_id, asked.actors, asked.hop) == (
         "user:ann",
         "clerk",
@@ -94,9 +97,9 @@ def test_each_kind_of_question(written: str, action: Action, tmp_path: Path) -> 
 
 
 def test_arguments_as_json_can_hold_a_fraction(tmp_path: Path) -> None:
-    """A number with a fraction is there, and policy cannot read it."""
+    """YAML of ours has no such numbers."""
     (case,) = loaded(LEAST.replace("tool: pay", """tool: pay, arguments: '{"a": 0.5, "b": 1}'"""), tmp_path)
-    assert case.question.arguments == {"a": None, "b": 1}
+    assert case.question.arguments == {"a": 0.5, "b": 1}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,15 @@ def test_arguments_as_json_can_hold_a_fraction(tmp_path: Path) -> None:
         ("192.0.2.7", "here", 13, "`here` is not an address"),
         ("user:ann", "ann", 7, "`ann` is not a person"),
         ("revision: 2025-11-25", "revision: 2025-11-26", 16, "did you mean `2025-11-25`?"),
-        ("{title: lunch, seats: 4, loud: true, guests: [ann], note: null}", "'[1]'", 6, "must hold keys and values"),
+        (
+            GIVEN,
+            "'[1]'",
+            6,
+            "not an object\nwrite keys and values",
+        ),
+        (GIVEN, "[1]", 6, "must hold keys and values"),
+        (GIVEN, TWICE, 6, "duplicate key"),
+        (GIVEN, DEEP, 6, "nested deeper than 30"),
         ("hop: 7", "hop: 0", 10, "greater than or equal to 1"),
         ("    expect: deny\n", "", 2, "has no `expect`"),
         ("writes: 1", "writes: -1", 15, "greater than or equal to 0"),

@@ -95,6 +95,8 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> SettingsError:
         (CALENDAR, "uri: https://127.0.0.1:8420/mcp/rooms", 12, "has the path of `resources.calendar.uri`"),
         (CALENDAR, "uri: http://127.0.0.1:8420/mcp/calendar?a=b", 0, "has a query"),
         ("url: http://127.0.0.1:9001/mcp", "url: http://127.0.0.1:8420/mcp/calendar", 0, "is its own upstream"),
+        ("url: http://127.0.0.1:9001/mcp", "url: http://localhost:8420/mcp/calendar", 0, "is its own upstream"),
+        ("url: http://127.0.0.1:9001/mcp", 'url: "http://[::1]:8420/mcp/calendar"', 0, "is its own upstream"),
         (UPSTREAM, "", -2, "`resources.calendar.upstream` has no `resource`"),
         ("  calendar:\n", "  cal/endar:\n", 0, "`cal/endar` is not a name"),
         ("      calendar:write:", '      "calendar write":', 0, "`calendar write` is not a scope"),
@@ -303,3 +305,34 @@ def test_a_file_that_is_no_configuration_is_told(tmp_path: Path, content: bytes)
     (tmp_path / "perhop.yaml").write_bytes(content)
     with pytest.raises(SettingsError):
         load(tmp_path / "perhop.yaml", {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"a: {'[' * 100_000}", f"a: {'[' * 1500}{']' * 1500}", f"a: {'{a: ' * 1500}1{'}' * 1500}"],
+    ids=["open", "lists", "keys"],
+)
+def test_a_file_that_is_nested_too_deeply_is_told(tmp_path: Path, content: str) -> None:
+    """With its line, and not as an error of ours."""
+    (tmp_path / "perhop.yaml").write_text(f"issuer: x\n{content}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"perhop\.yaml:2: not readable as YAML: nested too deeply"):
+        load(tmp_path / "perhop.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (KEYS, r'{method: private_key_jwt, jwks_file: "a\0b"}'),
+        (KEYS, r'{method: client_secret_basic, secret_file: "a\0b"}'),
+        ("policies: policies/", r'policies: "a\0b"'),
+        ("policies:", 'exports: {a: {format: json, to: "a\\0b"}}\npolicies:'),
+        ("sqlite:///perhop.db", r'"sqlite:///a\0b.db"'),
+        ("listen: {", r'listen: {authz: "unix:a\0b", '),
+        ("listen: {", r'listen: {"a\0b": x, '),
+        ("purpose: plans business trips", r'purpose: "plans \ud800"'),
+    ],
+)
+def test_what_no_path_can_hold_is_told(tmp_path: Path, old: str, new: str) -> None:
+    """With its line, wherever in the file it stands."""
+    line = 1 + EXAMPLE.partition(old)[0].count("\n")
+    assert f"perhop.yaml:{line}: not text: it holds a NUL or a lone surrogate" in _refusal(tmp_path, (old, new)).problem
