@@ -13,6 +13,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.server.dependencies import get_access_token
 from pydantic import Field
+from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
 from perhop.client import TokenSource
@@ -198,3 +199,13 @@ async def test_a_revoked_token_is_refused_while_the_session_lives() -> None:
         await site.issuer.asked("/revocations", times=asked + 1)
         answer = await call_legacy(http, site.resource, token, "who", session=session, raw=True)
         assert answer.status_code == 401
+
+
+async def test_metadata_is_found_at_an_escaped_path() -> None:
+    """The route is the path as a server decodes it."""
+    resource = "https://mcp.example.com/my%20rooms"
+    provider = fastmcp_auth(Guard(resource=resource, issuers=["https://auth.example.com"]))
+    app = Starlette(routes=provider.get_routes("/my rooms"))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://mcp.example.com") as http:
+        answer = await http.get("/.well-known/oauth-protected-resource/my%20rooms")
+    assert answer.json()["resource"] == resource

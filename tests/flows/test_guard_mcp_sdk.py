@@ -14,6 +14,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from perhop.client import TokenSource
 from perhop.resource_server import Guard, current_token
@@ -156,6 +158,37 @@ async def test_a_token_in_its_leeway_is_served() -> None:
         claims = site.issuer.claims(site.resource)
         late = site.issuer.sign(claims | {"iat": claims["iat"] - 310, "exp": claims["iat"] - 10})
         assert (await call_modern(http, site.resource, late, "who"))["jti"] == claims["jti"]
+
+
+TWICE = b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"who","arguments":{}}}'
+
+
+@pytest.mark.parametrize("is_mounted", [False, True])
+async def test_no_spelling_of_the_path_serves_a_message_unchecked(is_mounted: bool) -> None:
+    """What the SDK's router takes for its endpoint beside the path itself: refused, or read like the path itself."""
+
+    def make(url: str) -> Any:
+        guard = Guard(resource=f"{url}/mcp", issuers=[issuer.url])
+        server = _server(guard)
+        if not is_mounted:
+            return guard.asgi(server.streamable_http_app(stateless_http=True))
+        inner = server.streamable_http_app(streamable_http_path="/", stateless_http=True)
+        return guard.asgi(Starlette(routes=[Mount("/mcp", inner)], lifespan=inner.router.lifespan_context))
+
+    async with throwaway_issuer() as issuer, serving(make) as url, httpx2.AsyncClient() as http:
+        headers = {
+            "authorization": f"Bearer {issuer.mint(f'{url}/mcp')}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+        }
+        for path in ("/mcp", "/mcp%0A", "/mcp/", "/mcp/%0A", "/%6Dcp"):
+            answer = await http.post(url + path, content=TWICE, headers=headers)
+            assert answer.status_code == 400, path
+            assert answer.json()["error"]["data"]["reason"] == "request.malformed", path
+        good = TWICE.replace(b'"method":"ping",', b"")
+        answer = await http.post(f"{url}/mcp", content=good, headers=headers, follow_redirects=True)
+        assert answer.status_code == 200
+        assert b"their_jti" in answer.content
 
 
 async def test_a_header_that_lies_does_not_reach_the_tool() -> None:

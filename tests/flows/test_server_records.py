@@ -98,7 +98,9 @@ async def hop_token(server: RunningServer) -> str:
     return await server.through_gateway(raw)
 
 
-async def call(guard: Guard, token: str, *, call_id: str | None = SENT_BY_GATEWAY) -> Admitted | Challenge:
+async def call(
+    guard: Guard, token: str, *, call_id: str | None = SENT_BY_GATEWAY, address: str = "192.0.2.7"
+) -> Admitted | Challenge:
     """One call of a tool, as the gateway sends it, or without its header."""
     headers = {
         "authorization": f"Bearer {token}",
@@ -111,7 +113,7 @@ async def call(guard: Guard, token: str, *, call_id: str | None = SENT_BY_GATEWA
     body = json.dumps(tool_call("list_events", {"day": "monday"})).encode()
     if call_id is not None:
         headers["traceparent"] = render_traceparent(str(claims_in(token)["txn"]), call_id)
-    return await guard.check(method="POST", path="/mcp", headers=headers.items(), body=body, address="192.0.2.7")
+    return await guard.check(method="POST", path="/mcp", headers=headers.items(), body=body, address=address)
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -190,6 +192,27 @@ async def test_a_flood_of_strangers_becomes_one_counted_report(guard: Guard, ser
         "192.0.2.7",
     )
     await until(lambda: len(server.records("call.refused")) == 10)
+
+
+async def test_whatever_a_proxy_says_of_who_connected_the_report_is_taken(guard: Guard, server: RunningServer) -> None:
+    """No address, or one that is much too long, is no reason for a call to be missing in the journal."""
+    token = await hop_token(server)
+    for address in ("", "2001:db8::1%" + "x" * 4000):
+        assert isinstance(await call(guard, token, address=address), Admitted)
+    await until(lambda: len(server.records("call.admitted")) == 2)
+    said = [record["request"].get("ip") for record in server.records("call.admitted")]
+    assert said == [None, "2001:db8::1%" + "x" * 52]
+
+
+async def test_strangers_are_counted_under_the_address_that_is_recorded(guard: Guard, server: RunningServer) -> None:
+    """A header of a proxy that lets anything pass makes nobody a new address beyond what is kept of it."""
+    forged = (await hop_token(server))[:-8] + "AAAAAAAA"
+    for number in range(12):
+        await call(guard, forged, address="x" * 64 + str(number))
+    server.clock.now += 1
+    await until(lambda: server.records("journal.suppressed"))
+    (counted,) = server.records("journal.suppressed")
+    assert (counted["about"]["count"], counted["request"]["ip"]) == (2, "x" * 64)
 
 
 async def test_while_the_authorization_server_is_away_reports_wait_on_disk(

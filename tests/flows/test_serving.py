@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from perhop.errors import OperatorError
-from perhop.serving.http_protocol import HEADER_SECONDS, MAX_HEADER_BYTES, MAX_UNPARSED_BYTES
+from perhop.rules.header_bounds import MAX_HEADER_BYTES
+from perhop.serving.http_protocol import HEADER_SECONDS, MAX_UNPARSED_BYTES
 from perhop.serving.listeners import bind, listening
 from tests.support.processes import LOOPBACK, answers, free_port, free_ports
 

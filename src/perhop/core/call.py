@@ -23,10 +23,10 @@ class SteadyFields:
 
     def __init__(self, octets: tuple[tuple[bytes, bytes], ...]) -> None:
         self.fields: Final = tuple([(_NAMES[name], value.decode("latin-1")) for name, value in octets])
-        by_name: dict[str, tuple[str, ...]] = {}
+        by_name: dict[str, list[str]] = {}
         for name, text in self.fields:
-            by_name[name] = (*by_name.get(name, ()), text)
-        self.by_name: Final = by_name
+            by_name.setdefault(name, []).append(text)
+        self.by_name: Final = {name: tuple(values) for name, values in by_name.items()}
         self._followed: Final[dict[Callable[[SteadyFields], Any], Any]] = {}
 
     def follow(self, work_out: Callable[[SteadyFields], Followed]) -> Followed:
@@ -61,6 +61,7 @@ class HeaderFields(tuple[tuple[str, str], ...]):
         by_name = steady.by_name.copy()
         read: list[tuple[str, str]] = []
         uncommon: list[tuple[str, str]] = []
+        repeated: dict[str, list[str]] = {}
         for octets, value in fields:
             if octets in _STEADY:
                 continue
@@ -72,7 +73,12 @@ class HeaderFields(tuple[tuple[str, str], ...]):
                     return cls.of([(other.lower(), text) for other, text in fields])
                 uncommon.append((name, text))
             read.append((name, text))
-            by_name[name] = (*by_name[name], text) if name in by_name else (text,)
+            if name in by_name:
+                repeated.setdefault(name, [*by_name[name]]).append(text)
+            else:
+                by_name[name] = (text,)
+        for name, values in repeated.items():
+            by_name[name] = tuple(values)
         made = cls((*steady.fields, *read))
         made.by_name = by_name
         made.steady = steady

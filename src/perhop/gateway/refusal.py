@@ -26,7 +26,7 @@ from perhop.gateway.request import Request
 from perhop.gateway.trail import Trail
 from perhop.rules.bearer import uses_dpop
 from perhop.rules.challenge import metadata_url, render_challenge, taken_schemes
-from perhop.rules.mcp_message import is_notification_body, rpc_id_of
+from perhop.rules.mcp_message import Addressee, addressee_of
 from perhop.rules.refusal_body import refusal_body, refusal_status
 
 
@@ -35,11 +35,8 @@ def refuse(fact: Refused | Unavailable, request: Request, trail: Trail) -> Reply
 
     Spec: RFC 6750 §3.1
     """
-    body = (
-        b""
-        if _is_notification(request, trail)
-        else refusal_body(fact, rpc_id=_rpc_id(request, trail), record=trail.call_id)
-    )
+    to = _addressee(request, trail)
+    body = b"" if to.is_notification else refusal_body(fact, rpc_id=to.rpc_id, record=trail.call_id)
     headers = [("cache-control", "no-store")]
     if body:
         headers.append(("content-type", "application/json"))
@@ -73,13 +70,8 @@ def _challenge(fact: BearerRefused | AuthenticationInsufficient, request: Reques
     )
 
 
-def _is_notification(request: Request, trail: Trail) -> bool:
-    if trail.call is not None:
-        return trail.call.kind is CallKind.NOTIFICATION
-    return is_notification_body(request.body.octets)
-
-
-def _rpc_id(request: Request, trail: Trail) -> str | int | None:
-    if trail.call is not None:
-        return trail.call.rpc_id
-    return rpc_id_of(request.body.octets)
+def _addressee(request: Request, trail: Trail) -> Addressee:
+    call = trail.call
+    if call is None:
+        return addressee_of(request.body.octets)
+    return Addressee(call.rpc_id, call.kind is CallKind.NOTIFICATION)

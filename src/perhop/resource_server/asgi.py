@@ -13,15 +13,18 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, assert_never, final
+from urllib.parse import unquote
 
 from perhop.core.call import HeaderFields, Headers, values_of
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken
-from perhop.errors import RequestRefused, SettingsError
+from perhop.errors import HeadersTooLarge, RequestRefused, SettingsError
+from perhop.resource_server.at_once import Waiting
 from perhop.resource_server.inner_request import answering_with, as_bearer
 from perhop.resource_server.refusal import Challenge
-from perhop.resource_server.request_body import read_body, replay
+from perhop.resource_server.request_body import begin_body, replay, rest_of_body
 from perhop.rules.challenge import metadata_path
+from perhop.rules.header_bounds import check_header_bounds
 from perhop.rules.plain_request import PlainFields, plain_fields
 from perhop.rules.trace_context import call_id_in
 
@@ -83,7 +86,7 @@ class GuardedApp:
     def __init__(self, guard: Guard, app: AsgiApp) -> None:
         self.guard = guard
         self._app = app
-        self._metadata_path = metadata_path(guard.resource)
+        self._metadata_path = described_at(guard)
 
     async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
         match asgi_scope["type"]:
@@ -184,24 +187,36 @@ def _served() -> Admitted | None:
 
 
 async def admit(guard: Guard, asgi_scope: AsgiScope, receive: Receive) -> Passed | Challenge | None:
-    """Token first; the body is read, and checked, only for a token that is good. None: the peer has gone away."""
+    """Token first; the body is read, and checked, only for a token that is good, and still is when all of it has come.
+
+    None: the peer has gone away.
+    """
     method, path = asgi_scope["method"], asgi_scope["path"]
     headers: Headers | None = None
     fields = plain_fields(asgi_scope["headers"])
     admitted = guard.recognise(fields) if fields is not None else None
     if admitted is None:
-        headers = read_headers(asgi_scope)
+        try:
+            headers = read_headers(asgi_scope)
+        except HeadersTooLarge as fact:
+            return guard.refuse(fact, address=_address(asgi_scope))
         outcome = await guard.check_token(headers, method=method, path=path, address=_address(asgi_scope))
         if isinstance(outcome, Challenge):
             return outcome
         admitted = outcome
     try:
-        body = await read_body(_first(fields, headers, b"content-length"), receive)
+        begun = begin_body(_first(fields, headers, b"content-length"), receive)
+        body = await rest_of_body(begun) if isinstance(begun, Waiting) else begun
     except RequestRefused as fact:
         headers = headers or read_headers(asgi_scope)
         return guard.refuse(fact, admitted=admitted, headers=headers, address=_address(asgi_scope))
     if body is None:
         return None
+    if isinstance(begun, Waiting):
+        headers = headers or read_headers(asgi_scope)
+        changed = await guard.check_again(admitted, headers=headers, address=_address(asgi_scope))
+        if changed is not None:
+            return changed
     if fields is None or not guard.is_plain_call(admitted, method=method, path=path, fields=fields, body=body):
         headers, address = headers or read_headers(asgi_scope), _address(asgi_scope)
         wrong = await guard.check_message(
@@ -217,6 +232,11 @@ def _first(fields: PlainFields | None, headers: Headers | None, name: bytes) -> 
     if fields is not None:
         return fields.get(name, b"").decode("latin-1")
     return (values_of(headers or (), name.decode()) or ("",))[0]
+
+
+def described_at(guard: Guard) -> str:
+    """The path of the resource's own metadata as ASGI has it, which is decoded. Spec: RFC 9728 §3.1."""
+    return unquote(metadata_path(guard.resource))
 
 
 async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> None:
@@ -235,8 +255,13 @@ async def serve_metadata(guard: Guard, asgi_scope: AsgiScope, send: Send) -> Non
 
 
 def read_headers(asgi_scope: AsgiScope) -> Headers:
-    """The header fields of a request: names lower case, repeats kept."""
-    return HeaderFields.of(asgi_scope["headers"])
+    """The header fields of a request: names lower case, repeats kept.
+
+    Raises: HeadersTooLarge
+    """
+    fields = list(asgi_scope["headers"])
+    check_header_bounds(fields)
+    return HeaderFields.of(fields)
 
 
 def _address(asgi_scope: AsgiScope) -> str | None:

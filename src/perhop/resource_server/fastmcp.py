@@ -24,6 +24,7 @@ from perhop.resource_server.asgi import (
     Passed,
     admit,
     admitted_with_proof,
+    described_at,
     live,
     send_challenge,
     serve_metadata,
@@ -32,7 +33,6 @@ from perhop.resource_server.asgi import (
 from perhop.resource_server.guard import Admitted, Guard
 from perhop.resource_server.hop_span import describe_hop
 from perhop.resource_server.refusal import Challenge
-from perhop.rules.challenge import metadata_path
 
 
 def fastmcp_auth(guard: Guard) -> AuthProvider:
@@ -72,7 +72,7 @@ class GuardProvider(AuthProvider):
         self.set_mcp_path(mcp_path)
         if mcp_path is not None:
             self.mcp_paths.add(mcp_path)
-        return [Route(metadata_path(self.guard.resource), endpoint=_Metadata(self.guard), methods=["GET"])]
+        return [Route(described_at(self.guard), endpoint=_Metadata(self.guard), methods=["GET"])]
 
     def get_middleware(self) -> list[AsgiMiddleware]:
         """In place of FastMCP's own: what it sets for the rest of FastMCP is set here too."""

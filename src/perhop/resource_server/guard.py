@@ -20,13 +20,15 @@ from urllib.parse import quote
 import httpx2
 
 from perhop.client.connections import Connections
-from perhop.core.call import Headers
+from perhop.core.call import CallKind, Headers
 from perhop.core.resource import Risk, SenderConstraint
 from perhop.core.secret import Secret
 from perhop.core.token import BoundToken, ProvedToken, VerifiedToken
 from perhop.errors import (
     CallMismatch,
+    HeadersTooLarge,
     Refused,
+    RequestMalformed,
     ScopeInsufficient,
     TokenKeyUnknown,
     Unavailable,
@@ -47,7 +49,8 @@ from perhop.rules.audience import bind_audience
 from perhop.rules.bearer import parse_presented
 from perhop.rules.call_binding import binding_of, check_call
 from perhop.rules.challenge import resource_metadata_document, taken_schemes
-from perhop.rules.mcp_message import Message, parse_message
+from perhop.rules.header_bounds import check_header_bounds
+from perhop.rules.mcp_message import Addressee, Message, addressee_of, parse_message
 from perhop.rules.plain_request import PlainFields, is_plain_call
 from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import VerifyKey
@@ -145,7 +148,12 @@ class Guard:
         Spec: RFC 9068 §4
         """
         del client_certificate
-        fields = tuple((name.lower(), value) for name, value in headers)
+        given = tuple(headers)
+        try:
+            check_header_bounds(given)
+        except HeadersTooLarge as fact:
+            return self.refuse(fact, address=address)
+        fields = tuple([(name.lower(), value) for name, value in given])
         outcome = await self.check_token(fields, method=method, path=path, address=address)
         if isinstance(outcome, Challenge):
             return outcome
@@ -175,16 +183,25 @@ class Guard:
             else:
                 proved = await self._senders.prove(bound, headers, method=method, uri=self._uri(method, path, headers))
             feed = self._feeds[verified.issuer]
-            heard = feed.heard()
-            if heard is None:
-                heard = await feed.hear()
-            feed.check(verified, must_be_fresh=self.risk is Risk.HIGH or verified.call is not None)
+            heard = await self._check_revocation(verified, feed)
             issuer = self._issuers[verified.issuer]
             self._known.keep(proved, issuer=issuer, keys=keys, feed=feed, heard=heard, now=now)
         except (Refused, Unavailable) as fact:
-            trail = Trail(resource=self.resource, headers=headers, address=address, caller=verified)
+            trail = Trail.of(self.resource, headers, address, verified)
             return self._refuse(fact, trail.presenting(raw) if bound is None else trail.bound())
         return Admitted(proved=proved, presented=Secret(raw), answer_headers=self._senders.nonce_for(headers))
+
+    async def check_again(self, admitted: Admitted, *, headers: Headers, address: str | None) -> Challenge | None:
+        """What may be otherwise when a request's body was waited for: keys, times, revocation.
+
+        A proof of the sender's key was for this request, whenever its body comes: it is used up, and not asked for.
+        """
+        try:
+            verified, _, _ = await self._verify(admitted.presented.reveal())
+            await self._check_revocation(verified, self._feeds[verified.issuer])
+        except (Refused, Unavailable) as fact:
+            return self._refuse(fact, self._trail_of(admitted, headers, address))
+        return None
 
     def recognise(self, fields: PlainFields) -> Admitted | None:
         """What `check_token` would give at once for a token that it has admitted before; None says nothing.
@@ -223,14 +240,17 @@ class Guard:
         """The second half of `check`: an MCP message must be well formed and agree with its headers.
 
         A token that is bound to a call must be bound to this one, and is used up by it. An MCP message is what comes to
-        the resource's path, and wherever a proxy has moved it, what carries MCP's headers; other requests are the
-        application's own, and no call token is good for them.
+        the resource's path, with or without a `/` at its end, and wherever a proxy has moved it, what carries MCP's
+        headers; other requests are the application's own, and no call token is good for them. No path holds a control
+        character: there are routers that take one with a line's end for the path without.
 
         Spec: MCP 2026-07-28 transports
         """
         message: Message | None = None
         is_other = False
         try:
+            if not path.isprintable():
+                raise RequestMalformed("the path holds a character that is not printable")
             if self._is_message(method, path, headers):
                 message = parse_message(method, headers, body)
                 await self._check_call(admitted.proved.bound.token, message)
@@ -245,17 +265,26 @@ class Guard:
             trail = self._trail_of(admitted, headers, address)
             if message is not None:
                 trail = trail.asking(message)
-            return self._refuse(fact, trail.with_method(method) if is_other else trail, request_body=body)
+            trail = trail.with_method(method) if is_other else trail
+            return self._refuse(fact, trail, to=addressee_of(body) if message is None else _sender_of(message))
         return None
 
     def _is_message(self, method: str, path: str, headers: Headers) -> bool:
-        is_at_resource = path == self._path and method in _MESSAGE_METHODS
+        is_at_resource = path.rstrip("/") == self._path.rstrip("/") and method in _MESSAGE_METHODS
         return is_at_resource or (method == "POST" and any(name.startswith("mcp-") for name, _ in headers))
 
     def _uri(self, method: str, path: str, headers: Headers) -> str:
         """What a proof must be for: `resource`, and of what is no MCP message the path that was asked for, there."""
         is_for_resource = path == self._path or self._is_message(method, path, headers)
         return self.resource if is_for_resource else self._origin + quote(path, safe=_UNESCAPED)
+
+    async def _check_revocation(self, token: VerifiedToken, feed: RevocationFeed) -> int:
+        """How many revocations the token has passed. Raises: TokenRevoked, KeysUnavailable."""
+        heard = feed.heard()
+        if heard is None:
+            heard = await feed.hear()
+        feed.check(token, must_be_fresh=self.risk is Risk.HIGH or token.call is not None)
+        return heard
 
     async def _check_call(self, token: VerifiedToken, message: Message) -> None:
         """Last of all checks: a token that is refused for anything else is not used up.
@@ -338,15 +367,14 @@ class Guard:
         address: str | None = None,
     ) -> Challenge:
         """The answer that says this fact: for adapters, which find faults of their own."""
-        trail = Trail(resource=self.resource, headers=headers, address=address)
-        return self._refuse(fact, trail if admitted is None else self._trail_of(admitted, headers, address))
+        if admitted is not None:
+            return self._refuse(fact, self._trail_of(admitted, headers, address))
+        return self._refuse(fact, Trail.of(self.resource, headers, address))
 
     def _trail_of(self, admitted: Admitted, headers: Headers, address: str | None) -> Trail:
-        return Trail(
-            resource=self.resource, headers=headers, address=address, caller=admitted.token.token, is_bound=True
-        )
+        return Trail.of(self.resource, headers, address, admitted.token.token, is_bound=True)
 
-    def _refuse(self, fact: Refused | Unavailable, trail: Trail, *, request_body: bytes = b"") -> Challenge:
+    def _refuse(self, fact: Refused | Unavailable, trail: Trail, *, to: Addressee = Addressee()) -> Challenge:
         """A line in the log, a record where records are kept, and the answer."""
         self._tell(fact)
         if self.records is not None:
@@ -355,7 +383,7 @@ class Guard:
             fact,
             resource=self.resource,
             scopes=self.scopes,
-            request_body=request_body,
+            to=to,
             taken=taken_schemes(trail.headers, must_be_bound=self._senders.must_be_bound),
             more=self._senders.nonce_for(trail.headers),
         )
@@ -363,3 +391,9 @@ class Guard:
     def _tell(self, fact: Refused | Unavailable) -> None:
         # What a peer sent stands in the detail: escaped, so that it cannot forge a line of the log.
         _log.info("refused: %s: %a", fact.reason, fact.detail)
+
+
+def _sender_of(message: Message) -> Addressee:
+    """Whom an answer to a message goes to. Nobody asked for one to a response."""
+    is_request = message.kind is CallKind.REQUEST
+    return Addressee(message.rpc_id if is_request else None, message.kind is CallKind.NOTIFICATION)

@@ -14,7 +14,7 @@ from perhop.core.resource import ResourceUri
 from perhop.errors import BearerRefused, HttpMethodNotAllowed, Refused, Unavailable
 from perhop.rules.bearer import Scheme
 from perhop.rules.challenge import metadata_url, render_challenge
-from perhop.rules.mcp_message import is_notification_body, rpc_id_of
+from perhop.rules.mcp_message import Addressee
 from perhop.rules.refusal_body import refusal_body
 
 
@@ -36,18 +36,17 @@ def render_refusal(
     *,
     resource: ResourceUri,
     scopes: Sequence[str],
-    request_body: bytes,
+    to: Addressee,
     taken: Sequence[Scheme],
     more: Headers,
 ) -> Challenge:
     """Render a refusal: status, challenge and body, with fixed text only; a notification gets no body.
 
-    `taken` are the schemes that the challenge names, `more` further headers of the answer.
+    `to` is whom it answers; `taken` are the schemes that the challenge names, `more` further headers of the answer.
 
     Spec: RFC 6750 §3
     """
-    is_silent = is_notification_body(request_body)
-    body = b"" if is_silent else refusal_body(fact, rpc_id=rpc_id_of(request_body), record=None)
+    body = b"" if to.is_notification else refusal_body(fact, rpc_id=to.rpc_id, record=None)
     headers = [("content-length", str(len(body))), ("cache-control", "no-store")]
     if body:
         headers.append(("content-type", "application/json"))

@@ -20,10 +20,12 @@ Receive = Callable[[], Awaitable[AsgiMessage]]
 BODY_SECONDS = 30.0
 
 
-async def read_body(declared: str, receive: Receive) -> bytes | None:
-    """The whole body; None when the peer has gone away. `declared` is the request's Content-Length, if it has one.
+def begin_body(declared: str, receive: Receive) -> bytes | Waiting[bytes | None] | None:
+    """The whole body, if it is there at once; None when the peer has gone away. Else what `rest_of_body` waits for.
 
-    Raises: BodyTooLarge, BodyTooSlow
+    `declared` is the request's Content-Length, if it has one.
+
+    Raises: BodyTooLarge
     """
     if declared.isdecimal() and (len(declared) > 12 or int(declared) > MAX_BODY_BYTES):
         raise BodyTooLarge(f"{declared[:12]} bytes declared")
@@ -38,8 +40,14 @@ async def read_body(declared: str, receive: Receive) -> bytes | None:
                 return bytes(body)
             first = _come(message)
     reading = begin(_read_whole(first, receive))
-    if isinstance(reading, AtOnce):
-        return reading.value
+    return reading.value if isinstance(reading, AtOnce) else reading
+
+
+async def rest_of_body(reading: Waiting[bytes | None]) -> bytes | None:
+    """The whole body, once it has come; None when the peer has gone away. The token may have ended meanwhile.
+
+    Raises: BodyTooLarge, BodyTooSlow
+    """
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await reading

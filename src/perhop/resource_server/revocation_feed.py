@@ -45,6 +45,7 @@ class RevocationFeed:
         self._taken = 0
         self._seq = 0
         self._signed_at: float | None = None
+        self._forgotten = 0
         self._answered = False
         self._complaint: str | None = None
         self._loading = SingleFlight(self._load)
@@ -53,8 +54,8 @@ class RevocationFeed:
 
     @property
     def is_fresh(self) -> bool:
-        """True while the last statement is not older than MAX_AGE."""
-        return self._signed_at is not None and self._clock() - self._signed_at <= MAX_AGE
+        """True while the last statement is not older than MAX_AGE, nor from far ahead of a clock that was set back."""
+        return self._signed_at is not None and abs(self._clock() - self._signed_at) <= MAX_AGE
 
     def start(self) -> None:
         """Follow the feed on the running event loop, if that is not done yet."""
@@ -162,15 +163,28 @@ class RevocationFeed:
         entries = [_parse_entry(entry) for entry in _entries(statement)]
         if last < after or (entries and last == after):
             raise KeysUnavailable(f"the feed does not go on: after {after}, next {last}")
+        # A time that our clock and the issuer's both have reached: one that is ahead alone lets nothing be forgotten.
+        reached = min(int(now), signed_at)
+        if reached < self._forgotten:
+            self._begin_anew()
+            raise KeysUnavailable("a clock went back, and the feed begins anew")
         for entry in entries:
             self._revocations.add(entry)
             # INVARIANT: counted after it is in force, and whoever keeps what passed reads the count before the check.
             self._taken += 1
-        self._revocations.forget(now=int(now))
+        self._forgotten = max(self._forgotten, reached - MAX_SKEW)
+        self._revocations.forget(now=self._forgotten)
         self._seq = last
         if not entries:
-            self._signed_at = max(self._signed_at or 0, min(signed_at, now))
+            # A time that we have not reached again since our clock was set back says nothing.
+            before = self._signed_at if self._signed_at is not None and self._signed_at <= now else 0
+            self._signed_at = max(before, min(signed_at, now))
         return bool(entries)
+
+    def _begin_anew(self) -> None:
+        """What was forgotten may be needed again: ask for everything, as if nothing had been heard. Stale until it has
+        come; what is known stays in force."""
+        self._seq, self._signed_at, self._forgotten = 0, None, 0
 
 
 def _entries(statement: Mapping[str, Any]) -> list[Any]:

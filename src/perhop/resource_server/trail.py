@@ -21,6 +21,9 @@ from perhop.journal.report import MAX_TEXT, MAX_USER_AGENT, UNREAD, Report
 from perhop.rules.mcp_message import Message
 from perhop.rules.trace_context import TRACEPARENT, call_id_in
 
+MAX_ADDRESS = 64
+"""Characters: those of an IPv6 address with its zone, and then some."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
@@ -35,6 +38,21 @@ class Trail:
     method: str = UNREAD
     name: str | None = None
     revision: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        resource: ResourceUri,
+        headers: Headers,
+        address: str | None,
+        caller: VerifiedToken | None = None,
+        *,
+        is_bound: bool = False,
+    ) -> Trail:
+        """The trail of a request that is not read yet. Who connected may be any text, where a proxy tells it: cut, so
+        that the report is one that the journal takes."""
+        known = address[:MAX_ADDRESS] or None if address is not None else None
+        return cls(resource=resource, headers=headers, address=known, caller=caller, is_bound=is_bound)
 
     def presenting(self, raw: str | None) -> Trail:
         """A token came, or none; until its signature holds, its digest is all there is to say."""

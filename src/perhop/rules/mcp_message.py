@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from perhop.core.call import CallKind, Headers, values_of
 from perhop.errors import (
@@ -62,13 +62,15 @@ __all__ = [
     "MAX_METHOD_LENGTH",
     "MAX_SAFE_INTEGER",
     "VERSION_KEY",
+    "Addressee",
     "Message",
-    "is_notification_body",
+    "addressee_of",
     "parse_message",
     "render_json",
-    "rpc_id_of",
 ]
 
+MAX_ADDRESSED_BYTES = 64 * 1024
+"""A body that is refused and is larger than this is answered under the id null."""
 
 _LONGEST_FOLDED = 128
 """Characters. What it takes to normalise a text grows with the square of its length, and others wait meanwhile."""
@@ -114,22 +116,30 @@ def parse_message(http_method: str, headers: Headers, body: bytes) -> Message:
             raise HttpMethodNotAllowed(f"method `{http_method[:16]}`")
 
 
-def rpc_id_of(body: bytes) -> str | int | None:
-    """The id of a request body, for an answer that refuses it; None where there is none to be had."""
-    try:
-        value = parse_json(body, max_bytes=MAX_BODY_BYTES)
-        return _parse_id(value["id"]) if isinstance(value, dict) and "method" in value and "id" in value else None
-    except PerhopError:
-        return None
+class Addressee(NamedTuple):
+    """Whom a refusal answers: `rpc_id` is the request's, None where there is none to be had.
+
+    A notification expects no answer at all: what refuses it has nobody to tell.
+    """
+
+    rpc_id: str | int | None = None
+    is_notification: bool = False
 
 
-def is_notification_body(body: bytes) -> bool:
-    """True for a body that expects no answer at all: what refuses it has nobody to tell."""
+def addressee_of(body: bytes) -> Addressee:
+    """Whom to answer where a body is refused that was not understood.
+
+    A large one is not parsed for this: that it is refused must not cost more than that it is read.
+    """
+    if not 0 < len(body) <= MAX_ADDRESSED_BYTES:
+        return Addressee()
     try:
-        value = parse_json(body, max_bytes=MAX_BODY_BYTES)
+        value = parse_json(body, max_bytes=MAX_ADDRESSED_BYTES)
+        if not isinstance(value, dict) or "method" not in value:
+            return Addressee()
+        return Addressee(_parse_id(value["id"])) if "id" in value else Addressee(is_notification=True)
     except PerhopError:
-        return False
-    return isinstance(value, dict) and "method" in value and "id" not in value
+        return Addressee()
 
 
 def _parse_bodyless(kind: CallKind, headers: Headers) -> Message:

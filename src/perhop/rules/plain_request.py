@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perhop.rules.header_bounds import MAX_HEADER_BYTES, MOST_FIELDS
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
 from perhop.rules.message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
 from perhop.rules.plain_json import members_of, parse_plain
@@ -47,13 +48,15 @@ _METHODS: Mapping[str, _Plain] = {
 
 
 def plain_fields(headers: object) -> PlainFields | None:
-    """The fields of an ASGI request by name; None where two readers could take them for something else."""
-    if type(headers) is not list:
+    """The fields of an ASGI request by name; None where they are too much, or two readers may differ on them."""
+    if type(headers) is not list or len(headers) > MOST_FIELDS:
         return None
     fields: dict[bytes, bytes] = dict(headers)
     if len(fields) != len(headers):
         return None
     names = b"".join(fields)
+    if len(names) + len(b"".join(fields.values())) + 4 * len(fields) > MAX_HEADER_BYTES:
+        return None
     return fields if names.islower() and names.isascii() else None
 
 

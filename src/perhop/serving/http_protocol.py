@@ -17,10 +17,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavai
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perhop.gateway.short_way import SHORT_WAY
+from perhop.rules.header_bounds import MAX_HEADER_BYTES
 from perhop.serving.http_cycle import HttpCycle
-
-MAX_HEADER_BYTES = 16 * 1024
-"""Names, values and their four separators; a larger section is answered 431."""
 
 MAX_UNPARSED_BYTES = 2 * MAX_HEADER_BYTES
 """Bytes that are neither body nor the end of anything: of a request line, headers, a chunk's header or trailers."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from perhop.core.call import Headers
-from perhop.serving.http_protocol import MAX_HEADER_BYTES
+from perhop.rules.header_bounds import MAX_HEADER_BYTES
 from tests.attacks.row import PASSES_GATEWAY, PASSES_GUARD, Door, Expected, Row, Seen
 from tests.attacks.tries import BOTH, message, message_each, refused, tried, tried_at
 from tests.attacks.world import ARGUMENT, Entrance, World, a_call, with_token

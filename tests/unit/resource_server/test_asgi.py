@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
@@ -11,8 +11,10 @@ import pytest
 
 from perhop.resource_server import Guard, current_subject_token, current_token
 from perhop.resource_server.asgi import TOKEN_KEY
-from perhop.resource_server.request_body import BODY_SECONDS, read_body
+from perhop.resource_server.request_body import BODY_SECONDS
+from perhop.rules.header_bounds import MAX_HEADER_BYTES, MOST_FIELDS
 from perhop.rules.mcp_message import MAX_BODY_BYTES
+from perhop.rules.revocation import RevocationKind
 from tests.support.offline_issuer import Clock, OfflineIssuer
 
 RESOURCE = "https://mcp.example.com/mcp"
@@ -52,7 +54,7 @@ class Site:
     """A guarded application and a client that speaks to it."""
 
     def __init__(self, **changes: Any) -> None:
-        clock = Clock()
+        clock = self.clock = Clock()
         self.issuer = OfflineIssuer(clock=clock)
         arguments = {"resource": RESOURCE, "issuers": [self.issuer.url], **changes}
         self.guard = Guard(http=self.issuer.http(), clock=clock, **arguments)
@@ -171,10 +173,115 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
     async def never() -> Any:
         await asyncio.Event().wait()
 
-    from perhop.errors import BodyTooSlow
+    async with Site() as site:
+        sent = await _ask(site, [(b"authorization", site.bearer()["authorization"].encode())], never)
+        assert sent[0]["status"] == 408
 
-    with pytest.raises(BodyTooSlow):
-        await read_body("", never)
+
+async def _ended(site: Site, how: str) -> None:
+    match how:
+        case "revoked":
+            site.issuer.revoke(RevocationKind.SUBJECT, "user:throwaway")
+            while not site.guard._feeds[site.issuer.url]._taken:
+                await asyncio.sleep(0)
+        case "expired":
+            site.clock.now += 360
+        case "its key is gone":
+            site.issuer.rotate()
+            site.issuer.retired.clear()
+            site.clock.now += 301
+        case _:
+            site.issuer.is_down = True
+            site.clock.now += 11
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize(
+    ("how", "status"), [("revoked", 401), ("expired", 401), ("its key is gone", 401), ("the feed is stale", 503)]
+)
+async def test_a_token_that_ends_while_its_body_is_awaited_is_not_served(how: str, status: int, is_known: bool) -> None:
+    """What was good when the headers came is asked again when the body has, in whatever way the token was found."""
+    async with Site(risk="high") as site:
+        bearer = site.bearer()
+        if is_known:
+            assert (await site.http.post("/mcp", content=PING, headers=bearer)).status_code == 204
+        pieces = [{"type": "http.request", "body": PING[10:]}]
+
+        async def trickle() -> Any:
+            if pieces[1:]:
+                await asyncio.sleep(0)
+                await _ended(site, how)
+                return pieces.pop(0)
+            pieces.append({})
+            return {"type": "http.request", "body": PING[:10], "more_body": True}
+
+        before = len(site.inner.seen)
+        sent = await _ask(site, [(name.encode(), value.encode()) for name, value in bearer.items()], trickle)
+        assert (sent[0]["status"], len(site.inner.seen)) == (status, before)
+
+
+async def test_a_body_that_was_waited_for_is_served_to_a_token_that_is_still_good() -> None:
+    """Nothing has changed meanwhile, so nothing is refused."""
+    async with Site(risk="high") as site:
+
+        async def later() -> Any:
+            await asyncio.sleep(0)
+            return {"type": "http.request", "body": PING, "more_body": False}
+
+        fields = [(name.encode(), value.encode()) for name, value in site.bearer().items()]
+        assert (await _ask(site, fields, later))[0]["status"] == 204
+
+
+async def test_a_token_whose_body_is_there_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was waited for, nothing can have changed."""
+    async with Site() as site:
+        monkeypatch.setattr(site.guard, "check_again", lambda *_, **__: pytest.fail("asked again"))
+        for _ in range(2):
+            assert (await site.http.post("/mcp", content=PING, headers=site.bearer())).status_code == 204
+
+
+class Unread(bytes):
+    """What nobody may look into."""
+
+    def decode(self, *_: Any) -> str:
+        pytest.fail("a field was read")
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_request_of_too_many_fields_is_refused_unread(is_known: bool) -> None:
+    """200 are served; of 201 none is read, with or without a good token."""
+    async with Site() as site:
+        fields = [(name.encode(), value.encode()) for name, value in site.bearer().items()]
+        if is_known:
+            await _ask(site, fields, lambda: {"type": "http.request", "body": PING, "more_body": False})
+        more = [(b"x-%d" % number, b"") for number in range(MOST_FIELDS - len(fields))]
+        sent = await _ask(site, fields + more, lambda: {"type": "http.request", "body": PING, "more_body": False})
+        assert (MOST_FIELDS, sent[0]["status"]) == (200, 204)
+        for name in (b"x", b"x-200"):
+            unread = [(each, Unread(value)) for each, value in [*fields, *more, (name, b"")]]
+            sent = await _ask(site, unread, lambda: pytest.fail("the body was asked for"))
+            assert (sent[0]["status"], sent[1]["body"]) == (431, b"")
+        sent = await _ask(site, [(b"a", Unread())] * 50_000, lambda: pytest.fail("the body was asked for"))
+        assert sent[0]["status"] == 431
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_head_of_16_kib_is_served_and_one_byte_more_is_not(is_known: bool) -> None:
+    """Names, values and four bytes for each field count, as at our own listener; so does a field that came twice."""
+    async with Site() as site:
+        fields = [(name.encode(), value.encode()) for name, value in site.bearer().items()]
+        if is_known:
+            await _ask(site, fields, lambda: {"type": "http.request", "body": PING, "more_body": False})
+        left = MAX_HEADER_BYTES - sum(len(name) + len(value) + 4 for name, value in fields)
+        for more, status in ((0, 204), (1, 431)):
+            for filling in (
+                [(b"x-fill", b"a" * (left - 10 + more))],
+                [(b"x-fill", b""), (b"x-fill", b"a" * (left - 20 + more))],
+            ):
+                sent = await _ask(
+                    site, fields + filling, lambda: {"type": "http.request", "body": PING, "more_body": False}
+                )
+                assert sent[0]["status"] == status
 
 
 async def test_a_wrong_message_does_not_reach_the_application() -> None:
@@ -220,6 +327,15 @@ async def test_metadata_needs_no_token() -> None:
         assert (head.status_code, head.content) == (200, b"")
         assert (await site.http.post(METADATA, content=b"x")).status_code == 405
         assert site.inner.seen == []
+
+
+async def test_metadata_is_at_the_path_as_a_server_has_it() -> None:
+    """The escapes of a resource's path are decoded by the server, in the metadata's path as in the resource's own."""
+    async with Site(resource="https://mcp.example.com/my%20rooms") as site:
+        answer = await site.http.get("/.well-known/oauth-protected-resource/my%20rooms")
+        assert (answer.status_code, answer.json()["resource"]) == (200, "https://mcp.example.com/my%20rooms")
+        bearer = site.bearer("https://mcp.example.com/my%20rooms")
+        assert (await site.http.post("/my%20rooms", content=b"[]", headers=bearer)).status_code == 400
 
 
 async def test_a_websocket_is_refused() -> None:
@@ -291,7 +407,8 @@ async def _ask(site: Site, headers: list[tuple[bytes, bytes]], receive: Callable
     sent: list[Any] = []
 
     async def hear() -> Any:
-        return receive()
+        heard = receive()
+        return await heard if isinstance(heard, Awaitable) else heard
 
     async def send(message: Any) -> None:
         sent.append(message)

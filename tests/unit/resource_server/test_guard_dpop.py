@@ -50,6 +50,28 @@ class Site:
         headers += [(name.replace("_", "-"), value) for name, value in more.items()]
         return await self.guard.check(method=method, path=path, headers=headers, body=b"")
 
+    async def served(self, proof: str, *pieces: bytes) -> int:
+        """The status that a guarded application answers with, whose request comes in pieces."""
+        sent: list[Any] = []
+        left = [*pieces]
+
+        async def hear() -> Any:
+            await asyncio.sleep(0)
+            return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def application(_: Any, __: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        headers = [("authorization", f"DPoP {self.token}"), ("dpop", proof), ("content-type", "application/json")]
+        octets = [(name.encode(), value.encode()) for name, value in headers]
+        asgi_scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": octets}
+        await self.guard.asgi(application)(asgi_scope, hear, send)
+        return int(sent[0]["status"])
+
     async def begun(self) -> Site:
         """The same, once the guard has told a nonce."""
         outcome = await self.check(self.proof())
@@ -68,6 +90,13 @@ async def site() -> AsyncIterator[Site]:
     made = await Site().begun()
     yield made
     await made.guard.aclose()
+
+
+async def test_a_proof_is_asked_for_once_however_long_its_body_takes(site: Site) -> None:
+    """The token is asked again when the body has come; its proof, which is used up, is not."""
+    proof = site.proof(method="POST")
+    assert await site.served(proof, b'{"jsonrpc":"2.0",', b'"id":1,"method":"ping"}') == 204
+    assert await site.served(proof, b'{"jsonrpc":"2.0",', b'"id":1,"method":"ping"}') == 401
 
 
 async def test_a_bound_token_is_admitted_with_a_proof(site: Site) -> None:

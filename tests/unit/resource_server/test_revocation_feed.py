@@ -215,6 +215,57 @@ async def test_a_statement_of_the_future_counts_from_now() -> None:
         assert await door.knock(door.issuer.mint(RESOURCE)) == "503 upstream.unavailable"
 
 
+async def _heard_again(door: Door, token: str, outcome: str) -> None:
+    """Wait until the guard says this of a token."""
+    async with asyncio.timeout(15):
+        while await door.knock(token) != outcome:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_clock_that_was_ahead_forgets_nothing_that_is_needed() -> None:
+    """An hour ahead for some polls, the guard's own clock ends no revocation: the issuer's has not come so far."""
+    async with Door() as door:
+        token = door.issuer.mint(RESOURCE)
+        door.issuer.revoke(RevocationKind.SUBJECT, "user:throwaway")
+        assert await door.knock(token) == "401 token.revoked"
+        before = int(door.clock.now)
+        door.clock.now += 3600
+        door.reply(iat=before, after=1, next=1)
+        polls = door.issuer.requests[FEED]
+        await door.issuer.asked(FEED, times=polls + 2)
+        door.clock.now -= 3600
+        del door.issuer.replies[FEED]
+        assert await door.knock(token) == "401 token.revoked"
+
+
+async def test_a_feed_begins_anew_when_the_clocks_went_back() -> None:
+    """Both were an hour ahead, and what was forgotten by them is asked for again; high risk is closed until it came."""
+    async with Door(risk="high") as door:
+        revoked, good = door.issuer.mint(RESOURCE, subject="user:eve"), door.issuer.mint(RESOURCE)
+        door.issuer.revoke(RevocationKind.SUBJECT, "user:eve")
+        assert await door.knock(revoked) == "401 token.revoked"
+        door.clock.now += 3600
+        await door.issuer.asked(FEED, times=door.issuer.requests[FEED] + 2)
+        ahead = door.issuer.mint(RESOURCE)
+        await _heard_again(door, ahead, "admitted")
+        door.clock.now -= 3600
+        assert await door.knock(good) == "503 upstream.unavailable"
+        assert await door.knock(revoked) != "admitted"
+        await _heard_again(door, good, "admitted")
+        assert await door.knock(revoked) == "401 token.revoked"
+
+
+async def test_a_clock_that_was_set_back_makes_no_feed_fresh() -> None:
+    """The last statement was signed in a time that has yet to come, and says nothing of now."""
+    async with Door(risk="high") as door:
+        token = door.issuer.mint(RESOURCE)
+        assert await door.knock(token) == "admitted"
+        door.issuer.is_down = True
+        for back, outcome in ((10, "admitted"), (1, "503 upstream.unavailable")):
+            door.clock.now -= back
+            assert await door.knock(token) == outcome
+
+
 async def test_a_feed_under_a_new_key_is_read() -> None:
     """A statement under a key that is not held yet makes the guard look for newer keys."""
     async with Door(risk="high") as door:

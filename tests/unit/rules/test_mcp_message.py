@@ -28,10 +28,10 @@ from perhop.errors import (
 from perhop.rules.mcp_message import (
     MAX_BODY_BYTES,
     MAX_SAFE_INTEGER,
+    Addressee,
     Message,
-    is_notification_body,
+    addressee_of,
     parse_message,
-    rpc_id_of,
 )
 from perhop.rules.mcp_methods import MAX_LISTENED, Era
 from tests.support.upstreams import REMARK, legacy, modern
@@ -314,12 +314,18 @@ def test_a_completion_touches_what_it_completes(ref: dict[str, str], target: Tar
 
 def test_the_id_of_a_body_that_is_refused() -> None:
     """The answer to a refused request bears its id, where it has one."""
-    assert rpc_id_of(b'{"id": 5, "method": 1}') == 5
+    assert addressee_of(b'{"id": 5, "method": 1}') == Addressee(5)
     for body in (b"", b"{", b"[]", b'{"id": null, "method": "x"}', b'{"id": 5, "result": {}}'):
-        assert rpc_id_of(body) is None
-    assert is_notification_body(b'{"method": "x"}')
-    assert not is_notification_body(b'{"method": "x", "id": 1}')
-    assert not is_notification_body(b"{")
+        assert addressee_of(body) == Addressee(None)
+    assert addressee_of(b'{"method": "x"}') == Addressee(None, is_notification=True)
+
+
+@pytest.mark.parametrize(("more", "rpc_id"), [(0, 5), (1, None)])
+def test_a_large_body_is_not_parsed_for_its_id(more: int, rpc_id: int | None) -> None:
+    """At 64 KiB the answer to a refused request bears its id, above it null."""
+    body = b'{"id": 5, "method": 1}'
+    padded = body + b" " * (64 * 1024 - len(body) + more)
+    assert addressee_of(padded) == Addressee(rpc_id)
 
 
 _JSON = st.recursive(

@@ -183,6 +183,26 @@ def test_fields_as_lists_are_taken() -> None:
     assert sorted(HeaderFields.of(fields)) == [("accept", "b"), ("host", "a"), ("x", "c")]
 
 
+def test_a_field_that_came_very_often_is_collected_in_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many values are written down as came, and not all of them anew for each: anybody may repeat a field."""
+    written = []
+
+    class Counting(dict[str, Any]):
+        def __setitem__(self, key: str, values: Any) -> None:
+            written.append(len(values))
+            super().__setitem__(key, values)
+
+        def copy(self) -> Counting:
+            return self
+
+    steady = SteadyFields(())
+    monkeypatch.setattr(steady, "by_name", Counting())
+    monkeypatch.setattr("perhop.core.call._kept", {(): steady})
+    headers = HeaderFields.of([(b"x", b"%d" % number) for number in range(1000)])
+    assert values_of(headers, "x") == tuple(str(number) for number in range(1000))
+    assert sum(written) <= 2 * 1000
+
+
 def test_what_is_kept_is_of_these_very_fields() -> None:
     """What follows from steady fields is worked out once for the same octets, and anew if any of them differs."""
 
