@@ -51,7 +51,7 @@ class ReplayStore(Protocol):
         Must not wait for a disk or a network: it is called on the event loop. It is asked for again after `use_proof`,
         and where it is another one by then the proof is refused.
 
-        Raises: ReplayUnavailable
+        Raises: ReplayUnavailable, also where it is not known before `start`
         """
         ...
 

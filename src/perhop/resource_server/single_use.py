@@ -50,8 +50,7 @@ class SingleUse:
         await self._store.use_proof(proof)
 
     def nonce_key(self) -> bytes:
-        """The key of the nonces of all who share the store. Raises: ReplayUnavailable, for one that is not started."""
-        self._check_started()
+        """The key of the nonces of all who share the store. Raises: ReplayUnavailable."""
         return self._store.nonce_key()
 
     async def start_late(self) -> None:

@@ -232,13 +232,16 @@ async def test_a_store_that_waits_for_the_disk_stops_nobody_else(tmp_path: Path)
 
 async def test_a_store_that_no_lifespan_has_started_is_opened_in_a_thread(tmp_path: Path) -> None:
     """A file that another process holds is waited for aside: who asks for no proof has an answer meanwhile."""
-    site = await Site(replay=SqliteReplay(tmp_path / "used.db")).begun()
-    await site.guard.aclose()
+    before = await Site(replay=SqliteReplay(tmp_path / "used.db")).begun()
+    await before.guard.aclose()
+    replay = SqliteReplay(tmp_path / "used.db")
+    site = Site(replay=replay)
+    site.nonce = before.nonce
     with closing(sqlite3.connect(tmp_path / "used.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = asyncio.create_task(site.check(site.proof()))
-        for _ in range(50):
-            await asyncio.sleep(0)
+        while not (replay._turn.locked() or waiting.done()):
+            await asyncio.sleep(0.001)
         stranger = await site.guard.check(method="GET", path="/mcp", headers=[("DPoP", "x")], body=b"")
         bearer = await site.check(token=site.issuer.mint(RESOURCE), scheme="Bearer")
         assert not waiting.done()
