@@ -330,6 +330,7 @@ def test_a_file_of_another_program_and_a_folder_that_is_not_there_are_named(
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("PRAGMA application_id = 7")
         connection.execute("CREATE TABLE theirs (x)")
+    other.chmod(0o600)
     for path in (other, tmp_path / "nowhere" / "records.db"):
         with pytest.raises(SettingsError, match=str(path)):
             ServerRecords(server_free_tokens, path)

@@ -10,26 +10,36 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable
 
 from perhop.core.proof import CheckedProof
 from perhop.errors import ProofReplayed, ReplayUnavailable
-from perhop.resource_server.replay import TIDY_EVERY
 
 MAX_PROOFS = 200_000
 """Proofs that are remembered: some 50 MB. A proof counts for two minutes, so this is 1,600 requests in a second."""
+MAX_OF_ONE_KEY = 10_000
+"""Of these, so that one sender cannot fill the memory for everybody: 80 requests in a second, or 160 of a sender whose
+clock is right."""
 NONCE_KEY_BYTES = 32
 
 
 class MemoryProofs:
-    """Bounded by the time for which a proof counts, and by a number: beyond `most` nothing is taken."""
+    """Bounded by the time for which a proof counts, and by numbers: beyond `most`, or beyond `most_of_one` of one key,
+    nothing is taken."""
 
-    def __init__(self, *, clock: Callable[[], float], most: int = MAX_PROOFS) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], most: int = MAX_PROOFS, most_of_one: int = MAX_OF_ONE_KEY
+    ) -> None:
         self._clock = clock
         self._most = most
-        self._used: dict[str, int] = {}
+        self._most_of_one = most_of_one
+        self._used: set[str] = set()
+        self._of_key: Counter[str] = Counter()
+        # By the last second in which they are taken, and by key: what is over goes without a walk over the rest.
+        self._ending: dict[int, dict[str, list[str]]] = {}
+        self._looked_at = 0
         self._forgotten = 0
-        self._uses = 0
         self._process = os.getpid()
         self._nonce_key = secrets.token_bytes(NONCE_KEY_BYTES)
 
@@ -44,20 +54,28 @@ class MemoryProofs:
 
         Raises: ProofReplayed, ReplayUnavailable
         """
+        now = int(self._clock())
+        if now != self._looked_at:
+            self._forget(now)
         # INVARIANT: what came is known, or is older than what was forgotten; no clock can bring it back.
-        if proof.digest in self._used or proof.until <= self._forgotten:
+        digest = proof.digest
+        if digest in self._used or proof.until <= self._forgotten:
             raise ProofReplayed("the proof came before")
         if len(self._used) >= self._most:
-            self._forget()
-            if len(self._used) >= self._most:
-                raise ReplayUnavailable(f"{self._most} proofs came within two minutes")
-        self._used[proof.digest] = proof.until
-        self._uses += 1
-        if self._uses % TIDY_EVERY == 0:
-            self._forget()
+            raise ReplayUnavailable(f"{self._most} proofs came within two minutes")
+        if self._of_key[proof.key] >= self._most_of_one:
+            raise ReplayUnavailable(f"{self._most_of_one} proofs of one key came within two minutes")
+        self._used.add(digest)
+        self._of_key[proof.key] += 1
+        self._ending.setdefault(proof.until, {}).setdefault(proof.key, []).append(digest)
 
-    def _forget(self) -> None:
-        now = self._clock()
-        old = [until for until in self._used.values() if until < now]
-        self._forgotten = max([self._forgotten, *old])
-        self._used = {digest: until for digest, until in self._used.items() if until >= now}
+    def _forget(self, now: int) -> None:
+        """Once a second: there are as many ends as seconds in which a proof may end, so two minutes of them."""
+        self._looked_at = now
+        for until in [each for each in self._ending if each < now]:
+            self._forgotten = max(self._forgotten, until)
+            for key, digests in self._ending.pop(until).items():
+                self._used.difference_update(digests)
+                self._of_key[key] -= len(digests)
+                if not self._of_key[key]:
+                    del self._of_key[key]

@@ -22,7 +22,10 @@ class ReplayStore(Protocol):
     """Remembers what was used. Write one of your own for servers on several machines."""
 
     def start(self, resource: ResourceUri) -> None:
-        """Called before the first use. Raises: SettingsError where single use cannot be kept."""
+        """Called before the first use; in a thread, where no lifespan has begun the guard.
+
+        Raises: SettingsError, where single use cannot be kept
+        """
         ...
 
     async def use(self, token: VerifiedToken) -> None:
@@ -45,7 +48,10 @@ class ReplayStore(Protocol):
         INVARIANT: whoever takes a nonce of this key remembers the proofs that came with it. A store that forgets
         proofs when it starts anew must come back with another key.
 
-        Raises: ReplayUnavailable
+        Must not wait for a disk or a network: it is called on the event loop. It is asked for again after `use_proof`,
+        and where it is another one by then the proof is refused.
+
+        Raises: ReplayUnavailable, also where it is not known before `start`
         """
         ...
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from perhop.errors import JournalUnavailable, SettingsError
+from perhop.resource_server.private_file import make_private
 
 MAX_WAITING = 1_000_000
-"""Reports in the file; a server that could not deliver so many serves no more calls."""
+"""Reports in the file, those that were set aside among them; with so many a server serves no more calls."""
 
 MAX_BATCH = 1024
 BUSY_SECONDS = 5.0
@@ -33,9 +34,12 @@ _log = logging.getLogger("perhop.resource_server")
 _MAKE = """
 CREATE TABLE IF NOT EXISTS report (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS set_aside (number INTEGER PRIMARY KEY, body TEXT NOT NULL, why TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS set_aside_numbers ON set_aside (number);
 CREATE TABLE IF NOT EXISTS turn (one INTEGER PRIMARY KEY CHECK (one = 1), holder TEXT NOT NULL, until REAL NOT NULL);
 INSERT OR IGNORE INTO turn VALUES (1, '', 0);
 """
+
+_leaving = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +65,21 @@ class ReportsFile:
     def __init__(self, path: str | Path, *, max_waiting: int = MAX_WAITING) -> None:
         self.path = Path(path)
         self._max_waiting = max_waiting
+        self._has_complained = False
         self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._changed = threading.Condition()
         self._queue: list[_Written] = []
         self._in_hand = 0
+        self._offered = 0
         self._thread: threading.Thread | None = None
-        self._closing = False
+        self._closing = False  # and no longer when somebody offers again
         # Guards the connection, which the writing thread and the delivering one share.
         self._turn = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._room = 0
+        self._process = os.getpid()
 
     def open(self) -> None:
         """Make the file if it is not there, for its owner alone.
@@ -132,7 +138,7 @@ class ReportsFile:
             connection.executemany("INSERT OR IGNORE INTO set_aside VALUES (?, ?, ?)", aside)
             connection.executemany("DELETE FROM report WHERE number = ?", [(each.number,) for each in reports])
             connection.execute("COMMIT")
-            self._room = self._max_waiting - _count(connection)
+            self._measure(connection)
 
         self._carry_out(settle)
 
@@ -159,18 +165,15 @@ class ReportsFile:
         return self._carry_out(_count) + unwritten
 
     def close(self) -> None:
-        """Write what was offered, and let the file go. The next use opens it again."""
+        """Write what was offered, and let the file go. The next use opens it again, also while this goes on."""
         if self._process != os.getpid():
             return  # all of it is the parent's
         with self._changed:
-            self._closing = True
+            offered, self._closing = self._offered, True
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+            self._changed.wait_for(lambda: self._is_written(offered) and (self._thread is None or not self._closing))
         with self._turn:
             self._disconnect()
-        self._begin()
 
     # --- the writing thread ------------------------------------------------------------------------------------------
 
@@ -179,11 +182,20 @@ class ReportsFile:
         with self._changed:
             if len(self._queue) >= 16 * MAX_BATCH:
                 raise JournalUnavailable("too many reports wait for the disk")
-            self._queue.append(waiting)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="perhop-reports", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
+            self._queue.append(waiting)
+            self._offered += 1
+            self._closing = False
             self._changed.notify_all()
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="perhop-reports", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise JournalUnavailable(f"nobody writes reports: {error}") from error
+        return thread
 
     def _run(self) -> None:
         while True:
@@ -192,19 +204,27 @@ class ReportsFile:
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
                 self._in_hand = len(batch)
                 if not batch:
+                    # INVARIANT: under the lock, so that whoever offers sees a thread that will look again, or none.
+                    self._thread = None
+                    self._changed.notify_all()
                     return
             _tell(batch, self._write(batch))
             with self._changed:
                 self._in_hand = 0
+                self._changed.notify_all()
+
+    def _is_written(self, offered: int) -> bool:
+        """True if the first so many are on disk, or were told that they are not."""
+        return self._offered - len(self._queue) - self._in_hand >= offered
 
     def _write(self, batch: Sequence[_Written]) -> str:
         """What went wrong, empty if all of it is on disk."""
 
         def insert(connection: sqlite3.Connection) -> str:
             if self._room < len(batch):
-                self._room = self._max_waiting - _count(connection)
+                self._measure(connection)
             if self._room < len(batch):
-                return f"more than {self._max_waiting} reports wait for the authorization server"
+                return f"more than {self._max_waiting} reports wait for the authorization server, or are set aside"
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT INTO report (body) VALUES (?)", [(each.body,) for each in batch])
             connection.execute("COMMIT")
@@ -215,6 +235,8 @@ class ReportsFile:
             return self._carry_out(insert)
         except JournalUnavailable as error:
             return error.detail
+        except Exception as error:  # whatever it is, whoever waits is answered
+            return f"{type(error).__name__}: {error}"
 
     def _carry_out(self, verb: Callable[[sqlite3.Connection], Found]) -> Found:
         """Raises: JournalUnavailable; the next verb opens the file anew."""
@@ -222,18 +244,26 @@ class ReportsFile:
         with self._turn:
             try:
                 return verb(self._connect())
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, SettingsError) as error:
                 self._disconnect()
                 raise JournalUnavailable(f"`{self.path}`: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._connection = connection
             _prepare(connection)
-            self._room = self._max_waiting - _count(connection)
+            self._measure(connection)
         return self._connection
+
+    def _measure(self, connection: sqlite3.Connection) -> None:
+        """How many more reports the file takes. Those that were set aside fill it until somebody has seen to them."""
+        (aside,) = connection.execute("SELECT count(*) FROM set_aside").fetchone()
+        self._room = self._max_waiting - _count(connection) - aside
+        if aside and not self._has_complained:
+            _log.error("`%s`: what was set aside counts against `max_waiting`: %d reports", self.path, aside)
+        self._has_complained = aside > 0
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -244,8 +274,10 @@ class ReportsFile:
     def _leave_to_parent(self) -> None:
         """In a child that was forked, thread, queue and connection are the parent's."""
         if self._process != os.getpid():
-            self._inherited = self._connection  # neither used nor closed here
-            self._begin()
+            with _leaving:
+                if self._process != os.getpid():  # else another thread of the child was first
+                    self._inherited = self._connection  # neither used nor closed here
+                    self._begin()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -7,11 +7,13 @@ Spec: RFC 9449 §9
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from perhop.core.call import Headers
+from perhop.core.proof import CheckedProof
 from perhop.core.resource import ResourceUri, SenderConstraint
 from perhop.core.token import BoundToken, ProvedToken
-from perhop.errors import ReplayUnavailable, SettingsError
+from perhop.errors import ProofNonceNeeded, ReplayUnavailable, SettingsError
 from perhop.resource_server.single_use import SingleUse
 from perhop.rules.bearer import Presented, uses_dpop
 from perhop.rules.dpop_nonce import Nonces
@@ -50,6 +52,7 @@ class SenderCheck:
 
         Raises: SenderMismatch, ProofRefused, ProofNonceNeeded, ProofReplayed, ReplayUnavailable
         """
+        await self._used.start_late()
         return await check_sender(
             headers, bound, self._desk, method=method, uri=uri, must_be_bound=self.must_be_bound, now=self._now()
         )
@@ -65,10 +68,26 @@ class SenderCheck:
 
     def _desk(self) -> ProofDesk:
         """Raises: ReplayUnavailable."""
-        return ProofDesk(nonces=Nonces(self._used.nonce_key(), self._resource), memory=self._used)
+        key = self._used.nonce_key()
+        return ProofDesk(nonces=Nonces(key, self._resource), memory=_UnderKey(key, self._used))
 
     def _now(self) -> int:
         return int(self._clock())
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderKey:
+    """Remembers proofs that came with nonces of this key."""
+
+    key: bytes = field(repr=False)
+    used: SingleUse
+
+    async def use_proof(self, proof: CheckedProof) -> None:
+        """Raises: ProofReplayed, ProofNonceNeeded, ReplayUnavailable."""
+        await self.used.use_proof(proof)
+        if self.used.nonce_key() != self.key:
+            # The store was lost meanwhile, and what it is by now may not know of a first use.
+            raise ProofNonceNeeded("the nonce is of a memory that is gone")
 
 
 def _parse_sender(sender: SenderConstraint | str) -> SenderConstraint:

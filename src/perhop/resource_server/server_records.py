@@ -14,10 +14,10 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import httpx2
@@ -29,6 +29,7 @@ from perhop.core.token import VerifiedToken
 from perhop.errors import (
     IssuerUnavailable,
     JournalUnavailable,
+    JsonUnparsable,
     PerhopError,
     ProofNonceNeeded,
     Refused,
@@ -38,20 +39,24 @@ from perhop.errors import (
 from perhop.journal.canonical import format_time
 from perhop.journal.record import CallFacts, Event, RequestFacts
 from perhop.journal.report import UNREAD, Report, render_report
-from perhop.journal.suppression import RefusalCounter
+from perhop.journal.suppression import RefusalCounter, Suppressed
 from perhop.resource_server.reports_file import MAX_WAITING, ReportsFile, Waiting
 from perhop.resource_server.trail import Trail
+from perhop.rules.strict_json import parse_json
 
 MAX_REPORTS = 500
 MAX_BODY_BYTES = 900 * 1024
 """Of one delivery: the endpoint takes 500 reports and 1 MiB."""
 
+MAX_ANSWER_BYTES = 1024 * 1024
 SECONDS = 10.0
+"""For the authorization server to say the next thing."""
 IDLE_SECONDS = 1.0
 """How long a report of another worker may wait to be noticed."""
 
 FIRST_PAUSE, LAST_PAUSE = 0.25, 30.0
 TURN_SECONDS = 30.0
+"""For one batch, whatever it waits for; then another worker may deliver it."""
 PARTING_SECONDS = 2.0
 
 _log = logging.getLogger("perhop.resource_server")
@@ -61,8 +66,8 @@ class ServerRecords:
     """Reports of one server, or of several on one machine, under the client that answers for them.
 
     `tokens` is that client's source of tokens: the client has `serves` in the authorization server's configuration.
-    `path` is a file on a disk of this machine. With `max_waiting` reports in it that could not be delivered, no further
-    request is served. Calls with tokens of other issuers are not that journal's to hear.
+    `path` is a file on a disk of this machine. With `max_waiting` reports in it that could not be delivered, or were
+    set aside, no further request is served. Calls with tokens of other issuers are not that journal's to hear.
 
     Raises: SettingsError
     """
@@ -84,11 +89,13 @@ class ServerRecords:
         self._file = ReportsFile(path, max_waiting=max_waiting)
         self._file.open()
         self._refusals: dict[ResourceUri, RefusalCounter] = {}
+        self._counted: deque[tuple[ResourceUri, Suppressed]] = deque()
         self._counting = threading.Lock()
         self._holder = secrets.token_hex(8)
         self._complaint: str | None = None
         self._delivering: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
         self._new: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
+        self._starts: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
     # --- what the guard tells ----------------------------------------------------------------------------------------
 
@@ -99,7 +106,7 @@ class ServerRecords:
         """
         if not self._is_ours(trail.caller):
             return
-        self.start()
+        self._start_delivery()
         await self._file.write(_written(trail.admitted(clock=self._clock)))
         self._wake()
 
@@ -119,7 +126,7 @@ class ServerRecords:
         with suppress(JournalUnavailable):  # the answer is no anyway; what could not be written is in the log
             self._file.offer(_written(trail.refused(fact, clock=self._clock)))
         with suppress(RuntimeError):  # without an event loop, the next request begins the delivery
-            self.start()
+            self._start_delivery()
             self._wake()
 
     def _is_ours(self, token: VerifiedToken | None) -> bool:
@@ -140,7 +147,12 @@ class ServerRecords:
         return self._file.waiting()
 
     def start(self) -> None:
-        """Deliver on the running event loop, if that is not done yet."""
+        """Deliver on the running event loop from now on. Each guard that shares these records starts them."""
+        loop = asyncio.get_running_loop()
+        self._starts[loop] = self._starts.get(loop, 0) + 1
+        self._start_delivery()
+
+    def _start_delivery(self) -> None:
         loop = asyncio.get_running_loop()
         task = self._delivering.get(loop)
         if task is None or task.done():
@@ -148,20 +160,21 @@ class ServerRecords:
             self._delivering[loop] = loop.create_task(self._deliver())
 
     async def aclose(self) -> None:
-        """Deliver what can be delivered in a moment, and stop; what is left stays in the file for the next start."""
+        """The last guard to end delivers what can be delivered in a moment; the rest stays for the next start."""
         loop = asyncio.get_running_loop()
+        others = self._starts.pop(loop, 0) - 1
+        if others > 0:
+            self._starts[loop] = others
+            return
         task = self._delivering.pop(loop, None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-            with suppress(PerhopError, TimeoutError):
-                async with asyncio.timeout(PARTING_SECONDS):
-                    self._write_counted(everything=True)
-                    while await self._delivered_some():
-                        pass
+            await self._deliver_last()
             with suppress(PerhopError):
                 await asyncio.to_thread(self._file.leaves_turn, self._holder)
-        await asyncio.to_thread(self._file.close)
+        if not self._starts:  # on another event loop
+            await asyncio.to_thread(self._file.close)
         await self._connections.aclose()
 
     def _wake(self) -> None:
@@ -176,10 +189,24 @@ class ServerRecords:
                     await self._wait_for_more()
             except PerhopError as error:
                 self._complain(str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LAST_PAUSE)
+            except Exception:  # whatever it is, it must not be the last delivery
+                _log.exception("the delivery of reports to %s broke off", self.issuer)
             else:
                 self._complaint, pause = None, FIRST_PAUSE
+                continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE)
+
+    async def _deliver_last(self) -> None:
+        try:
+            async with asyncio.timeout(PARTING_SECONDS):
+                self._write_counted(everything=True)
+                while await self._delivered_some():
+                    pass
+        except (PerhopError, TimeoutError):
+            pass  # the next start delivers them
+        except Exception:  # whatever it is, the file is closed
+            _log.exception("the delivery of reports to %s broke off", self.issuer)
 
     async def _wait_for_more(self) -> None:
         new = self._new[asyncio.get_running_loop()]
@@ -189,7 +216,17 @@ class ServerRecords:
         new.clear()
 
     async def _delivered_some(self) -> bool:
-        """Deliver one batch. False if there was none, or another worker is at it."""
+        """Deliver one batch. False if there was none, or another worker is at it.
+
+        Raises: IssuerUnavailable, TokenNotGranted, JournalUnavailable
+        """
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                return await self._delivered_in_time()
+        except TimeoutError as error:
+            raise IssuerUnavailable(f"{self._endpoint}: nothing within {TURN_SECONDS:g} s") from error
+
+    async def _delivered_in_time(self) -> bool:
         if not await asyncio.to_thread(self._file.takes_turn, self._holder, now=self._clock(), seconds=TURN_SECONDS):
             return False
         batch = await asyncio.to_thread(self._file.oldest, MAX_REPORTS, max_bytes=MAX_BODY_BYTES)
@@ -206,19 +243,20 @@ class ServerRecords:
         """
         body = f'{{"records":[{",".join(each.body for each in batch)}]}}'
         try:
-            answer = await self._connections.http().post(
+            async with self._connections.http().stream(
+                "POST",
                 self._endpoint,
                 content=body.encode(),
-                headers={"content-type": "application/json"},
+                headers={"content-type": "application/json", "accept-encoding": "identity"},
                 auth=self._auth,
                 timeout=SECONDS,
                 follow_redirects=False,
-            )
-        except (httpx2.HTTPError, OSError) as error:
+            ) as answer:
+                if answer.status_code != 200:
+                    raise IssuerUnavailable(f"{self._endpoint}: HTTP {answer.status_code}")
+                refused = _refused(await _read(answer))
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise IssuerUnavailable(f"{self._endpoint}: {type(error).__name__}: {error}") from error
-        if answer.status_code != 200:
-            raise IssuerUnavailable(f"{self._endpoint}: HTTP {answer.status_code}")
-        refused = _refused(answer)
         numbers = {json.loads(each.body)["id"]: each.number for each in batch} if refused else {}
         for report_id, why in refused.items():
             _log.error("report %a was not taken, and is kept aside: %a", report_id, why)
@@ -227,20 +265,25 @@ class ServerRecords:
     def _write_counted(self, *, everything: bool) -> None:
         """Raises: JournalUnavailable."""
         with self._counting:
-            now = None if everything else self._clock()
-            counted = [(resource, each) for resource, of in self._refusals.items() for each in of.drain(now=now)]
-        for resource, each in counted:
-            report = Report(
-                id=secrets.token_hex(16),
-                time=format_time(self._clock()),
-                event=Event.JOURNAL_SUPPRESSED,
-                resource=resource,
-                call=CallFacts(id=secrets.token_hex(8), method=UNREAD),
-                reason=each.reason,
-                request=RequestFacts(ip=each.address or None),
-                about={"count": each.count, "first": format_time(each.first), "last": format_time(each.last)},
-            )
-            self._file.offer(_written(report))
+            if not self._counted:
+                now = None if everything else self._clock()
+                for resource, counter in self._refusals.items():
+                    self._counted.extend((resource, each) for each in counter.drain(now=now))
+            while self._counted:
+                self._file.offer(_written(self._report_of(*self._counted[0])))
+                self._counted.popleft()  # only now: what the file does not take is offered again
+
+    def _report_of(self, resource: ResourceUri, counted: Suppressed) -> Report:
+        return Report(
+            id=secrets.token_hex(16),
+            time=format_time(self._clock()),
+            event=Event.JOURNAL_SUPPRESSED,
+            resource=resource,
+            call=CallFacts(id=secrets.token_hex(8), method=UNREAD),
+            reason=counted.reason,
+            request=RequestFacts(ip=counted.address or None),
+            about={"count": counted.count, "first": format_time(counted.first), "last": format_time(counted.last)},
+        )
 
     def _complain(self, problem: str) -> None:
         """Say once what is wrong, and again only when it is something else."""
@@ -253,10 +296,22 @@ def _written(report: Report) -> str:
     return json.dumps(render_report(report), ensure_ascii=True, separators=(",", ":"))
 
 
-def _refused(answer: httpx2.Response) -> Mapping[str, str]:
+async def _read(answer: httpx2.Response) -> bytes:
+    """The whole answer, as it came. Raises: IssuerUnavailable."""
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise IssuerUnavailable(f"{answer.url}: an encoding that was not asked for")
+    body = bytearray()
+    async for chunk in answer.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise IssuerUnavailable(f"{answer.url}: longer than {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _refused(answer: bytes) -> Mapping[str, str]:
     try:
-        document: Any = answer.json()
-    except ValueError:
+        document = parse_json(answer, max_bytes=MAX_ANSWER_BYTES)
+    except JsonUnparsable:
         document = None
     refused = document.get("refused") if isinstance(document, dict) else None
     if not isinstance(refused, dict):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 
 from perhop.core.proof import CheckedProof
 from perhop.core.resource import ResourceUri
@@ -20,12 +22,14 @@ class SingleUse:
         self._resource = resource
         self._store = store
         self._is_started = False
+        self._starting = threading.Lock()
 
     def start(self) -> None:
         """Raises: SettingsError, where single use cannot be kept."""
-        if not self._is_started:
-            self._store.start(self._resource)
-            self._is_started = True
+        with self._starting:
+            if not self._is_started:
+                self._store.start(self._resource)
+                self._is_started = True
 
     def stop(self) -> None:
         """The next use starts the store again."""
@@ -35,23 +39,29 @@ class SingleUse:
 
     async def use(self, token: VerifiedToken) -> None:
         """Use a call token up. Raises: TokenReplayed, ReplayUnavailable."""
-        self._start_late()
+        await self.start_late()
+        self._check_started()
         await self._store.use(token)
 
     async def use_proof(self, proof: CheckedProof) -> None:
         """Use a proof of possession up. Raises: ProofReplayed, ReplayUnavailable."""
-        self._start_late()
+        await self.start_late()
+        self._check_started()
         await self._store.use_proof(proof)
 
     def nonce_key(self) -> bytes:
         """The key of the nonces of all who share the store. Raises: ReplayUnavailable."""
-        self._start_late()
         return self._store.nonce_key()
 
-    def _start_late(self) -> None:
-        """Where no lifespan has started the store, the first use does. Raises: ReplayUnavailable."""
-        try:
-            self.start()
-        except SettingsError as error:
-            _log.error("call tokens and proofs are refused: %s; %s", error, error.advice())
-            raise ReplayUnavailable(str(error)) from error
+    async def start_late(self) -> None:
+        """Where no lifespan has started the store, the first use does. What goes wrong is in the log."""
+        if not self._is_started:
+            try:
+                await asyncio.to_thread(self.start)
+            except SettingsError as error:
+                _log.error("call tokens and proofs are refused: %s; %s", error, error.advice())
+
+    def _check_started(self) -> None:
+        """Raises: ReplayUnavailable."""
+        if not self._is_started:
+            raise ReplayUnavailable("single use cannot be kept")

@@ -20,6 +20,7 @@ from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
 from perhop.errors import ProofReplayed, ReplayUnavailable, SettingsError, TokenReplayed
 from perhop.resource_server.memory_proofs import NONCE_KEY_BYTES
+from perhop.resource_server.private_file import make_private
 from perhop.resource_server.replay import TIDY_EVERY, is_forgotten_at, last_use, use_key
 
 _BUSY_SECONDS = 5
@@ -75,7 +76,7 @@ class SqliteReplay:
         self._leave_to_parent()
         try:
             is_first = await asyncio.to_thread(self._insert, token)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, SettingsError) as error:
             raise ReplayUnavailable(f"`{self._path}`: {error}") from error
         if not is_first:
             raise TokenReplayed("used before, or issued before the file was made")
@@ -85,20 +86,19 @@ class SqliteReplay:
         self._leave_to_parent()
         try:
             is_first = await asyncio.to_thread(self._insert_proof, proof)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, SettingsError) as error:
             raise ReplayUnavailable(f"`{self._path}`: {error}") from error
         if not is_first:
             raise ProofReplayed("the proof came before")
 
     def nonce_key(self) -> bytes:
-        """See `ReplayStore`. It lies in the file: who has it can make nonces, and no proof."""
-        self._leave_to_parent()
-        try:
-            with self._turn:
-                self._open()
-                return self._nonce_key
-        except (sqlite3.Error, OSError) as error:
-            raise ReplayUnavailable(f"`{self._path}`: {error}") from error
+        """See `ReplayStore`. It lies in the file: who has it can make nonces, and no proof.
+
+        As the file was seen last: whether it is still there is looked at when something is used up, in a thread.
+        """
+        if not self._nonce_key:
+            raise ReplayUnavailable(f"`{self._path}` was not opened")
+        return self._nonce_key
 
     def stop(self) -> None:
         """Close the file, when as many guards have stopped as have started."""
@@ -132,7 +132,7 @@ class SqliteReplay:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or not self._is_still_there():
             self._close()
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private(self._path)
             self._connection = _connect(self._path, made_at=self._clock())
             (key,) = self._connection.execute("SELECT nonce_key FROM proof_bounds").fetchone()
             self._nonce_key = bytes(key)

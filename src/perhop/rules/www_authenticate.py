@@ -19,6 +19,7 @@ _PARAMETER = re.compile(
 _TOKEN68 = re.compile(r"([A-Za-z0-9\-._~+/]+=*)(?=[ \t]*(?:,|\Z))")
 _GAP = re.compile(r"[ \t]*(?:,[ \t]*)+|[ \t]*\Z")
 _LEAD = re.compile(r"[ \t,]*")
+_SPACES = re.compile(r" *")
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -62,7 +63,7 @@ def _parse_field(text: str) -> list[AuthChallenge] | None:
                 return None
             parameters, at = {}, scheme.end()
             found.append(AuthChallenge(scheme[1].lower(), parameters))
-            rest = at + len(text[at:]) - len(text[at:].lstrip(" "))
+            rest = _end(_SPACES.match(text, at))
             if rest < len(text) and text[rest] not in ",\t":
                 at = rest
                 if _PARAMETER.match(text, at) is not None:

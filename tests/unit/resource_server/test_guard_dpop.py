@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +219,67 @@ async def test_workers_with_one_file_take_one_proof_once(tmp_path: Path) -> None
     assert isinstance(await two.check(one.proof()), Admitted)
     for site in (one, two):
         await site.guard.aclose()
+
+
+async def test_a_proof_under_a_key_that_is_gone_is_refused(tmp_path: Path) -> None:
+    """Where the file was lost, what came with its nonces may have been used: the client hears the new one's nonce."""
+    clock = Clock()
+    site = await Site(replay=SqliteReplay(tmp_path / "used.db", clock=clock)).begun()
+    used, unused = site.proof(), site.proof()
+    assert isinstance(await site.check(used), Admitted)
+    for each in tmp_path.glob("used.db*"):
+        each.unlink()
+    for proof in (used, used, unused):
+        outcome = await site.check(proof)
+        assert isinstance(outcome, Challenge)
+        assert 'error="use_dpop_nonce"' in fields(outcome)["www-authenticate"]
+        site.nonce = fields(outcome)["dpop-nonce"]
+    assert isinstance(await site.check(site.proof()), Admitted)
+    await site.guard.aclose()
+
+
+async def test_a_store_that_waits_for_the_disk_stops_nobody_else(tmp_path: Path) -> None:
+    """While a proof waits for another process's lock, a stranger who speaks of proofs has an answer, and a nonce."""
+    replay = SqliteReplay(tmp_path / "used.db")
+    site = await Site(replay=replay).begun()
+    turns = 0
+    with closing(sqlite3.connect(tmp_path / "used.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(site.check(site.proof()))
+        while not replay._turn.locked():
+            await asyncio.sleep(0.001)
+        for _ in range(5):
+            outcome = await site.guard.check(method="GET", path="/mcp", headers=[("DPoP", "x")], body=b"")
+            assert isinstance(outcome, Challenge)
+            assert fields(outcome)["dpop-nonce"] == site.nonce
+            turns += not waiting.done()
+        other.execute("ROLLBACK")
+    assert turns == 5
+    assert isinstance(await waiting, Admitted)
+    await site.guard.aclose()
+
+
+async def test_a_store_that_no_lifespan_has_started_is_opened_in_a_thread(tmp_path: Path) -> None:
+    """A file that another process holds is waited for aside: who asks for no proof has an answer meanwhile."""
+    before = await Site(replay=SqliteReplay(tmp_path / "used.db")).begun()
+    await before.guard.aclose()
+    replay = SqliteReplay(tmp_path / "used.db")
+    site = Site(replay=replay)
+    site.nonce = before.nonce
+    with closing(sqlite3.connect(tmp_path / "used.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(site.check(site.proof()))
+        while not (replay._turn.locked() or waiting.done()):
+            await asyncio.sleep(0.001)
+        stranger = await site.guard.check(method="GET", path="/mcp", headers=[("DPoP", "x")], body=b"")
+        bearer = await site.check(token=site.issuer.mint(RESOURCE), scheme="Bearer")
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+    assert isinstance(stranger, Challenge)
+    assert "dpop-nonce" not in fields(stranger)
+    assert isinstance(bearer, Admitted)
+    assert isinstance(await waiting, Admitted)
+    await site.guard.aclose()
 
 
 async def test_without_a_store_no_bound_token_passes(site: Site, tmp_path: Path) -> None:

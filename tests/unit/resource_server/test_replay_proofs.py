@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,32 @@ def test_memory_is_bounded_and_then_closed(clock: Clock) -> None:
     proofs.use(a_proof("later", until=NOW + 121))
 
 
+def test_one_sender_does_not_fill_the_memory_for_everybody(clock: Clock) -> None:
+    """Proofs of one key have a bound of their own; others are taken, and the key's again when its first are over."""
+    proofs = MemoryProofs(clock=clock, most_of_one=3)
+    for number in range(3):
+        proofs.use(a_proof(str(number), until=NOW + 60 + number))
+    with pytest.raises(ReplayUnavailable):
+        proofs.use(a_proof("one too many"))
+    proofs.use(a_proof("one too many", key="other"))
+    clock.now += 61
+    proofs.use(a_proof("later", until=NOW + 121))
+    with pytest.raises(ReplayUnavailable):
+        proofs.use(a_proof("one too many again", until=NOW + 121))
+
+
+def test_a_full_memory_is_not_walked_over_for_each_proof(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """What is refused costs a look at a number: in one second what may be forgotten is looked for once."""
+    proofs = MemoryProofs(clock=clock, most=3)
+    looks: list[tuple[int, ...]] = []
+    forget = proofs._forget
+    monkeypatch.setattr(proofs, "_forget", lambda *now: (looks.append(now), forget(*now)))
+    for number in range(53):
+        with suppress(ReplayUnavailable):
+            proofs.use(a_proof(str(number)))
+    assert len(looks) == 1
+
+
 def test_a_process_has_a_key_of_its_own(clock: Clock) -> None:
     """Another start and a forked child have another key: what came before came with nonces that they do not take."""
     store = MemoryReplay(clock=clock)
@@ -99,4 +126,5 @@ def test_a_file_has_one_key_for_all(request: pytest.FixtureRequest, tmp_path: Pa
             asyncio.run(two.use_proof(a_proof()))
         for each in tmp_path.glob("used.db*"):
             each.unlink()
+        asyncio.run(two.use_proof(a_proof("two")))
         assert two.nonce_key() != key

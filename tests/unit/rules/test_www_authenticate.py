@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,24 @@ def test_a_field_that_is_no_challenge_says_nothing(field: str) -> None:
     """Half of a malformed field is not believed either; the next field is read all the same."""
     assert parse_challenges([field]) == ()
     assert [each.scheme for each in parse_challenges([field, "Bearer"])] == ["bearer"]
+
+
+class Watched(str):
+    """A field that counts what is copied out of it."""
+
+    copied = 0
+
+    def __getitem__(self, at: SupportsIndex | slice) -> str:
+        found = super().__getitem__(at)
+        self.copied += len(found) if isinstance(at, slice) else 0
+        return found
+
+
+def test_a_field_of_many_challenges_is_read_once() -> None:
+    """What is left of the field is not copied for each challenge."""
+    field = Watched(",".join(["a"] * 2000))
+    assert len(parse_challenges([field])) == 2000
+    assert field.copied <= len(field)
 
 
 def test_only_challenges_for_a_token_count() -> None:
