@@ -18,9 +18,8 @@ from perhop.errors import ProofReplayed, ReplayUnavailable
 
 MAX_PROOFS = 200_000
 """Proofs that are remembered: some 50 MB. A proof counts for two minutes, so this is 1,600 requests in a second."""
-MAX_OF_ONE_KEY = 10_000
-"""Of these, so that one sender cannot fill the memory for everybody: 80 requests in a second, or 160 of a sender whose
-clock is right."""
+MAX_OF_ONE_KEY = MAX_PROOFS // 2
+"""No sender can fill the memory alone for everybody."""
 NONCE_KEY_BYTES = 32
 
 
