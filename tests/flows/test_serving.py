@@ -192,19 +192,30 @@ async def _refuses_within(writer: asyncio.StreamWriter, bound: int) -> bool:
     return False
 
 
-async def test_a_refusal_does_not_land_in_another_answer() -> None:
-    """While an answer is being sent, a too large request behind it ends the connection without a word."""
+@pytest.mark.parametrize("behind", [_request(counted=MAX_HEADER_BYTES + 1), b"x\r\n\r\n"], ids=["too large", "no HTTP"])
+async def test_a_refusal_does_not_land_in_another_answer(behind: bytes) -> None:
+    """While an answer is being sent, what cannot be answered behind it ends the connection without a word."""
     async with _listening() as (witness, port):
         witness.go.clear()
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         writer.write(_request(counted=100))
         await witness.begun.wait()
-        writer.write(_request(counted=MAX_HEADER_BYTES + 1))
+        writer.write(behind)
         answer = await _read_answer(reader)
         witness.go.set()
         writer.close()
         assert answer.endswith(b"first")
-        assert b"431" not in answer
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_what_is_no_http_is_refused_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It is 400, and whoever goes on sending it writes nothing into our log."""
+    async with _listening() as (witness, port):
+        for octets in (b"x\r\n\r\n", b"GET / HTTP/1.1\r\nhost : a\r\n\r\n"):
+            caplog.clear()
+            answer = await _exchange(port, octets)
+            assert (_status(answer), caplog.records) == (400, []), octets
+        assert witness.seen == []
 
 
 async def test_headers_have_a_time() -> None:
@@ -212,8 +223,8 @@ async def test_headers_have_a_time() -> None:
     async with _listening() as (witness, port):
 
         async def slow(first: bytes, last: bytes, after: float) -> tuple[int, float]:
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
             began = time.monotonic()
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
             writer.write(first)
             reading = asyncio.create_task(_read_answer(reader))
             await asyncio.wait([reading], timeout=after)
