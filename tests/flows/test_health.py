@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from perhop.control.running import control_socket
+from perhop.serving import serve
 from perhop.serving.health import readiness, startup
 from perhop.serving.serve import Serving, serving
 from perhop.serving.stage import Course
@@ -127,6 +129,18 @@ async def test_a_probe_names_another_listener_as_it_likes(folder: Path) -> None:
         for host in (*HERE, "10.0.0.7:8422", "perhop.default.svc:8422"):
             answer = await site.http.get(f"http://127.0.0.1:{port}/livez", headers={"host": host})
             assert answer.status_code == 200, host
+
+
+async def test_every_listener_goes_by_the_room_there_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a system allows few open files, connections beyond them are refused, and nothing fails for want of one."""
+    monkeypatch.setattr(serve, "room_for_connections", lambda: 2)
+    async with _site(folder) as site:
+        listen = site.running.plane.settings.listen
+        for address in (listen.ops, listen.console, listen.traffic):
+            _, idle = await asyncio.open_connection(address.host, address.port)
+            async with httpx2.AsyncClient() as http:
+                assert (await http.get(f"http://{address}/livez")).status_code == 503, address
+            idle.close()
 
 
 def _execute(database: Path, statement: str) -> None:

@@ -295,6 +295,17 @@ async def test_what_is_cancelled_is_waited_for() -> None:
     await call
 
 
+async def test_connections_have_a_number() -> None:
+    """Whoever comes when there are as many as there is room for is answered 503, and no application sees it."""
+    witness, port = Witness(), free_port()
+    async with listening({f"{LOOPBACK}:{port}": witness}, connections=2):
+        assert _status(await _exchange(port, _request(counted=100))) == 200
+        _, idle = await asyncio.open_connection(LOOPBACK, port)
+        assert _status(await _exchange(port, _request(counted=100))) == 503
+        assert len(witness.seen) == 1
+        idle.close()
+
+
 async def test_all_listeners_or_none() -> None:
     """A port that is taken is told, and the others are let go again."""
     free, taken = free_ports(2)
