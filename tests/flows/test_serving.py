@@ -192,6 +192,17 @@ async def _refuses_within(writer: asyncio.StreamWriter, bound: int) -> bool:
     return False
 
 
+async def test_a_body_that_is_broken_is_refused_while_it_is_read() -> None:
+    """The request is being read by its application: it is told 400, as nothing else was said to it."""
+    async with _listening() as (_, port):
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(CHUNKED + b"1\r\na\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(b"zz\r\n")
+        assert _status(await _read_answer(reader)) == 400
+        writer.close()
+
+
 @pytest.mark.parametrize("behind", [_request(counted=MAX_HEADER_BYTES + 1), b"x\r\n\r\n"], ids=["too large", "no HTTP"])
 async def test_a_refusal_does_not_land_in_another_answer(behind: bytes) -> None:
     """While an answer is being sent, what cannot be answered behind it ends the connection without a word."""

@@ -236,12 +236,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = True
         if self.transport.is_closing():
             return
-        # In the middle of the answer to an earlier request these bytes would be read as a part of it.
-        earlier: HttpCycle | None = self.cycle
-        if earlier is None or earlier.response_complete:
+        if self._is_between_answers():
             self.transport.write(answer)
         self.transport.close()
         self.abort_in_time()
+
+    def _is_between_answers(self) -> bool:
+        """False while octets of ours would be read as a part of another answer, or as the answer to another request."""
+        cycle: HttpCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        # What is wrong is in the rest of its body, and nothing has been said to it yet.
+        return cycle is self._answering and cycle.more_body and not cycle.response_started
 
 
 def is_known_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
