@@ -150,11 +150,20 @@ async def test_an_open_redirect_by_next(world: ConsoleWorld) -> None:
     assert answer.headers["location"] == "/approvals/abc-_1"
 
 
+async def test_a_slash_too_many(world: ConsoleWorld) -> None:
+    """Such a path is another one, and nothing leads from there: least of all to whatever `Host` the request was for."""
+    browser = await world.browser(BOB)
+    for path in ("/approvals/", "/sign-in/", "/sign-out/"):
+        ours, rebound = await browser.open(path), await browser.open(path, host="evil.example.com")
+        assert (ours.status_code, rebound.status_code) == (404, 421), path
+        assert "location" not in ours.headers.keys() | rebound.headers.keys()
+
+
 async def test_framing(world: ConsoleWorld) -> None:
     """No page, and no refusal, can be framed, kept, scripted, or read for where a person came from."""
     approval = await world.asked()
     browser, nobody = await world.browser(BOB), await world.browser()
-    paths = ("/approvals", f"/approvals/{approval}", "/sign-in", "/sign-out", "/approvals/none", "/none")
+    paths = ("/approvals", f"/approvals/{approval}", "/sign-in", "/sign-out", "/approvals/none", "/none", "/approvals/")
     answers = [await browser.open(path) for path in paths]
     answers += [await nobody.open(f"/approvals/{approval}"), await browser.open("/", host="evil.example.com")]
     answers += [await browser.post("/approvals", {}), await browser.decide(approval, "approve")]

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from perhop.control.running import control_socket
+from perhop.serving import serve
 from perhop.serving.health import readiness, startup
 from perhop.serving.serve import Serving, serving
 from perhop.serving.stage import Course
@@ -89,6 +91,56 @@ async def test_an_upstream_that_is_away_does_not_hold_up_the_start(folder: Path)
         told = detail["upstream_detail"]["calendar"]
         assert (told["condition"], told["owner"], told["verdict"]) == ("failed", "travel", "untested")
         assert told["problem"]
+
+
+HERE = ("127.0.0.1", "127.0.0.1:9", "localhost:8422", "LOCALHOST", "[::1]:8422", "127.0.0.2")
+ELSEWHERE = (
+    "evil.example",
+    "evil.example:8422",
+    "127.0.0.1.evil.example",
+    "127.0.0.1@evil.example",
+    "10.0.0.7:8422",
+    "",
+)
+
+
+async def test_on_this_machine_no_page_reads_it_under_a_name_of_its_own(folder: Path) -> None:
+    """A page whose name resolves to loopback is answered 421 and nothing more, whatever it asks for.
+
+    Spec: RFC 9110 §7.4
+    """
+    async with _site(folder) as site:
+        ops = f"http://{site.running.plane.settings.listen.ops}"
+        for path in ("/livez", "/readyz", "/metrics", "/metrics/", "/none"):
+            for host in ELSEWHERE:
+                refused = await site.http.get(f"{ops}{path}", headers={"host": host})
+                assert (refused.status_code, refused.text) == (421, "not a host of this machine"), host
+        for host in HERE:
+            assert (await site.http.get(f"{ops}/livez", headers={"host": host})).status_code == 200, host
+        assert (await site.http.get(f"{ops}/metrics/")).status_code == 404
+
+
+async def test_a_probe_names_another_listener_as_it_likes(folder: Path) -> None:
+    """An address of the network, or the name of a service: where it is bound to more than loopback, each is good."""
+    file = folder / "perhop.yaml"
+    file.write_text(re.sub(r'(ops: "?)127\.0\.0\.1', r"\g<1>0.0.0.0", file.read_text()))
+    async with _site(folder) as site:
+        port = site.running.plane.settings.listen.ops.port
+        for host in (*HERE, "10.0.0.7:8422", "perhop.default.svc:8422"):
+            answer = await site.http.get(f"http://127.0.0.1:{port}/livez", headers={"host": host})
+            assert answer.status_code == 200, host
+
+
+async def test_every_listener_goes_by_the_room_there_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a system allows few open files, connections beyond them are refused, and nothing fails for want of one."""
+    monkeypatch.setattr(serve, "room_for_connections", lambda: 2)
+    async with _site(folder) as site:
+        listen = site.running.plane.settings.listen
+        for address in (listen.ops, listen.console, listen.traffic):
+            _, idle = await asyncio.open_connection(address.host, address.port)
+            async with httpx2.AsyncClient() as http:
+                assert (await http.get(f"http://{address}/livez")).status_code == 503, address
+            idle.close()
 
 
 def _execute(database: Path, statement: str) -> None:

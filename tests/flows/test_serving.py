@@ -193,19 +193,41 @@ async def _refuses_within(writer: asyncio.StreamWriter, bound: int) -> bool:
     return False
 
 
-async def test_a_refusal_does_not_land_in_another_answer() -> None:
-    """While an answer is being sent, a too large request behind it ends the connection without a word."""
+async def test_a_body_that_is_broken_is_refused_while_it_is_read() -> None:
+    """The request is being read by its application: it is told 400, as nothing else was said to it."""
+    async with _listening() as (_, port):
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(CHUNKED + b"1\r\na\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(b"zz\r\n")
+        assert _status(await _read_answer(reader)) == 400
+        writer.close()
+
+
+@pytest.mark.parametrize("behind", [_request(counted=MAX_HEADER_BYTES + 1), b"x\r\n\r\n"], ids=["too large", "no HTTP"])
+async def test_a_refusal_does_not_land_in_another_answer(behind: bytes) -> None:
+    """While an answer is being sent, what cannot be answered behind it ends the connection without a word."""
     async with _listening() as (witness, port):
         witness.go.clear()
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         writer.write(_request(counted=100))
         await witness.begun.wait()
-        writer.write(_request(counted=MAX_HEADER_BYTES + 1))
+        writer.write(behind)
         answer = await _read_answer(reader)
         witness.go.set()
         writer.close()
         assert answer.endswith(b"first")
-        assert b"431" not in answer
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_what_is_no_http_is_refused_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It is 400, and whoever goes on sending it writes nothing into our log."""
+    async with _listening() as (witness, port):
+        for octets in (b"x\r\n\r\n", b"GET / HTTP/1.1\r\nhost : a\r\n\r\n"):
+            caplog.clear()
+            answer = await _exchange(port, octets)
+            assert (_status(answer), caplog.records) == (400, []), octets
+        assert witness.seen == []
 
 
 async def test_headers_have_a_time() -> None:
@@ -213,8 +235,8 @@ async def test_headers_have_a_time() -> None:
     async with _listening() as (witness, port):
 
         async def slow(first: bytes, last: bytes, after: float) -> tuple[int, float]:
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
             began = time.monotonic()
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
             writer.write(first)
             reading = asyncio.create_task(_read_answer(reader))
             await asyncio.wait([reading], timeout=after)
@@ -283,6 +305,17 @@ async def test_what_is_cancelled_is_waited_for() -> None:
         await begun.wait()
     assert in_order.is_set()
     await call
+
+
+async def test_connections_have_a_number() -> None:
+    """Whoever comes when there are as many as there is room for is answered 503, and no application sees it."""
+    witness, port = Witness(), free_port()
+    async with listening({f"{LOOPBACK}:{port}": witness}, connections=2):
+        assert _status(await _exchange(port, _request(counted=100))) == 200
+        _, idle = await asyncio.open_connection(LOOPBACK, port)
+        assert _status(await _exchange(port, _request(counted=100))) == 503
+        assert len(witness.seen) == 1
+        idle.close()
 
 
 async def test_all_listeners_or_none() -> None:

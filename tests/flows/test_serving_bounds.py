@@ -7,9 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from perhop.gateway.app import send_whole
 from perhop.rules.revocation import RevocationKind
 from perhop.serving import http_cycle, http_protocol
 from perhop.serving.listeners import listening
@@ -19,6 +21,8 @@ from tests.support.upstreams import event, legacy, stream_answer
 
 NOTE = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
 ANOTHER = b"GET /mcp/calendar HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+LONG = b"x" * (32 << 20)
+"""More than any system keeps for a connection."""
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -101,6 +105,27 @@ async def test_nobody_is_waited_for_without_an_end(world: World, monkeypatch: py
         await _call(world, connection)
         connection[1].transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
         assert await _is_let_go(world)
+
+
+async def test_a_stop_does_not_wait_for_who_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is written and its connection closed: what the peer has not taken is dropped, and the stop goes on."""
+    monkeypatch.setattr(http_protocol, "SEND_SECONDS", 0.3)
+    port, answered = free_port(), asyncio.Event()
+
+    async def long(_: Any, __: Any, send: Any) -> None:
+        await send_whole(send, 200, (), LONG)
+        answered.set()
+
+    async with asyncio.timeout(20):
+        async with listening({f"{LOOPBACK}:{port}": long}, drain=60):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+            writer.write(ANOTHER)
+            await answered.wait()
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        with contextlib.suppress(ConnectionError):
+            assert len(await reader.read()) < len(LONG)
+        writer.close()
 
 
 async def test_a_slow_body_buys_no_time_once_it_is_answered(world: World) -> None:

@@ -47,6 +47,17 @@ async def test_an_agent_gets_a_token_for_one_resource(server: RunningServer) -> 
     assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_what_is_no_endpoint_is_not_found(server: RunningServer) -> None:
+    """A path with a slash more is another one, and no redirect leads from there to whatever `Host` was asked for."""
+    for path in ("/token/", "/authorize/", "/jwks/", "/none"):
+        answer = await server.http.post(path, headers={"host": "evil.example.com"})
+        assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store"), path
+        assert "location" not in answer.headers
+    other_method = await server.http.get("/token")
+    assert (other_method.status_code, other_method.headers["allow"]) == (405, "POST")
+    assert other_method.headers["cache-control"] == "no-store"
+
+
 async def test_a_high_risk_resource_gets_short_tokens(server: RunningServer) -> None:
     """A token for a resource of high risk is good for 60 seconds."""
     server.change_client("trip-planner", reaches={"notes": ("notes:read",)})

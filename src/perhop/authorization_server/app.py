@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,7 +34,7 @@ from perhop.authorization_server.endpoints.my_access import my_access
 from perhop.authorization_server.endpoints.records import records, records_metadata
 from perhop.authorization_server.endpoints.refuse import refuse
 from perhop.authorization_server.endpoints.register import REGISTER_PATH, register
-from perhop.authorization_server.endpoints.render import render_internal_error
+from perhop.authorization_server.endpoints.render import NO_STORE, render_internal_error
 from perhop.authorization_server.endpoints.revocations import revocations
 from perhop.authorization_server.endpoints.revoke import revoke
 from perhop.authorization_server.endpoints.sign_in_callback import sign_in_callback
@@ -105,7 +106,11 @@ def authorization_server_routes(issuer_url: str, current: CurrentIssuer) -> list
 
 def build_app(issuer_url: str, current: CurrentIssuer) -> ASGIApp:
     """The authorization server alone, as an ASGI application."""
-    return _Direct(issuer_url, current, Starlette(routes=authorization_server_routes(issuer_url, current)))
+    routed = Starlette(
+        routes=authorization_server_routes(issuer_url, current), exception_handlers={HTTPException: _not_routed}
+    )
+    routed.router.redirect_slashes = False  # it would redirect to any `Host`, and with the scheme of this listener
+    return _Direct(issuer_url, current, routed)
 
 
 class _Direct:
@@ -123,6 +128,12 @@ class _Direct:
             await answer(scope, receive, send)
         else:
             await self._routed(scope, receive, send)
+
+
+async def _not_routed(_: Request, error: Exception) -> Response:
+    """What the router knows no endpoint for: another path, or another method."""
+    assert isinstance(error, HTTPException)
+    return Response(error.detail, error.status_code, {**NO_STORE, **(error.headers or {})}, "text/plain")
 
 
 def _counted(path: str, endpoint: Endpoint) -> Endpoint:

@@ -43,10 +43,12 @@ def build_app(current: CurrentConsole) -> Starlette:
         is_method = isinstance(error, HTTPException) and error.status_code == 405
         return await _at_the_edge(_no_such_method if is_method else _no_such_page, current)(request)
 
-    return Starlette(
+    app = Starlette(
         routes=[Route(path, _at_the_edge(page, current), methods=list(methods)) for path, page, methods in PAGES],
         exception_handlers={HTTPException: missing},
     )
+    app.router.redirect_slashes = False  # the router would answer before our edge, and redirect to any `Host`
+    return app
 
 
 def _at_the_edge(page: Page, current: CurrentConsole) -> Callable[[Request], Awaitable[Response]]:

@@ -6,12 +6,12 @@ Spec: RFC 9110 §7.4
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
 from perhop.errors import ForeignForm, ForeignHost
+from perhop.rules.issuer_uri import is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -29,7 +29,7 @@ class Door:
         """The door of this URL; on this machine both names of it are good, at the same port."""
         parts = urlsplit(url)
         name, port = parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
-        names = {name, *(_LOOPBACK if _is_loopback(name) else ())}
+        names = {name, *(_LOOPBACK if is_loopback(name) else ())}
         written = {f"[{each}]" if ":" in each else each for each in names}
         bare = written if port == _DEFAULT_PORTS[parts.scheme] else set()
         return cls(parts.scheme, frozenset({f"{each}:{port}" for each in written} | bare))
@@ -64,10 +64,3 @@ class Door:
     @property
     def _origins(self) -> frozenset[str]:
         return frozenset(f"{self.scheme}://{each}" for each in self.hosts)
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -26,7 +26,7 @@ App = Callable[..., Awaitable[Any]]
 Fields = list[tuple[bytes, bytes]]
 
 SEND_SECONDS = 20.0
-"""For a peer to take what was written already, before more is."""
+"""For a peer to take what was written already, before more is, or before its closed connection is aborted."""
 
 MAX_HEADS = 1024
 MAX_HEAD_BYTES = 1024
@@ -70,7 +70,7 @@ class HttpCycle(RequestResponseCycle):
         self.on_response = protocol.on_response_complete
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = expect_100_continue
-        self._tasks = protocol.tasks
+        self._protocol = protocol
 
     @property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]
@@ -110,12 +110,15 @@ class HttpCycle(RequestResponseCycle):
                 if result is not None or not self.response_complete:
                     await super().run_asgi(_giving(result))
         finally:
+            if not self.response_complete and self.transport.is_closing():
+                self._protocol.abort_in_time()  # uvicorn has closed it in the middle of the answer
             # Neither may keep the other alive: nobody would look for them.
             self.on_response = _nothing
             self.scope.pop(SHORT_WAY, None)  # type: ignore[misc]  # the one key that uvicorn does not know
             if self.task is not None:
-                self._tasks.discard(self.task)
+                self._protocol.tasks.discard(self.task)
                 self.task = None
+            del self._protocol
 
     async def send(self, message: Any) -> None:
         """As uvicorn's. Whoever takes nothing of an answer for so long is not waited for: the connection is aborted."""

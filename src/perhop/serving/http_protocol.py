@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perhop.gateway.short_way import SHORT_WAY
 from perhop.rules.header_bounds import MAX_HEADER_BYTES
-from perhop.serving.http_cycle import HttpCycle
+from perhop.serving.http_cycle import SEND_SECONDS, HttpCycle
 
 MAX_UNPARSED_BYTES = 2 * MAX_HEADER_BYTES
 """Bytes that are neither body nor the end of anything: of a request line, headers, a chunk's header or trailers."""
@@ -71,7 +71,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._unparsed += len(data)
         self._has_begun = False
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # No line in the log, as for the other refusals: there would be one for each that a stranger cares to send.
+            self._refuse(_BAD_REQUEST)
+            return
         if self._unparsed > MAX_UNPARSED_BYTES:
             self._refuse(_TOO_LARGE)
         elif self._in_headers and self._has_begun and self.cycle is not None:
@@ -135,6 +140,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self.abort_in_time()
             return
         if self.flow.read_paused:
             self.flow.resume_reading()
@@ -143,6 +149,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
         elif self._deadline is None:  # otherwise the headers of the next one are on their way
             self._close_in(self.timeout_keep_alive)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self.abort_in_time()
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -206,21 +217,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         if self.loop.time() < self._deadline:
             self._set_timer(self._deadline)
+        elif self.transport.is_closing():
+            self.transport.abort()
         elif self._in_headers:
             self._refuse(_TOO_SLOW)
-        elif not self.transport.is_closing():
+        else:
             self.transport.close()
+            self.abort_in_time()
+
+    def abort_in_time(self) -> None:
+        """To be called after a close, which waits for the peer to take what was written: so long, and no longer."""
+        if self in self.connections:  # otherwise it is lost already, and a timer would only keep it from being freed
+            self._close_in(SEND_SECONDS)
 
     def _refuse(self, answer: bytes) -> None:
         self._refused = True
-        self._deadline = None
         if self.transport.is_closing():
             return
-        # In the middle of the answer to an earlier request these bytes would be read as a part of it.
-        earlier: HttpCycle | None = self.cycle
-        if earlier is None or earlier.response_complete:
+        if self._is_between_answers():
             self.transport.write(answer)
         self.transport.close()
+        self.abort_in_time()
+
+    def _is_between_answers(self) -> bool:
+        """False while octets of ours would be read as a part of another answer, or as the answer to another request."""
+        cycle: HttpCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        # What is wrong is in the rest of its body, and nothing has been said to it yet.
+        return cycle is self._answering and cycle.more_body and not cycle.response_started
 
 
 def is_known_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:

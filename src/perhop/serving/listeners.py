@@ -97,6 +97,7 @@ async def listening(
     lifespan: Literal["on", "off"] = "off",
     forwarded_from: Sequence[str] = (),
     drain: float = DRAIN_SECONDS,
+    connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[None]:
     """Serve each application at its `HOST:PORT` while the block runs.
 
@@ -105,12 +106,14 @@ async def listening(
     `forwarded_from` are the proxies whose `X-Forwarded-For` is believed: it changes the caller's address in the
     journal and in policy, and nothing else. From anybody else the header is ignored.
 
+    Who comes while each listener has this number of `connections` is answered 503.
+
     Raises: OperatorError
     """
     with contextlib.ExitStack() as bound:
         sockets = [bound.enter_context(bind(address)) for address in apps]
         bound.pop_all()  # all or none: from here on each server closes its own
-    servers = [_server(app, lifespan, forwarded_from, drain) for app in apps.values()]
+    servers = [_server(app, lifespan, forwarded_from, drain, connections) for app in apps.values()]
     running = [
         asyncio.create_task(server.serve(sockets=[listener])) for server, listener in zip(servers, sockets, strict=True)
     ]
@@ -130,7 +133,9 @@ async def listening(
                 Path(address.removeprefix(UNIX)).unlink(missing_ok=True)
 
 
-def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequence[str], drain: float) -> _QuietServer:
+def _server(
+    app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequence[str], drain: float, connections: int
+) -> _QuietServer:
     return _QuietServer(
         uvicorn.Config(
             app,
@@ -146,6 +151,6 @@ def _server(app: AsgiApp, lifespan: Literal["on", "off"], forwarded_from: Sequen
             date_header=True,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=max(1, math.ceil(drain)),
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=connections,
         )
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from perhop.rules.issuer_uri import is_loopback
 from perhop.serving.gauges import Gauges
 from perhop.serving.health import readiness, startup
 from perhop.serving.stage import Course
@@ -20,6 +24,8 @@ from perhop.wiring.revocation_check import Figures
 from perhop.wiring.traffic import Traffic
 from perhop.wiring.webhooks import Webhooks
 
+_PORT = re.compile(r":[0-9]*\Z")
+
 
 def ops_app(
     plane: Plane,
@@ -28,7 +34,7 @@ def ops_app(
     webhooks: Webhooks,
     figures: Figures,
     course: Course,
-) -> Starlette:
+) -> ASGIApp:
     """`/startupz`, `/livez` and its other name `/healthz`, `/readyz`, and `/metrics`."""
     plane.metrics.registry.register(Gauges(plane, traffic, exports, webhooks, figures, course))
 
@@ -44,7 +50,7 @@ def ops_app(
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(plane.metrics.registry), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/startupz", startupz),
             Route("/livez", livez),
@@ -53,6 +59,25 @@ def ops_app(
             Route("/metrics", metrics),
         ]
     )
+    app.router.redirect_slashes = False
+    return _for_this_machine(app) if is_loopback(plane.settings.listen.ops.host) else app
+
+
+def _for_this_machine(app: ASGIApp) -> ASGIApp:
+    """The application, closed to what is sent to another host: to a page whose own name resolves to loopback.
+
+    At any other address whoever probes may name it as they do: by an address of their network, or by a service's name.
+
+    Spec: RFC 9110 §7.4
+    """
+
+    async def at_the_door(scope: Scope, receive: Receive, send: Send) -> None:
+        # A browser always says which; of old probes some say nothing.
+        hosts = Headers(scope=scope).getlist("host")
+        is_ours = all(is_loopback(_PORT.sub("", each).lower()) for each in hosts)
+        await (app if is_ours else PlainTextResponse("not a host of this machine", 421))(scope, receive, send)
+
+    return at_the_door
 
 
 def _answer(detail: dict[str, Any], verdict: str) -> Response:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from perhop.authorization_server.newcomers.guarded_fetch import Resolve, resolve_by_system
 from perhop.serving.listeners import AsgiApp, listening
+from perhop.serving.open_files import room_for_connections
 from perhop.serving.ops import ops_app
 from perhop.serving.stage import Course
 from perhop.settings import Settings
@@ -72,7 +73,7 @@ async def serving(
 
     Raises: OperatorError, StorageUnavailable, JournalUnavailable
     """
-    course = Course()
+    course, room = Course(), room_for_connections()
     async with (
         open_plane(settings, clock=clock, record_start=True, resolve=resolve) as plane,
         open_traffic(plane) as traffic,
@@ -82,17 +83,20 @@ async def serving(
         listening(
             {str(settings.listen.ops): ops_app(plane, traffic, exports, webhooks, check.figures, course)},
             drain=OPS_SECONDS,
+            connections=room,
         ),
         control(plane),
         listening(
             {str(settings.listen.console): console_app(plane)},
             forwarded_from=[str(network) for network in settings.forwarded_from],
             drain=CONSOLE_SECONDS,
+            connections=room,
         ),
         listening(
             _apps(settings, traffic),
             forwarded_from=[str(network) for network in settings.forwarded_from],
             drain=settings.drain + LAST_WORDS_SECONDS,
+            connections=room,
         ),
         traffic.working(),
         check.working(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ from uvicorn.server import ServerState
 
 from perhop.core.call import HeaderFields
 from perhop.gateway.short_way import SHORT_WAY, short_way
+from perhop.serving import http_protocol
 from perhop.serving.http_protocol import BoundedHttpProtocol
 
 Defaults = list[tuple[bytes, bytes]]
@@ -45,6 +48,9 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         self.told.append("close")
+
+    def abort(self) -> None:
+        self.told.append("abort")
 
     def pause_reading(self) -> None:
         self.told.append("pause")
@@ -198,6 +204,8 @@ async def test_a_head_that_differs_in_one_octet_is_another(at: int) -> None:
     ours = await served(BoundedHttpProtocol, octets, 200, is_short=True, read=True)
     if ours[1].endswith(b"connection: close\r\n\r\n") and ours[1] != theirs[1]:
         return  # refused before any application has seen it, by a rule that uvicorn does not have
+    if theirs[1].startswith(ours[1] + b"HTTP/1.1 400 "):
+        theirs = (theirs[0], ours[1], *theirs[2:])  # what is no HTTP is refused by both, and by us only between answers
     assert ours == theirs
 
 
@@ -281,3 +289,73 @@ async def test_a_sender_who_goes_away_is_told_of_once() -> None:
     waiting.lose()
     await waiting.feed(b"")
     assert (gone, waiting.state.tasks) == (["gone"], set())
+
+
+async def breaking(scope: Any, receive: Any, send: Any) -> None:
+    """An application that fails in the middle of its answer."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise ConnectionError
+
+
+LAST = b"POST /mcp HTTP/1.0\r\ncontent-length: 0\r\n\r\n"
+KEPT = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
+
+
+def unread(ending: str) -> tuple[Connection, bytes]:
+    """A connection whose peer takes nothing, and what is sent to it before it ends in this way."""
+    app = breaking if ending == "broken answer" else echo([], 200, is_short=ending == "last answer", read=True)
+    octets = {
+        "last answer": LAST,
+        "last answer, by uvicorn": LAST,
+        "refused": KEPT + b"GET /#x HTTP/1.1\r\nhost: a\r\n\r\n",
+        "no HTTP": b"x\r\n\r\n",
+    }
+    return Connection(BoundedHttpProtocol, app), octets.get(ending, KEPT)
+
+
+ENDINGS = (
+    "last answer",
+    "last answer, by uvicorn",
+    "broken answer",
+    "refused",
+    "no HTTP",
+    "nothing more asked",
+    "stop",
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_a_closed_connection_does_not_wait_for_its_peer(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it came to be closed: what the peer does not take is dropped in the end, and the connection with it."""
+    monkeypatch.setattr(http_protocol, "SEND_SECONDS", 0)
+    connection, octets = unread(ending)
+    if ending == "nothing more asked":
+        connection.protocol.timeout_keep_alive = 0
+    await connection.feed(octets)
+    if ending == "stop":
+        assert connection.wire.told == []
+        connection.protocol.shutdown()
+        await connection.feed(b"")
+    assert [each for each in connection.wire.told if each in ("close", "abort")][-2:] == ["close", "abort"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("is_lost_first", [False, True])
+async def test_nothing_holds_a_connection_that_is_lost(ending: str, is_lost_first: bool) -> None:
+    """No timer is left of it, whether it was lost while it was being closed or while it was being answered."""
+    connection, octets = unread(ending)
+    if is_lost_first:
+        connection.protocol.data_received(octets)
+        connection.wire.close()
+    else:
+        await connection.feed(octets)
+        connection.protocol.shutdown()
+    connection.lose()
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    protocol = weakref.ref(connection.protocol)
+    del connection
+    gc.collect()
+    assert protocol() is None
