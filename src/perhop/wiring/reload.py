@@ -8,7 +8,7 @@ stands in the database is never lifted here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 
 from perhop.errors import PolicyError, SettingsError
@@ -96,17 +96,18 @@ async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     rows = plane.stores.policy_versions
     files = await _policies(plane, settings, by=by)
     policy = PolicyEngine(files.policy_set, registry_with_newcomers(settings, plane.newcomers))
-    over = [await follower.prepare(settings, policy) for follower in plane.followers]
-    applied = await _applied(plane, settings, policy)
-    # Recorded first: what gives power is never in force without a record.
-    for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
-        await plane.journal.append(record)
-    await keep_in_force(files, rows, by=by, now=plane.issuer.now())
-    # INVARIANT: no await between these: every request begins with the one configuration or with the other.
-    plane.take(settings, policy)
-    for change_over in over:
-        change_over()
-    plane.policies_refused = ""
+    async with AsyncExitStack() as ready:
+        over = [await ready.enter_async_context(each.preparing(settings, policy)) for each in plane.followers]
+        applied = await _applied(plane, settings, policy)
+        # Recorded first: what gives power is never in force without a record.
+        for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
+            await plane.journal.append(record)
+        await keep_in_force(files, rows, by=by, now=plane.issuer.now())
+        # INVARIANT: no await between these: every request begins with the one configuration or with the other.
+        plane.take(settings, policy)
+        for change_over in over:
+            change_over()
+        plane.policies_refused = ""
     return applied
 
 
