@@ -93,6 +93,7 @@ class Plane:
     metrics: Metrics
     newcomers: Newcomers
     followers: list[Follower] = field(default_factory=list)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     changing_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True
