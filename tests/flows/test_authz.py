@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +16,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from perhop.core.resource import CredentialKind, DataPlane
+from perhop.core.resource import CredentialKind, DataPlane, Resource
 from perhop.core.secret import Secret
+from perhop.core.task import Task
+from perhop.core.token import BoundToken
 from perhop.gateway.data_planes.asking import BySecret, BySocket, Proxy
 from perhop.gateway.data_planes.forward_auth import ForwardAuthApp
+from perhop.gateway.gate import Journal
 from perhop.gateway.readiness import Verdict
+from perhop.journal.record import Event, Record
 from perhop.rules.revocation import RevocationKind
 from perhop.tokens.verify import Leeway, verify
-from tests.support.gateways import PERMIT_ALL, World, gateway, serving
+from tests.support.gateways import PERMIT_ALL, ListedStanding, World, gateway, serving
 from tests.support.tasks import begin, token
 from tests.support.upstreams import legacy, modern
 
@@ -44,7 +48,7 @@ class Asker:
 
     async def ask(
         self,
-        request: tuple[Mapping[str, str], bytes],
+        request: tuple[Mapping[str, str], bytes | AsyncIterator[bytes]],
         *,
         token: str | None = "",
         with_body: bool = False,
@@ -372,3 +376,110 @@ async def test_a_journal_that_takes_nothing_gives_no_yes(proxy: Asker) -> None:
     answer = await proxy.ask(call())
     assert error_of(answer) == (503, -31503, "journal.unavailable")
     assert "x-perhop-authorization" not in answer.headers
+
+
+class NoticedStanding(ListedStanding):
+    """Tells when it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_asked = asyncio.Event()
+
+    def check(self, bound: BoundToken, resource: Resource) -> None:
+        self.was_asked.set()
+        super().check(bound, resource)
+
+
+@dataclass
+class SlowJournal:
+    """Something happens while it writes a permit."""
+
+    journal: Journal
+    meanwhile: Callable[[], Awaitable[None]]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.journal, name)
+
+    async def append(self, record: Record) -> int:
+        if record.event is Event.CALL_PERMITTED:
+            await self.meanwhile()
+        return await self.journal.append(record)
+
+
+async def _revoke(world: World, task: Task) -> None:
+    world.revoke(RevocationKind.TOKEN, "held-1")
+
+
+async def _disable(world: World, task: Task) -> None:
+    world.standing.disabled.add("trip-planner")
+
+
+async def _end_task(world: World, task: Task) -> None:
+    await world.tasks.end(task.id, why="enough", by="operator:test")
+
+
+async def _let_time_pass(world: World, task: Task) -> None:
+    world.clock.ahead += 24 * 3600
+
+
+async def _of_calls(world: World, count: int) -> list[dict[str, Any]]:
+    return [each for each in await world.records(count) if each["event"].startswith("call.")]
+
+
+NO_LONGER_GOOD = [
+    pytest.param(_revoke, "token.revoked", id="revoked"),
+    pytest.param(_disable, "client.disabled", id="disabled"),
+    pytest.param(_end_task, "task.expired", id="task ended"),
+    pytest.param(_let_time_pass, "token.expired", id="expired"),
+]
+
+
+@pytest.mark.parametrize(("happens", "reason"), NO_LONGER_GOOD)
+async def test_what_stops_being_good_while_its_body_comes_gets_no_yes(
+    tmp_path: Path, happens: Callable[[World, Task], Awaitable[None]], reason: str
+) -> None:
+    """The body may take half a minute: what happens in that time counts, and no token is made."""
+    async with asked(tmp_path) as proxy:
+        world, noticed = proxy.world, NoticedStanding()
+        task = await begin(world, expires_in=2 * 24 * 3600)
+        held = token(world, task, jti="held-1")
+        world.standing = noticed
+        world.replace_gate(standing=noticed)
+        headers, body = call()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield body[:10]
+            await noticed.was_asked.wait()
+            await happens(world, task)
+            yield body[10:]
+
+        app = ForwardAuthApp([world.gate], BySecret(Secret(SECRET)))
+        async with serving(lambda _: app) as url:
+            answer = await Asker(url, world).ask((headers, slowly()), token=held, with_body=True)
+        assert answer.status_code in (401, 403)
+        assert "x-perhop-authorization" not in answer.headers
+        assert world.exchanger.permits == []
+        (refusal,) = await _of_calls(world, 1)
+        assert (refusal["event"], refusal["reason"]) == ("call.refused", reason)
+
+
+@pytest.mark.parametrize("with_body", [False, True])
+@pytest.mark.parametrize(("happens", "reason"), NO_LONGER_GOOD)
+async def test_what_stops_being_good_while_it_is_recorded_gets_no_yes(
+    tmp_path: Path, happens: Callable[[World, Task], Awaitable[None]], reason: str, with_body: bool
+) -> None:
+    """The permit stands in the journal by then, and so does how it ended."""
+    async with asked(tmp_path) as proxy:
+        world = proxy.world
+        task = await begin(world, expires_in=2 * 24 * 3600)
+        held = token(world, task, jti="held-1")
+        slow = SlowJournal(world.gate.journal, lambda: happens(world, task))
+        world.replace_gate(journal=slow)
+        app = ForwardAuthApp([world.gate], BySecret(Secret(SECRET)))
+        async with serving(lambda _: app) as url:
+            answer = await Asker(url, world).ask(call(), token=held, with_body=with_body)
+        assert answer.status_code in (401, 403)
+        assert "x-perhop-authorization" not in answer.headers
+        permit, ended = await _of_calls(world, 2)
+        assert (permit["event"], ended["event"]) == ("call.permitted", "call.ended")
+        assert ended["result"]["error"] == reason

@@ -140,6 +140,38 @@ async def test_userinfo_says_what_the_id_token_does_not(server: RunningServer, l
     assert (await Person(server).signed_in(login)).status_code == 503
 
 
+MIXED = [
+    ({"email_verified": True}, {"email": "ann@example.com", "email_verified": False}),
+    ({"email_verified": True}, {"email": "ann@example.com"}),
+    ({"email": "ann@example.com"}, {"email": "ann@example.net", "email_verified": True}),
+]
+
+
+@pytest.mark.parametrize(("in_id_token", "in_userinfo"), MIXED)
+async def test_an_address_is_not_verified_by_another_document(
+    server: RunningServer, login: OpenIdProvider, in_id_token: dict[str, Any], in_userinfo: dict[str, Any]
+) -> None:
+    """`email_verified` is of the `email` beside it, whether the ID token or UserInfo is the one that names it."""
+    # Groups are wanted, so that UserInfo is asked although the ID token has an address.
+    server.change_registry(sign_in=one_way(a_provider(groups_claim="groups")))
+    login.document = {"userinfo_endpoint": f"{login.issuer}/userinfo"}
+    login.person = {"sub": "ann-there", **in_id_token}
+    login.userinfo = {"sub": "ann-there", "groups": ["travel"], **in_userinfo}
+    assert (await Person(server).signed_in(login)).status_code == 403
+    assert server.last_refusal()["reason"] == "client.authentication"
+    assert "userinfo" in login.seen
+
+
+async def test_an_address_and_its_verification_come_from_userinfo_together(
+    server: RunningServer, login: OpenIdProvider
+) -> None:
+    """An ID token that names no address has no word on the one that UserInfo names."""
+    login.document = {"userinfo_endpoint": f"{login.issuer}/userinfo"}
+    login.person = {"sub": "ann-there", "email_verified": False}
+    login.userinfo = dict(ANN_THERE)
+    assert (await Person(server).signed_in(login)).status_code == 303
+
+
 async def test_a_way_that_is_closed_is_closed_at_once(server: RunningServer, login: OpenIdProvider) -> None:
     """A provider that is taken out, a domain that it loses, a disabled account: sessions and refresh tokens end."""
     person = Person(server)

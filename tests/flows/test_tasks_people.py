@@ -14,6 +14,8 @@ from perhop.authorization_server.store import Account
 from perhop.authorization_server.tasks import MAX_TASKS, MAX_UNPROVED, UNPROVED_LIFETIME, UNPROVED_SECONDS
 from perhop.core.client import ClientSecret, GrantType, NoAuthentication
 from perhop.core.secret import Secret
+from perhop.errors import StorageUnavailable
+from perhop.journal.record import Record
 from tests.support.authorization_servers import (
     CALENDAR,
     EMAIL,
@@ -103,6 +105,39 @@ async def test_consenting_approves_the_task(
     assert (known.subject, known.approved_at) == (PERSON, server.issuer.now())
     approved = server.records("task.changed")[-1]
     assert (approved["about"]["change"], approved["about"]["by"]) == ("approved", PERSON)
+
+
+@pytest.mark.parametrize(("happens", "why"), [("ended", "task.expired"), ("storage fails", "journal.unavailable")])
+async def test_an_approval_that_came_to_nothing_is_recorded_as_such(
+    server: RunningServer,
+    browser: Browser,
+    begin: Callable[..., Awaitable[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    happens: str,
+    why: str,
+) -> None:
+    """It is recorded before it is made; where it then cannot be made, the journal does not end with a yes."""
+    task = await begin()
+    consent = await browser.sign_in(a_request(**naming(task)))
+    append, tasks = server.issuer.journal.append, server.issuer.tasks
+
+    async def meanwhile(record: Record) -> int:
+        if record.about is not None and record.about.get("change") == "approved" and happens == "ended":
+            await tasks.end(task, why="enough", by="operator:test")
+        return await append(record)
+
+    async def unwritten(*_: object, **__: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    monkeypatch.setattr(server.issuer.journal, "append", meanwhile)
+    if happens == "storage fails":
+        monkeypatch.setattr(server.stores.task_rows, "approve", unwritten)
+    await browser.allow(consent)
+    known = tasks.find(task)
+    assert known is not None
+    assert not known.is_approved
+    last = server.records("task.changed")[-1]["about"]
+    assert (last["change"], last["by"], last["why"]) == ("not approved", PERSON, why)
 
 
 async def test_denying_approves_nothing(

@@ -9,7 +9,9 @@ Spec: RFC 9396 §2
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from perhop.authorization_server.store import Ended, TaskRows
 from perhop.core.client import Client, NoAuthentication
 from perhop.core.task import Task, TaskLimits, TaskUse, ToolPattern
 from perhop.core.token import VerifiedToken
-from perhop.errors import LimitExceeded, TaskExpired, TaskOutside, TaskSuperseded, TooManyTasks
+from perhop.errors import LimitExceeded, StorageUnavailable, TaskExpired, TaskOutside, TaskSuperseded, TooManyTasks
 from perhop.journal.record import Event, Record, RequestFacts, TaskFacts
 from perhop.journal.writer import Journal
 from perhop.rules.lifetime import MAX_LIFETIME, MAX_SKEW
@@ -68,6 +70,7 @@ class Tasks:
         self._most = most
         self._tasks: dict[str, Task] = {}
         self._used: dict[str, TaskUse] = {}
+        self._under_way = Counter[str]()
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -149,15 +152,15 @@ class Tasks:
             created_at=now,
             expires_at=now + _lifetime(asked, client),
         )
-        self._check_room(client, now=now)
-        if asked.supersedes is None:
-            # Recorded first: nobody gets a token under a task that stands nowhere.
-            await self._journal.append(_changed(task, "begun", by=f"client:{client.id}", request=request))
-            async with self._changing:
-                await self._rows.add(task)
-                self._take(task)
-            return task
-        return await self._supersede(asked.supersedes, task, request=request)
+        with self._place(client, now=now):
+            if asked.supersedes is None:
+                # Recorded first: nobody gets a token under a task that stands nowhere.
+                await self._journal.append(_changed(task, "begun", by=f"client:{client.id}", request=request))
+                async with self._changing:
+                    await self._rows.add(task)
+                    self._take(task)
+                return task
+            return await self._supersede(asked.supersedes, task, request=request)
 
     async def approve(self, task: Task, *, subject: str, request: RequestFacts) -> Task:
         """A person consents to exactly this task, which is this person's from now on.
@@ -166,13 +169,11 @@ class Tasks:
         """
         # Recorded first: policy may permit more under a task that a person approved.
         await self._journal.append(_changed(task, "approved", by=subject, request=request))
-        async with self._changing:
-            approved = await self._rows.approve(task.id, subject=subject, now=self._now())
-            if approved is None:
-                self.check(task.id, agent=task.client, subject=subject)
-                raise TaskOutside(f"task `{task.id}` is another person's")
-            self._take(approved)
-        return approved
+        try:
+            return await self._approve(task, subject)
+        except (TaskOutside, TaskSuperseded, TaskExpired, StorageUnavailable) as fact:
+            await self._journal.append(_changed(task, "not approved", by=subject, request=request, why=fact.reason))
+            raise
 
     async def end(self, task: str, *, why: str, by: str) -> int | None:
         """End a task and every token of it; returns how many of those were live, None if it was not in force.
@@ -204,6 +205,15 @@ class Tasks:
         self._used[task.id] = TaskUse(max(before.calls, used.calls), max(before.writes, used.writes))
         return used
 
+    async def _approve(self, task: Task, subject: str) -> Task:
+        async with self._changing:
+            approved = await self._rows.approve(task.id, subject=subject, now=self._now())
+            if approved is None:
+                self.check(task.id, agent=task.client, subject=subject)
+                raise TaskOutside(f"task `{task.id}` is another person's")
+            self._take(approved)
+        return approved
+
     async def _supersede(self, old: str, task: Task, *, request: RequestFacts) -> Task:
         by = f"client:{task.client}"
         async with self._changing:
@@ -227,17 +237,35 @@ class Tasks:
             return fact
         return TaskExpired(f"task `{old}` is not in force")
 
-    def _check_room(self, client: Client, *, now: int) -> None:
-        """No client may fill our memory; and in the name of one that proves nothing anybody can begin tasks.
+    @contextmanager
+    def _place(self, client: Client, *, now: int) -> Iterator[None]:
+        """A place for one more task of this client while the block runs, which takes the task or leaves none.
 
         Raises: TooManyTasks
         """
-        if sum(each.client == client.id for each in self._tasks.values()) >= self._most:
+        self._check_room(client, now=now)
+        self._under_way[client.id] += 1
+        try:
+            yield
+        finally:
+            self._under_way[client.id] -= 1
+            if not self._under_way[client.id]:
+                del self._under_way[client.id]
+
+    def _check_room(self, client: Client, *, now: int) -> None:
+        """No client may fill our memory; and in the name of one that proves nothing anybody can begin tasks.
+
+        Those that are still being recorded count.
+
+        Raises: TooManyTasks
+        """
+        under_way = self._under_way[client.id]
+        if sum(each.client == client.id for each in self._tasks.values()) + under_way >= self._most:
             raise TooManyTasks(f"client `{client.id}` has {self._most} tasks that are not over for long")
         if not isinstance(client.authentication, NoAuthentication):
             return
         lately = (each for each in self._tasks.values() if each.created_at > now - UNPROVED_SECONDS)
-        if sum(each.client == client.id and not each.is_approved for each in lately) >= MAX_UNPROVED:
+        if sum(each.client == client.id and not each.is_approved for each in lately) + under_way >= MAX_UNPROVED:
             raise TooManyTasks(f"client `{client.id}` has begun {MAX_UNPROVED} tasks that nobody has approved")
 
     def _is_over(self, ended: Ended) -> None:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from perhop.authorization_server.operator_issuance import issue_for_operator
@@ -29,11 +27,10 @@ from perhop.control.tools import approve_tools, show_tools
 from perhop.errors import NotFound, OperatorError, Refused, SettingsError, TokenExpired
 from perhop.journal.record import Event, Record
 from perhop.rules.mentioned import may_be_id, may_be_secret
-from perhop.settings import expired, load
 from perhop.tokens.inspect import inspect_token
 from perhop.tokens.keys import Algorithm, KeyState
 from perhop.wiring.plane import Plane
-from perhop.wiring.reload import preview, put_in_force
+from perhop.wiring.reload import preview, put_in_force, read_again
 from perhop.wiring.removed import clients_by_issuer
 from perhop.wiring.restored import begin_epoch
 
@@ -221,9 +218,7 @@ async def key_rotate(plane: Plane, *, alg: str | None, now: bool, revoke_others:
 async def apply(plane: Plane, *, dry_run: bool) -> Mapping[str, Any]:
     """Read the configuration and the policies again, and go by them. `serving` is False where nobody had to be told."""
     try:
-        settings = load(plane.settings.file, os.environ)
-        today = datetime.fromtimestamp(plane.issuer.now(), UTC).date()
-        warnings = expired(plane.settings.file, os.environ, today=today)
+        settings, warnings = await read_again(plane)
     except SettingsError:
         plane.last_reload_was_good &= dry_run
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +19,12 @@ from perhop.policy.versions import (
     check_reviewer,
     find_version,
 )
-from perhop.settings import Settings, load
+from perhop.settings import Settings
 from perhop.storage.engine import open_database
 from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.wiring.plane import Plane
 from perhop.wiring.policies import PolicyFiles
-from perhop.wiring.reload import put_in_force
+from perhop.wiring.reload import put_in_force, read_again
 
 
 async def propose(plane: Plane, *, by: str | None) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ async def propose(plane: Plane, *, by: str | None) -> Mapping[str, Any]:
 
     Raises: PolicyError, StorageUnavailable, JournalUnavailable
     """
-    files = PolicyFiles.of(load_sources(plane.settings.policies_dir))
+    files = await asyncio.to_thread(PolicyFiles.in_folder, plane.settings.policies_dir)
     rows = plane.stores.policy_versions
     known = await rows.get(files.digest)
     if known is not None:
@@ -52,7 +52,7 @@ async def approve(plane: Plane, *, version: str, by: str | None) -> Mapping[str,
     """
     rows = plane.stores.policy_versions
     kept = find_version(version, await rows.all())
-    PolicyFiles.kept(kept)
+    await asyncio.to_thread(PolicyFiles.kept, kept)
     reviewer = check_name(by or by_operator())
     check_reviewer(reviewer, kept)
     if kept.approval is None:
@@ -74,10 +74,10 @@ async def rollback(plane: Plane, *, version: str) -> Mapping[str, Any]:
 
     Raises: NotFound, OperatorError, StorageUnavailable, JournalUnavailable
     """
-    settings = load(plane.settings.file, os.environ)
     rows = plane.stores.policy_versions
     kept = find_version(version, await rows.all())
-    files = PolicyFiles.kept(kept)
+    files = await asyncio.to_thread(PolicyFiles.kept, kept)
+    settings, _ = await read_again(plane)
     before = await _keep_present(plane, settings)
     writing = replaced(settings.policies_dir, files.sources)
     applied = await put_in_force(plane, settings, by=by_operator(), writing=writing)

@@ -5,7 +5,7 @@ at once, each with its line. Nothing here can be written that passes a caller's 
 switches the audience check or the journal off; what weakens anything starts with `unsafe_`.
 """
 
-from perhop.settings.load import check, check_start, expired, load, render, show
+from perhop.settings.load import check, check_start, expired, load, load_with_expired, render, show
 from perhop.settings.problems import Problem
 from perhop.settings.reference import Setting, describe, schema
 from perhop.settings.values import Address, Listen, Settings
@@ -21,6 +21,7 @@ __all__ = [
     "describe",
     "expired",
     "load",
+    "load_with_expired",
     "render",
     "schema",
     "show",

@@ -78,6 +78,23 @@ def expired(path: Path, environ: Mapping[str, str], *, today: date) -> tuple[Pro
     file = parse_shape(findings)
     if file is None:
         raise settings_error(findings.problems)
+    return _expired(file, findings, today=today)
+
+
+def load_with_expired(path: Path, environ: Mapping[str, str], *, today: date) -> tuple[Settings, tuple[Problem, ...]]:
+    """What `load` gives, and `expired`, by one reading of the file.
+
+    Raises: SettingsError
+    """
+    findings = overlay(Findings(read_file(path)), environ)
+    file = parse_shape(findings)
+    settings = None if file is None else _settings(path, file, environ, findings)
+    if file is None or settings is None:
+        raise settings_error(findings.problems)
+    return settings, _expired(file, findings, today=today)
+
+
+def _expired(file: File, findings: Findings, *, today: date) -> tuple[Problem, ...]:
     warned = Findings(findings.source)
     sections: list[tuple[tuple[Key, ...], date]] = [
         (("clients", name), client.expires) for name, client in file.clients.items()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,12 @@ Clock = Callable[[], float]
 class Follower(Protocol):
     """A part that is built from the configuration and goes along when another one is put in force."""
 
-    async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
-        """Get ready without a change for anybody; what is returned changes over, at once and without fail.
+    def preparing(
+        self, settings: Settings, policy: PolicyEngine
+    ) -> contextlib.AbstractAsyncContextManager[Callable[[], None]]:
+        """Get ready without a change for anybody; what the block gets changes over, at once and without fail.
+
+        A block that ends without having changed over leaves nothing behind that was opened for it.
 
         Raises: OperatorError, Unavailable
         """
@@ -88,6 +93,7 @@ class Plane:
     metrics: Metrics
     newcomers: Newcomers
     followers: list[Follower] = field(default_factory=list)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     changing_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_reload_was_good: bool = True

@@ -5,9 +5,11 @@ Every set that was in force is kept whole, with whoever brought it in.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from perhop.errors import PolicyError
@@ -31,7 +33,7 @@ _log = logging.getLogger("perhop.policy")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFiles:
-    """The files of one set, and what they say."""
+    """The files of one set, and what they say. A long set takes seconds to make: not for the event loop."""
 
     sources: Mapping[str, str]
     digest: str
@@ -41,6 +43,14 @@ class PolicyFiles:
     def of(cls, sources: Mapping[str, str]) -> PolicyFiles:
         """Raises: PolicyError."""
         return cls(sources=sources, digest=digest_of(sources), policy_set=parse_policies(sources))
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> PolicyFiles:
+        """The set that this folder holds.
+
+        Raises: PolicyError
+        """
+        return cls.of(load_sources(folder))
 
     @classmethod
     def kept(cls, version: PolicyVersion) -> PolicyFiles:
@@ -71,7 +81,7 @@ async def policies_to_apply(settings: Settings, rows: PolicyVersionRows, pins: T
 
     Raises: PolicyError, StorageUnavailable
     """
-    files = PolicyFiles.of(load_sources(settings.policies_dir))
+    files = await asyncio.to_thread(PolicyFiles.in_folder, settings.policies_dir)
     last = await rows.last_in_force()
     if last is None or last.digest != files.digest:
         check_declared(files.policy_set.policies, settings.registry, await approved_schemas(pins))
@@ -108,7 +118,7 @@ async def policies_to_start(settings: Settings, rows: PolicyVersionRows, pins: T
         last = await rows.last_in_force(approved=is_required)
         if last is None and (serves or not is_required):
             raise
-        files = PolicyFiles.of(_NOTHING) if last is None else PolicyFiles.kept(last)
+        files = PolicyFiles.of(_NOTHING) if last is None else await asyncio.to_thread(PolicyFiles.kept, last)
         if serves:
             _log.warning("the policies of the folder are not in force: %s", error.problem)
         return Started(files, error.problem)
@@ -127,7 +137,7 @@ async def in_force_record(files: PolicyFiles, rows: PolicyVersionRows, *, by: st
         "change": "in force",
         "version": files.policy_set.version,
         "digest": files.digest,
-        "policies": _names_of_changes(last, files.policy_set),
+        "policies": await asyncio.to_thread(_names_of_changes, last, files.policy_set),
         "author": kept.author if kept is not None else by,
         "by": by,
     }
@@ -157,7 +167,7 @@ async def last_policies(rows: PolicyVersionRows) -> PolicySet:
 
     Raises: StorageUnavailable
     """
-    return _as_kept(await rows.last_in_force())
+    return await asyncio.to_thread(_as_kept, await rows.last_in_force())
 
 
 def _names_of_changes(last: PolicyVersion | None, new: PolicySet) -> list[str]:

@@ -7,14 +7,17 @@ stands in the database is never lifted here.
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from perhop.errors import PolicyError, SettingsError
 from perhop.journal.record import Record
 from perhop.policy.engine import PolicyEngine
-from perhop.settings import Settings
+from perhop.settings import Problem, Settings, load_with_expired
 from perhop.wiring.changes import (
     Change,
     changed_policies,
@@ -51,6 +54,18 @@ class Applied:
     revoked: int = 0
 
 
+async def read_again(plane: Plane) -> tuple[Settings, tuple[Problem, ...]]:
+    """What the file says now, and who is expired by it. Read beside the event loop: a long one takes seconds.
+
+    One reading at a time, so that of two that are put in force the one that was read later comes later.
+
+    Raises: SettingsError
+    """
+    today = datetime.fromtimestamp(plane.issuer.now(), UTC).date()
+    async with plane.reading:
+        return await asyncio.to_thread(load_with_expired, plane.settings.file, os.environ, today=today)
+
+
 async def preview(plane: Plane, settings: Settings) -> Applied:
     """What putting this configuration in force would change. Changes nothing.
 
@@ -58,7 +73,8 @@ async def preview(plane: Plane, settings: Settings) -> Applied:
     """
     _check_restart(plane.settings, settings)
     files = await policies_to_apply(settings, plane.stores.policy_versions, plane.stores.tool_pins)
-    return await _applied(plane, settings, PolicyEngine(files.policy_set, settings.registry))
+    policy = await asyncio.to_thread(PolicyEngine, files.policy_set, settings.registry)
+    return await _applied(plane, settings, policy)
 
 
 async def put_in_force(
@@ -95,18 +111,20 @@ async def put_in_force(
 async def _change_over(plane: Plane, settings: Settings, *, by: str) -> Applied:
     rows = plane.stores.policy_versions
     files = await _policies(plane, settings, by=by)
-    policy = PolicyEngine(files.policy_set, registry_with_newcomers(settings, plane.newcomers))
-    over = [await follower.prepare(settings, policy) for follower in plane.followers]
-    applied = await _applied(plane, settings, policy)
-    # Recorded first: what gives power is never in force without a record.
-    for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
-        await plane.journal.append(record)
-    await keep_in_force(files, rows, by=by, now=plane.issuer.now())
-    # INVARIANT: no await between these: every request begins with the one configuration or with the other.
-    plane.take(settings, policy)
-    for change_over in over:
-        change_over()
-    plane.policies_refused = ""
+    registry = registry_with_newcomers(settings, plane.newcomers)
+    policy = await asyncio.to_thread(PolicyEngine, files.policy_set, registry)
+    async with AsyncExitStack() as ready:
+        over = [await ready.enter_async_context(each.preparing(settings, policy)) for each in plane.followers]
+        applied = await _applied(plane, settings, policy)
+        # Recorded first: what gives power is never in force without a record.
+        for record in _records(applied, settings, policy, await in_force_record(files, rows, by=by), by=by):
+            await plane.journal.append(record)
+        await keep_in_force(files, rows, by=by, now=plane.issuer.now())
+        # INVARIANT: no await between these: every request begins with the one configuration or with the other.
+        plane.take(settings, policy)
+        for change_over in over:
+            change_over()
+        plane.policies_refused = ""
     return applied
 
 

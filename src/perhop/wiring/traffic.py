@@ -63,7 +63,7 @@ class Traffic:
     """The traffic of an open plane: its ASGI application, and a gate before each upstream.
 
     `authz` is for the proxies that carry calls themselves; None where the settings have no listener for them.
-    Follows the plane: `prepare` builds the gates of another configuration, and what it returns puts them in place.
+    Follows the plane: `preparing` builds the gates of another configuration, and what it gives puts them in place.
     """
 
     def __init__(self, plane: Plane, upstreams: Upstreams, exchanger: HopExchanger) -> None:
@@ -86,7 +86,8 @@ class Traffic:
         answering = self._gateway.answering(asgi_scope, receive, send)
         return self._authorization_server(asgi_scope, receive, send) if answering is None else answering
 
-    async def prepare(self, settings: Settings, policy: PolicyEngine) -> Callable[[], None]:
+    @contextlib.asynccontextmanager
+    async def preparing(self, settings: Settings, policy: PolicyEngine) -> AsyncIterator[Callable[[], None]]:
         """Build the gates of a configuration. An upstream that is new is tested before it gets calls.
 
         Calls on their way end with the gates they began with; streams that have no end of their own are cut there.
@@ -94,32 +95,35 @@ class Traffic:
         before = {gate.resource.name: gate for gate in self.gates}
         resources = settings.registry.resources
         prepared = self._upstreams.prepare(resources.values(), settings.upstream_pool)
-        gates = tuple(
-            self._gate(resources[name], way, settings, policy, before.get(name)) for name, way in prepared.ways.items()
-        )
-        if self._works:
-            untested = [gate for gate in gates if gate.readiness.verdict is Verdict.UNTESTED]
-            try:
-                await asyncio.gather(*(self._self_test(gate).run() for gate in untested))
-            except BaseException:
-                prepared.drop()
-                raise
-
-        def change_over() -> None:
-            prepared.take()
-            for gate in self.gates:
-                gate.revoked.supersede("another configuration is in force")
-            self.gates = gates
-            self.plane.open_upstreams.clear()
-            self.plane.open_upstreams.update({gate.resource.name: gate.upstream for gate in gates})
-            self.plane.known_tools.take({gate.resource.name: gate.catalogue for gate in gates})
-            self._gateway.take(gates_by_path(gates))
-            if self.authz is not None:
-                self.authz.take(gate for gate in gates if gate.resource.data_plane is DataPlane.FORWARD_AUTH)
+        try:
+            gates = tuple(
+                self._gate(resources[name], way, settings, policy, before.get(name))
+                for name, way in prepared.ways.items()
+            )
             if self._works:
-                self._begin_tests()
+                untested = [gate for gate in gates if gate.readiness.verdict is Verdict.UNTESTED]
+                await asyncio.gather(*(self._self_test(gate).run() for gate in untested))
 
-        return change_over
+            def change_over() -> None:
+                prepared.take()
+                self._change_over(gates)
+
+            yield change_over
+        finally:
+            prepared.drop()
+
+    def _change_over(self, gates: tuple[Gate, ...]) -> None:
+        for gate in self.gates:
+            gate.revoked.supersede("another configuration is in force")
+        self.gates = gates
+        self.plane.open_upstreams.clear()
+        self.plane.open_upstreams.update({gate.resource.name: gate.upstream for gate in gates})
+        self.plane.known_tools.take({gate.resource.name: gate.catalogue for gate in gates})
+        self._gateway.take(gates_by_path(gates))
+        if self.authz is not None:
+            self.authz.take(gate for gate in gates if gate.resource.data_plane is DataPlane.FORWARD_AUTH)
+        if self._works:
+            self._begin_tests()
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -252,8 +256,8 @@ async def open_traffic(plane: Plane) -> AsyncIterator[Traffic]:
         stack.push_async_callback(upstreams.aclose)
         traffic = Traffic(plane, upstreams, HopExchanger(plane.current_issuer))
         stack.callback(plane.issuer.revoker.subscribe(traffic.on_revocation))
-        put_in_place = await traffic.prepare(plane.settings, plane.policy)
-        put_in_place()
+        async with traffic.preparing(plane.settings, plane.policy) as put_in_place:
+            put_in_place()
         plane.followers.append(traffic)
         stack.callback(plane.followers.remove, traffic)
         stack.callback(plane.open_upstreams.clear)

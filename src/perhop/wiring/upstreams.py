@@ -25,7 +25,10 @@ _log = logging.getLogger("perhop.upstream")
 
 
 class PreparedWays:
-    """Ways that are open and not in use yet: `take` puts them in the place of those before, `drop` forgets them."""
+    """Ways that are open and not in use yet: `take` puts them in the place of those before, `drop` forgets them.
+
+    Whoever prepares calls `drop` in the end, whatever happened: after `take` there is nothing left to forget.
+    """
 
     def __init__(self, upstreams: Upstreams, wanted: dict[str, tuple[Made, OpenUpstream]]) -> None:
         self._upstreams = upstreams
@@ -37,7 +40,7 @@ class PreparedWays:
         self._settle(self._wanted, self._upstreams.open_ways)
 
     def drop(self) -> None:
-        """Go on with those before, and close what was opened in vain."""
+        """Go on with those in use, and close what was opened in vain."""
         self._settle(self._upstreams.open_ways, self._wanted)
 
     def _settle(
@@ -62,13 +65,17 @@ class Upstreams:
     def prepare(self, resources: Iterable[Resource], pool: UpstreamPool) -> PreparedWays:
         """The ways of these resources. A way whose upstream and pool are unchanged is the one that is open."""
         wanted: dict[str, tuple[Made, OpenUpstream]] = {}
-        for resource in resources:
-            if resource.upstream is not None:
-                made = (resource.upstream, pool if resource.upstream.command is None else None)
-                kept = self._ways.get(resource.name)
-                is_same = kept is not None and kept[0] == made
-                way = kept[1] if kept is not None and is_same else self._open(resource.name, made)
-                wanted[resource.name] = (made, way)
+        try:
+            for resource in resources:
+                if resource.upstream is not None:
+                    made = (resource.upstream, pool if resource.upstream.command is None else None)
+                    kept = self._ways.get(resource.name)
+                    is_same = kept is not None and kept[0] == made
+                    way = kept[1] if kept is not None and is_same else self._open(resource.name, made)
+                    wanted[resource.name] = (made, way)
+        except BaseException:
+            PreparedWays(self, wanted).drop()
+            raise
         return PreparedWays(self, wanted)
 
     def settle(self, wanted: dict[str, tuple[Made, OpenUpstream]], others: Mapping[str, OpenUpstream]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from perhop.authorization_server.tasks import Tasks
+from perhop.authorization_server.tasks import TaskRequest, Tasks
+from perhop.core.task import TaskLimits, ToolPattern
+from perhop.errors import JournalUnavailable, TooManyTasks
+from perhop.journal.record import Record, RequestFacts
 from perhop.rules.revocation import RevocationKind, revocation_digest
 from tests.support.authorization_servers import (
     CALENDAR,
@@ -322,6 +325,43 @@ async def test_a_name_without_proof_begins_no_end_of_tasks(server: RunningServer
     assert (await server.begin_task()).status_code == 201
     server.clock.now += 600
     assert (await server.begin_task(by="desk-app", tools=["calendar/*"])).status_code == 201
+
+
+async def test_what_is_begun_at_once_is_counted_together(server: RunningServer) -> None:
+    """A request whose task is not recorded yet counts for the others; one that fails leaves its place."""
+    issuer, client = server.issuer, server.issuer.registry.clients["desk-app"]
+    asked = TaskRequest(
+        purpose="plan the trip", tools=(ToolPattern("calendar", "*"),), limits=TaskLimits(), expires_in=600
+    )
+
+    async def begin(tasks: Tasks, number: int) -> str:
+        try:
+            return (await tasks.begin(asked, client, task_id=f"t-{number}", request=RequestFacts())).id
+        except (TooManyTasks, JournalUnavailable) as fact:
+            return fact.reason
+
+    def tasks(journal: Any, **bounds: int) -> Tasks:
+        return Tasks(
+            rows=server.stores.task_rows, journal=journal, revoker=issuer.revoker, clock=server.clock, **bounds
+        )
+
+    unproved, bounded = tasks(issuer.journal), tasks(issuer.journal, most=7)
+    begun = await asyncio.gather(*(begin(unproved, number) for number in range(110)))
+    assert begun.count(TooManyTasks.reason) == 10
+    begun = await asyncio.gather(*(begin(bounded, 1000 + number) for number in range(10)))
+    assert begun.count(TooManyTasks.reason) == 3
+    failing = tasks(_FullJournal(), most=7)
+    for _ in range(2):
+        tried = await asyncio.gather(*(begin(failing, number) for number in range(7)))
+        assert tried == [JournalUnavailable.reason] * 7
+
+
+class _FullJournal:
+    """Takes nothing."""
+
+    async def append(self, _: Record) -> int:
+        await asyncio.sleep(0)
+        raise JournalUnavailable("the disk is full")
 
 
 async def test_no_client_fills_the_memory(server: RunningServer) -> None:

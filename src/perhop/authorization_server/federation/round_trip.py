@@ -31,6 +31,8 @@ from perhop.tokens.id_token import Asked, IdToken, key_id_of, read_id_token
 CALLBACK_PATH = "/sign-in/{provider}/callback"
 """One for each provider: the answer of one that comes to another's is refused. Spec: RFC 9700 §4.4.2.1."""
 
+_ADDRESS = ("email", "email_verified")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
@@ -147,7 +149,7 @@ async def end_attempt(form: Form, attempt: Attempt, issuer: Issuer) -> SignedIn:
     token = await _verified(redeemed, attempt, provider, issuer)
     claims = dict(token.claims)
     if any(wanted not in claims for wanted in _wanted(provider)):
-        claims = {**await ask_userinfo(redeemed.access_token, metadata, http, subject=token.subject), **claims}
+        claims = _joined(claims, await ask_userinfo(redeemed.access_token, metadata, http, subject=token.subject))
     return SignedIn(provider=provider, token=token, claims=claims)
 
 
@@ -195,6 +197,18 @@ async def _verified(redeemed: Redeemed, attempt: Attempt, provider: Provider, is
         return read_id_token(redeemed.id_token, asked=asked, keys=keys, access_token=access_token, now=issuer.now())
     except BearerRefused as fact:
         raise IdTokenRefused(fact) from None
+
+
+def _joined(id_token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> dict[str, Any]:
+    """What both say, the ID token first.
+
+    `email_verified` is of the `email` beside it: an address is taken from one of the two, with that one's word on it.
+
+    Spec: OpenID Connect Core 1.0 §5.1
+    """
+    of_address = id_token if "email" in id_token else userinfo
+    joined = {name: value for name, value in {**userinfo, **id_token}.items() if name not in _ADDRESS}
+    return joined | {name: of_address[name] for name in _ADDRESS if name in of_address}
 
 
 def _wanted(provider: Provider) -> tuple[str, ...]:

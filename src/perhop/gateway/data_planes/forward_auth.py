@@ -73,9 +73,11 @@ async def check(held: Held, gate: Gate) -> Reply:
         allowed = decide(request, covered, gate)
         approved = await approve(allowed, gate)
         permit = await count(approved, gate)
+        _check_still_good(request, bound, gate)  # the body took its time, and so may a person's approval and the count
         onward = await exchange(permit, gate)
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or the proxy hears no yes
+        _check_still_good(request, bound, gate)  # nobody watches the call from here on, as the gateway would
     except (Refused, Unavailable) as fact:
         await record_refusal(fact, trail.naming_token(request), gate.journal, now=gate.clock())
         return _with_refusal(refuse(fact, request, trail))
@@ -83,6 +85,18 @@ async def check(held: Held, gate: Gate) -> Reply:
         await record_failure(failure, trail.naming_token(request), gate.journal, now=gate.clock())
         raise
     return _permitted(permit, onward)
+
+
+def _check_still_good(request: Request, bound: BoundToken, gate: Gate) -> None:
+    """Refuse a token that was good when it came, and is not any more.
+
+    Raises: what `authenticate` raises, TaskOutside, TaskSuperseded, TaskExpired, TokenRevoked, AgentDisabled,
+        AgentExpired, OwnerMissing
+    """
+    authenticate(request, gate)  # its times, and the keys of its issuer
+    gate.tasks.check_token(bound.token)
+    gate.revoked.check(bound)
+    gate.standing.check(bound, gate.resource)
 
 
 async def interpret_held(held: Held, bound: BoundToken, call_id: str, gate: Gate) -> Call:
