@@ -26,7 +26,7 @@ from tests.support.stdio_upstreams import PATIENCE, ask, calling, gateway_before
 from tests.support.upstreams import legacy
 
 HANDSHAKE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-STARTER = "sleep 600 & echo $! > new && mv new started && wait"
+STARTER = "sleep 60 & echo $! > new && mv new started && wait"
 """As `npx` does: what was asked for is run by a process of its own."""
 
 
@@ -174,7 +174,7 @@ async def test_a_start_that_is_given_up_leaves_nobody_behind(tmp_path: Path) -> 
         assert time.monotonic() < ends_at
         time.sleep(0.02)
     starting.cancel()
+    await asyncio.to_thread(await_end_of, [int((tmp_path / "started").read_text())])
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await asyncio.to_thread(await_end_of, [int((tmp_path / "started").read_text())])
     await watch.close()
