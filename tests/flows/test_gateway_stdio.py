@@ -71,6 +71,17 @@ async def test_two_callers_with_the_same_ids_hear_their_own_only(world: World) -
         assert (last["id"], text_of(answer)) == (1, text)
 
 
+async def test_nobody_speaks_to_another_by_a_token_that_a_server_reads_as_a_number(world: World) -> None:
+    """JavaScript writes 7.0 as 7, which is a label of ours: a token of another type does not reach the server."""
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(ask(world, calling("wait_for", cancelled=1, token="mine"), sub="user:waiting"))
+        for number in range(20):
+            answer = await ask(world, calling("count", token=float(number), to=1, text="for you"), sub="user:loud")
+            assert len(messages_of(answer)) == 1
+        await cut_off(world, calling("wait", token=7, text="x"))
+    assert len(messages_of(waiting.result())) == 1
+
+
 async def test_what_carries_no_label_of_a_call_is_heard_by_nobody(world: World) -> None:
     """Notifications, answers and requests that name no call of ours reach neither another caller nor this one."""
     async with asyncio.TaskGroup() as group:
@@ -217,10 +228,22 @@ async def test_a_slow_call_does_not_end_a_server_that_lives(world: World) -> Non
     assert await say(world, "pid") == before
 
 
-@pytest.mark.parametrize(("tool", "text"), [("write_garbage", "after garbage"), ("write_much", "after a huge line")])
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        ("write_garbage", "after garbage"),
+        ("write_much", "after a huge line"),
+        ("write_many", "after many values"),
+    ],
+)
 async def test_what_is_no_message_is_left_out(world: World, tool: str, text: str) -> None:
-    """Garbage and lines beyond the bound harm nobody: the answer after them arrives."""
+    """Garbage and lines beyond the bounds harm nobody: the answer after them arrives."""
     assert await say(world, tool) == text
+
+
+async def test_an_answer_of_several_megabytes_arrives(world: World) -> None:
+    """A table in a text is one value, whatever it holds."""
+    assert await say(world, "repeat", text="1,2,3\n", times=1_000_000) == "1,2,3\n" * 1_000_000
 
 
 async def test_what_the_server_complains_is_logged_as_one_harmless_line(

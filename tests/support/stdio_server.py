@@ -2,7 +2,8 @@
 
 `python stdio_server.py modern|legacy|both [FLAG...]`: which era it speaks, and how it misbehaves: `--deaf` ignores the
 end of its input and SIGTERM, `--dies` does not survive a question that it does not know, `--silent` does not answer
-one. It runs every call in a thread of its own.
+one, `--stalls=FILE` answers a client's handshake when there is this file. It runs every call in a thread of its own,
+and reads numbers as JavaScript does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MODERN, LEGACY = "2026-07-28", "2025-11-25"
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 HUGE = 17 * 1024 * 1024
+MANY = 300_000
 
 _writing = threading.Lock()
 _changed = threading.Condition()
@@ -91,6 +93,11 @@ def call(rpc_id: Any, params: dict[str, Any]) -> None:
         case "write_garbage":
             write(b'not JSON\n\n\xff\xfe\n[]\n{"jsonrpc":"2.0","id":null,"result":{}}\n{"id":1}\n')
             answer(rpc_id, "after garbage")
+        case "write_many":
+            say({"id": rpc_id, "result": {"content": [], "structuredContent": {"numbers": [1] * MANY}}})
+            answer(rpc_id, "after many values")
+        case "repeat":
+            answer(rpc_id, text * int(arguments["times"]))
         case "write_much":
             write(b"x" * HUGE + b"\n")
             answer(rpc_id, "after a huge line")
@@ -151,6 +158,10 @@ def read(message: dict[str, Any], era: str) -> None:
             case "server/discover":
                 _heard.append(method)
     is_modern = VERSION_KEY in params.get("_meta", {})
+    if method == "initialize" and params.get("clientInfo", {}).get("name") != "perhop-gateway":
+        for file in (flag.removeprefix("--stalls=") for flag in sys.argv if flag.startswith("--stalls=")):
+            while not os.path.exists(file):
+                time.sleep(0.02)
     if method == "initialize" and era != "modern":
         about = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
         say({"id": rpc_id, "result": about})
@@ -171,12 +182,18 @@ def read(message: dict[str, Any], era: str) -> None:
         say({"id": rpc_id, "error": {"code": -32601, "message": f"unknown method {method}"}})
 
 
+def as_javascript(number: str) -> int | float:
+    """Every number is one of double precision, and a whole one is written without a point."""
+    value = float(number)
+    return int(value) if value.is_integer() else value
+
+
 def main() -> None:
     era, is_deaf = sys.argv[1], "--deaf" in sys.argv
     if is_deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin.buffer:
-        read(json.loads(line), era)
+        read(json.loads(line, parse_int=as_javascript, parse_float=as_javascript), era)
     while is_deaf:
         time.sleep(60)
 

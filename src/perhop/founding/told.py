@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from perhop.core.call import Headers
+from perhop.core.token import BoundToken
 from perhop.errors import Refused, Unavailable, UpstreamUnavailable
 from perhop.gateway.tool_listing import Outcome, list_tools, present_nothing
 from perhop.gateway.upstream.http import HttpUpstream, open_session
@@ -73,9 +74,11 @@ class _BoundedUpstream:
         self.status = 0
         self.problem = ""
 
-    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
+    async def send(
+        self, http_method: str, headers: Headers, body: bytes, own: Headers = (), caller: BoundToken | None = None
+    ) -> UpstreamReply:
         try:
-            reply = await self._way.send(http_method, headers, body, own)
+            reply = await self._way.send(http_method, headers, body, own, caller)
         except UpstreamUnavailable as failure:
             self.problem = _in_words(failure)
             raise

@@ -55,7 +55,8 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     ending = Ending.of(permit, gate, give_up=request.body.give_up)
     try:
         http_method, own = _HTTP_METHODS.get(call.kind, "POST"), _own_headers(permit, onward)
-        upstream = await ending.before(gate.upstream.send(http_method, call.headers + _ALWAYS_SENT, call.body, own))
+        headers = call.headers + _ALWAYS_SENT
+        upstream = await ending.before(gate.upstream.send(http_method, headers, call.body, own, permit.bound))
     except BaseException:
         ending.stop()
         if call.kind is CallKind.RESPONSE:

@@ -93,6 +93,11 @@ def render_json(value: Any) -> bytes:
     return "".join(_write(value, 0)).encode()
 
 
+def without_strings(raw: bytes) -> bytes:
+    """A text less its strings: the brackets and commas that are left are its own."""
+    return _STRING.sub(b"", raw)
+
+
 @cache
 def _reader(max_keys: int) -> tuple[Callable[[str, int], tuple[Any, int]], json.JSONDecoder]:
     """Made once for each bound, which are few and our own."""
@@ -118,7 +123,7 @@ def _check_depth(raw: bytes, max_depth: int) -> None:
     """Refuse deep nesting before the parser, which recurses, sees it."""
     if raw.count(b"[") + raw.count(b"{") <= max_depth:
         return
-    brackets = _STRING.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS)
+    brackets = without_strings(raw).translate(_STEPS, _NOT_BRACKETS)
     if max(accumulate(memoryview(brackets).cast("b")), default=0) > max_depth:
         raise JsonUnparsable(f"nested deeper than {max_depth}")
 

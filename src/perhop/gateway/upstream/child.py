@@ -64,16 +64,13 @@ class Child:
         """
         try:
             await watch.start()
-            transport, streams = await asyncio.get_running_loop().subprocess_exec(
-                _Streams,
-                *command.words,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=command.folder,
-                env={**inherited, **{name: value.reveal() for name, value in command.environment.items()}},
-                start_new_session=True,
-            )
+            starting = asyncio.create_task(_spawn(command, inherited))
+            try:
+                transport, streams = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # Cancelled itself, the loop would end the process alone, and not whom it has started meanwhile.
+                starting.add_done_callback(_kill)
+                raise
         except OSError as error:
             raise UpstreamUnavailable(f"cannot start `{command.words[0]}`: {error.strerror}") from error
         watch.add(transport.get_pid())
@@ -143,8 +140,7 @@ class Child:
         return self._streams.exited.is_set()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        _signal_group(self.pid, number)
 
     async def _log_stderr(self) -> None:
         assert self._streams.stderr is not None
@@ -171,3 +167,31 @@ class Child:
         finally:
             for each in waiting:
                 each.cancel()
+
+
+async def _spawn(command: LocalCommand, inherited: Mapping[str, str]) -> tuple[asyncio.SubprocessTransport, _Streams]:
+    """Raises: OSError"""
+    return await asyncio.get_running_loop().subprocess_exec(
+        _Streams,
+        *command.words,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=command.folder,
+        env={**inherited, **{name: value.reveal() for name, value in command.environment.items()}},
+        start_new_session=True,
+    )
+
+
+def _kill(starting: asyncio.Task[tuple[asyncio.SubprocessTransport, _Streams]]) -> None:
+    """Nobody waits for this process any more, and nothing was said to it."""
+    if starting.cancelled() or starting.exception() is not None:
+        return
+    transport, _ = starting.result()
+    _signal_group(transport.get_pid(), signal.SIGKILL)
+    transport.close()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

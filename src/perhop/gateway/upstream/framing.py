@@ -12,12 +12,16 @@ from typing import Any
 
 from perhop.errors import AnswerUnfit, JsonUnparsable
 from perhop.rules.mcp_message import render_json
-from perhop.rules.strict_json import parse_json
+from perhop.rules.strict_json import parse_json, without_strings
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 256
 MAX_KEYS = 100_000
 """As for answers over HTTP: wider than what callers may send, since a server may list much."""
+
+MAX_VALUES = 250_000
+"""Of one line. To read and write more would hold up everybody: not octets cost time but values, of which a text or an
+image is one, however long."""
 
 
 class LineSplitter:
@@ -84,6 +88,8 @@ def parse_line(line: bytes) -> ServerMessage:
     Spec: JSON-RPC 2.0
     Raises: AnswerUnfit
     """
+    if len(line) > MAX_VALUES:
+        _check_values(line)
     try:
         value = parse_json(line, max_bytes=MAX_LINE_BYTES, max_depth=MAX_DEPTH, max_keys=MAX_KEYS)
     except JsonUnparsable as error:
@@ -101,6 +107,20 @@ def parse_line(line: bytes) -> ServerMessage:
 def render_line(message: Mapping[str, Any]) -> bytes:
     """One message as a line; JSON text holds no line end of its own."""
     return render_json(message) + b"\n"
+
+
+def _check_values(line: bytes) -> None:
+    """Refuse more values than are read, before they are. Raises: AnswerUnfit."""
+    if _openings(line) <= MAX_VALUES:
+        return
+    # Two strings for each value at most, a name among them; quotes that are escaped are inside of strings.
+    if line.count(b'"') - line.count(b'\\"') > 4 * MAX_VALUES or _openings(without_strings(line)) > MAX_VALUES:
+        raise AnswerUnfit(f"a message of more than {MAX_VALUES:,} values")
+
+
+def _openings(text: bytes) -> int:
+    """Each value but the first comes after one of these."""
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _parse_call(value: Mapping[str, Any]) -> Notified | Asked:

@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from perhop.core.call import Headers
+from perhop.core.token import BoundToken
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.attempts import IDLE_CONNECTION_SECONDS, SECOND_TRY_SECONDS, Attempts, Patience
 from perhop.gateway.upstream.interface import OF_THE_BODY, UpstreamReply, UpstreamState
@@ -76,7 +77,9 @@ class HttpUpstream:
     async def close(self, *, within: float = 0.0) -> None:
         """Nothing to close: connections are the session's, and a call on its way ends by itself."""
 
-    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
+    async def send(
+        self, http_method: str, headers: Headers, body: bytes, own: Headers = (), _caller: BoundToken | None = None
+    ) -> UpstreamReply:
         """Send one request and return when the head of its answer has come.
 
         Raises: UpstreamUnavailable, AnswerTooLong

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from perhop.core.call import Headers
+from perhop.core.token import BoundToken
 from perhop.rules.mcp_methods import Era
 
 OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
@@ -47,11 +48,14 @@ class UpstreamReply:
 
 
 class Upstream(Protocol):
-    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
+    async def send(
+        self, http_method: str, headers: Headers, body: bytes, own: Headers = (), caller: BoundToken | None = None
+    ) -> UpstreamReply:
         """Send one request and return when the head of its answer has come. Reading the body may raise, too.
 
         `headers` are often those of the call before, and what follows from them may be kept; `own` are of this call
-        alone, a credential among them, and nothing is kept of those.
+        alone, a credential among them, and nothing is kept of those. `caller` is whom the call is for, None for a
+        question of the gateway's own; nothing of it goes out.
 
         Raises: UpstreamUnavailable, AnswerTooLong
         """

@@ -14,7 +14,10 @@ from typing import Any
 
 from perhop.gateway.upstream.framing import Answered, Notified
 
+PROGRESS_KEY = "progressToken"
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
+
+_NAMES_OF_LABELS = frozenset({PROGRESS_KEY.casefold(), SUBSCRIPTION_KEY.casefold()})
 
 Label = str | int
 
@@ -30,14 +33,22 @@ class Labels:
 
 def labels_for(message: Mapping[str, Any], ours: int) -> Labels:
     """The labels of a request that came with an id."""
-    return Labels(ours=ours, rpc_id=message["id"], progress_token=_label(_meta(message).get("progressToken")))
+    return Labels(ours=ours, rpc_id=message["id"], progress_token=_label(_meta(message).get(PROGRESS_KEY)))
 
 
 def with_our_labels(message: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
-    """The request as it goes to the server."""
+    """The request as it goes to the server: of labels it has ours alone.
+
+    What is no label here may be one to the server. JavaScript reads 7.0 as 7, and others read names without regard to
+    case, so whatever is in the place of a label is left out.
+    """
     relabelled = {**message, "id": labels.ours}
+    meta = _meta(message)
+    kept = {name: value for name, value in meta.items() if name.casefold() not in _NAMES_OF_LABELS}
     if labels.progress_token is not None:
-        relabelled["params"] = _with_meta(message["params"], "progressToken", labels.ours)
+        kept[PROGRESS_KEY] = labels.ours
+    if kept != meta:
+        relabelled["params"] = {**message["params"], "_meta": kept}
     return relabelled
 
 
@@ -53,8 +64,8 @@ def answer_with_their_labels(answered: Answered, labels: Labels) -> dict[str, An
 def notification_with_their_labels(notified: Notified, labels: Labels) -> dict[str, Any]:
     """The notification as the caller knows it, whichever of our labels it carries."""
     params = dict(notified.params)
-    if labels.progress_token is not None and _is_ours(params.get("progressToken"), labels):
-        params["progressToken"] = labels.progress_token
+    if labels.progress_token is not None and _is_ours(params.get(PROGRESS_KEY), labels):
+        params[PROGRESS_KEY] = labels.progress_token
     if notified.method == "notifications/cancelled" and _is_ours(params.get("requestId"), labels):
         params["requestId"] = labels.rpc_id
     if _is_ours(_of(params, "_meta").get(SUBSCRIPTION_KEY), labels):
@@ -64,7 +75,7 @@ def notification_with_their_labels(notified: Notified, labels: Labels) -> dict[s
 
 def progress_label(notified: Notified) -> int | None:
     """The label of ours that a progress notification carries."""
-    return _our_label(notified.params.get("progressToken")) if notified.method == "notifications/progress" else None
+    return _our_label(notified.params.get(PROGRESS_KEY)) if notified.method == "notifications/progress" else None
 
 
 def subscription_label(notified: Notified) -> int | None:

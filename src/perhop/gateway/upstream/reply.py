@@ -63,17 +63,17 @@ def stream(
 
 def answer(message: Mapping[str, Any], headers: Headers) -> UpstreamReply:
     """An answer that has come whole."""
-    return _document(200, render_json(message), _nothing, headers)
+    return _document(200, render_json(message), nothing, headers)
 
 
 def accepted() -> UpstreamReply:
     """The answer to a message that has none."""
-    return _document(202, b"", _nothing, ())
+    return _document(202, b"", nothing, ())
 
 
 def ended() -> UpstreamReply:
     """The answer to a client that ends its session."""
-    return _document(200, b"", _nothing, ())
+    return _document(200, b"", nothing, ())
 
 
 def refused(
@@ -82,7 +82,7 @@ def refused(
     """A JSON-RPC error for this message, or for none in particular."""
     error = {"code": code, "message": text, **more}
     body = {"jsonrpc": "2.0", "id": None if message is None else message.get("id"), "error": error}
-    return _document(status, render_json(body), _nothing, ())
+    return _document(status, render_json(body), nothing, ())
 
 
 def unknown_session() -> UpstreamReply:
@@ -117,7 +117,7 @@ def no_handshakes(message: Mapping[str, Any], requested: str) -> UpstreamReply:
 
 def only_post() -> UpstreamReply:
     """There are neither streams nor ends without sessions. Spec: MCP 2026-07-28 transports."""
-    return _document(405, b"", _nothing, (("allow", "POST"),))
+    return _document(405, b"", nothing, (("allow", "POST"),))
 
 
 def _status_of(answer: Mapping[str, Any], era: Era) -> int:
@@ -152,5 +152,5 @@ async def _events(mailbox: Mailbox, first: bytes | None, keep_alive: float) -> A
         yield message_event(message)
 
 
-async def _nothing() -> None:
-    return None
+async def nothing() -> None:
+    """Close what is whole: there is nothing to let go of."""

@@ -21,16 +21,29 @@ from perhop.gateway.upstream.era_probe import PING
 from perhop.gateway.upstream.framing import Asked, Notified
 from perhop.gateway.upstream.mailbox import Mailbox
 from perhop.rules.mcp_message import render_json
+from perhop.rules.session_seal import Principal
 
 MAX_WAITING = 100
 MAX_WAITING_BYTES = 1024 * 1024
 
 
 class Session:
-    """One open session. `id` is known to its client only; `ended` is called once when its process is no more."""
+    """One session. `id` is known to its client only; `ended` is called once when its process is no more.
 
-    def __init__(self, id_: str, child: Child, *, clock: Callable[[], float], ended: Callable[[Session], None]) -> None:
+    `holder` is the principal that has opened it; None for the gateway's own questions.
+    """
+
+    def __init__(
+        self,
+        id_: str,
+        child: Child,
+        *,
+        holder: Principal | None,
+        clock: Callable[[], float],
+        ended: Callable[[Session], None],
+    ) -> None:
         self.id = id_
+        self.holder = holder
         self._child = child
         self._clock = clock
         self._ended = ended
@@ -49,8 +62,13 @@ class Session:
 
     @property
     def is_at_work(self) -> bool:
-        """True while its client waits for an answer or listens."""
-        return bool(self._conversation.calls) or self._listening is not None
+        """True while its client waits for an answer."""
+        return bool(self._conversation.calls)
+
+    @property
+    def is_listened_to(self) -> bool:
+        """True while its client has a stream for what belongs to no call."""
+        return self._listening is not None
 
     @property
     def pid(self) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 
 from perhop.core.call import Headers
 from perhop.core.resource import LocalCommand
+from perhop.core.token import BoundToken
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream import reply
 from perhop.gateway.upstream.child import Child
@@ -33,6 +34,7 @@ from perhop.gateway.upstream.session import Session
 from perhop.gateway.upstream.standing import Standing
 from perhop.rules.mcp_headers import SESSION, VERSION
 from perhop.rules.mcp_methods import ASSUMED_REVISION, MODERN_REVISIONS, Era
+from perhop.rules.session_seal import Principal
 
 Ask = Callable[[Mapping[str, Any]], PendingCall]
 Leave = Callable[[PendingCall, bool], None]
@@ -101,7 +103,9 @@ class StdioUpstream:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
 
-    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
+    async def send(
+        self, http_method: str, headers: Headers, body: bytes, own: Headers = (), caller: BoundToken | None = None
+    ) -> UpstreamReply:
         """Send one message to the process that it is for, and return when its answer has begun.
 
         Raises: UpstreamUnavailable, AnswerTooLong
@@ -114,7 +118,10 @@ class StdioUpstream:
         message = json.loads(body) if http_method == "POST" else None
         if message is not None and version in MODERN_REVISIONS:
             return await self._send_stateless(message)
-        return await self._send_in_session(http_method, _header(headers, SESSION), message, version or ASSUMED_REVISION)
+        session_id, version = _header(headers, SESSION), version or ASSUMED_REVISION
+        if session_id is None:
+            return await self._send_without_session(message, version, caller)
+        return await self._send_in_session(http_method, session_id, message)
 
     async def _send_stateless(self, message: Mapping[str, Any]) -> UpstreamReply:
         shared = self._standing.met()
@@ -134,10 +141,8 @@ class StdioUpstream:
         return await self._answer(message, shared.ask, leave, doubt, era=Era.MODERN)
 
     async def _send_in_session(
-        self, http_method: str, session_id: str | None, message: Mapping[str, Any] | None, version: str
+        self, http_method: str, session_id: str, message: Mapping[str, Any] | None
     ) -> UpstreamReply:
-        if session_id is None:
-            return await self._send_without_session(message, version)
         session = self._sessions.find(session_id)
         if session is None:
             return reply.unknown_session()
@@ -160,13 +165,20 @@ class StdioUpstream:
 
         return await self._answer(message, session.ask, leave, doubt, era=Era.LEGACY)
 
-    async def _send_without_session(self, message: Mapping[str, Any] | None, version: str) -> UpstreamReply:
+    async def _send_without_session(
+        self, message: Mapping[str, Any] | None, version: str, caller: BoundToken | None
+    ) -> UpstreamReply:
         """A handshake opens a session; everything else of its era wants one."""
         if not await self._standing.takes_handshakes():
             return reply.only_post() if message is None else reply.no_handshakes(message, _requested(message, version))
         if message is None or "id" not in message or message.get("method") != "initialize":
             return reply.no_session(message)
-        session, answer = await self._sessions.open(message)
+        holder = None if caller is None else Principal.of(caller)
+        opened = self._closing_of(reply.nothing)
+        try:
+            session, answer = await self._sessions.open(message, holder)
+        finally:
+            await opened()
         named: Headers = () if session is None else ((SESSION, session.id),)
         return reply.answer(answer, named)
 

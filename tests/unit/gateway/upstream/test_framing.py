@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from perhop.errors import AnswerUnfit
 from perhop.gateway.upstream.framing import (
+    MAX_VALUES,
     Answered,
     Asked,
     LineSplitter,
@@ -101,6 +102,36 @@ def test_what_is_no_message_for_us_is_unfit(line: bytes) -> None:
     """Answers must carry an id as we give them: a whole number."""
     with pytest.raises(AnswerUnfit):
         parse_line(line)
+
+
+def a_line(result: str) -> bytes:
+    return b'{"jsonrpc":"2.0","id":1,"result":{"a":' + result.encode() + b"}}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1", "1.5", "[]", "{}", '""', '"\\""', '"\\\\"', '{"a":"b"}', '[["a"]]'],
+)
+def test_a_line_of_too_many_values_is_not_read(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a line costs are its values: with too many it is unfit before a parser has seen it, whatever they are."""
+    monkeypatch.setattr("perhop.gateway.upstream.framing.parse_json", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(AnswerUnfit, match="values"):
+        parse_line(a_line("[" + ",".join([value] * (MAX_VALUES + 1)) + "]"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A" * (12 * 1024 * 1024),
+        "1,2,3\n" * 1_000_000,
+        json.dumps([{"name": "a", "value": [1, 2]}] * 100_000),
+    ],
+)
+def test_a_long_text_is_one_value(text: str) -> None:
+    """An image in base64, a table, JSON within JSON: what stands inside of a string counts for nothing."""
+    read = parse_line(a_line(json.dumps(text)))
+    assert isinstance(read, Answered)
+    assert read.message["result"] == {"a": text}
 
 
 @given(text=st.text())

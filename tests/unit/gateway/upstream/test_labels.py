@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,26 @@ def test_labels_of_another_call_are_left_as_they_are() -> None:
 
 def test_a_request_without_a_progress_token_gets_none() -> None:
     """A server reports progress only where it was asked for."""
-    for params in ({}, {"_meta": {}}, {"_meta": {"progressToken": True}}, {"_meta": "text"}):
+    for params in ({}, {"_meta": {}}, {"_meta": {"x": 1.5}}, {"_meta": "text"}):
         message = {"jsonrpc": "2.0", "id": 1, "method": "m", "params": params}
         assert with_our_labels(message, labels_for(message, 9)) == {**message, "id": 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("progressToken", 7.0),
+        ("progressToken", True),
+        ("progressToken", None),
+        ("progressToken", [7]),
+        ("ProgressToken", 7),
+        ("progre\u017f\u017fTo\u212aen", 7),
+        (SUBSCRIPTION_KEY, 7),
+        (SUBSCRIPTION_KEY.lower(), 7),
+    ],
+)
+def test_what_a_server_could_read_as_a_label_is_left_out(name: str, value: Any) -> None:
+    """A token of another type, one under a name that differs in its case, and the id of a subscription: all go."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": "m", "params": {"a": 1, "_meta": {name: value, "x": 2}}}
+    sent = with_our_labels(message, labels_for(message, 9))
+    assert sent == {**message, "id": 9, "params": {"a": 1, "_meta": {"x": 2}}}

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from yarl import URL
 
 from perhop.core.call import Headers
+from perhop.core.token import BoundToken
 from perhop.errors import AnswerTooLong, UpstreamUnavailable
 from perhop.gateway.upstream.attempts import SECOND_TRY_SECONDS, Attempts, Patience
 from perhop.gateway.upstream.interface import UpstreamReply, UpstreamState
@@ -75,7 +76,9 @@ class OwnHttpUpstream:
             self._pool.drop_all()
             await self._pool.emptied()
 
-    async def send(self, http_method: str, headers: Headers, body: bytes, own: Headers = ()) -> UpstreamReply:
+    async def send(
+        self, http_method: str, headers: Headers, body: bytes, own: Headers = (), _caller: BoundToken | None = None
+    ) -> UpstreamReply:
         """Send one request and return when the head of its answer has come.
 
         Raises: UpstreamUnavailable, AnswerTooLong
