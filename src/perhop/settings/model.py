@@ -159,7 +159,8 @@ class UpstreamSection(Section):
         ge=1,
         le=1000,
         description="with `command`: how many sessions, each with a process of its own, a server of a revision with a "
-        "handshake may have at once",
+        "handshake may have at once; when all are taken, one principal keeps half of them at most, and at least one, "
+        "while others want some",
     )
     session_idle: Seconds = Field(
         default=600, description="with `command`: seconds after which a session that nobody uses is ended"
