@@ -64,7 +64,9 @@ def _loading(uri: str) -> str:
         try:
             load_example(Path(folder), (f"uri: {EXAMPLE_URI}", f'uri: "{quoted}"'))
         except SettingsError as error:
-            return "refused" if "`resources.calendar.uri`" in error.problem else error.problem
+            # What is no text is refused before anybody knows which setting it is: the line says it.
+            names_it = "`resources.calendar.uri`" in error.problem or ": not text: " in error.problem
+            return "refused" if names_it else error.problem
     return "loaded"
 
 
