@@ -10,6 +10,8 @@ from perhop.serving.listeners import MAX_CONNECTIONS
 FILES_OF_A_CONNECTION = 2
 OTHER_FILES = 256
 """Databases, the journal, local servers, exports and listeners."""
+FEW_CONNECTIONS = 5_000
+"""Below this the log warns; more is enough for most, and only noted."""
 
 _log = logging.getLogger("perhop")
 
@@ -32,7 +34,8 @@ def room_for_connections() -> int:
     if not _is_less(limit, needed):
         return MAX_CONNECTIONS
     room = max((limit - OTHER_FILES) // FILES_OF_A_CONNECTION, 1)
-    _log.warning("%d open files are allowed: there is room for %d connections, not %d", limit, room, MAX_CONNECTIONS)
+    level = logging.WARNING if room < FEW_CONNECTIONS else logging.INFO
+    _log.log(level, "%d open files are allowed: there is room for %d connections, not %d", limit, room, MAX_CONNECTIONS)
     return room
 
 

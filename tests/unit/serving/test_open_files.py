@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from perhop.serving.listeners import MAX_CONNECTIONS
-from perhop.serving.open_files import FILES_OF_A_CONNECTION, OTHER_FILES, room_for_connections
+from perhop.serving.open_files import FEW_CONNECTIONS, FILES_OF_A_CONNECTION, OTHER_FILES, room_for_connections
 
 NEEDED = FILES_OF_A_CONNECTION * MAX_CONNECTIONS + OTHER_FILES
 ENDLESS = resource.RLIM_INFINITY
@@ -29,12 +29,12 @@ ENDLESS = resource.RLIM_INFINITY
 def test_the_limit_is_raised_as_far_as_it_may_be(
     limit: int, most: int, becomes: int, room: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """To what is needed and no further, and never lowered; where it stays less, the log says what there is room for."""
+    """To what is needed and no further, and never lowered; where there is room for few, the log warns."""
     now = [(limit, most)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: now[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: now.append(limits))
     assert (room_for_connections(), now[-1]) == (room, (becomes, most))
-    assert len(caplog.records) == (room < MAX_CONNECTIONS)
+    assert len(caplog.records) == (room < FEW_CONNECTIONS)
 
 
 def test_a_system_that_lets_nothing_be_raised(
