@@ -1,6 +1,6 @@
 """One HTTP exchange with an authorization server, trusting nothing that comes back.
 
-No redirect is followed, no credentials of the HTTP client are sent, size and time are capped, and nothing is
+No redirect is followed, no credentials of the HTTP client itself are sent, size and time are capped, and nothing is
 decompressed, so that what is capped is what is read.
 """
 
@@ -27,8 +27,15 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-async def fetch(http: httpx2.AsyncClient, request: httpx2.Request, *, max_bytes: int, seconds: float) -> Answer:
-    """Send one request and read its whole answer. Does not look at the status.
+async def fetch(
+    http: httpx2.AsyncClient,
+    request: httpx2.Request,
+    *,
+    max_bytes: int,
+    seconds: float,
+    auth: httpx2.Auth | None = None,
+) -> Answer:
+    """Send one request, with a token if `auth` brings one, and read its whole answer. Does not look at the status.
 
     `seconds` is the one limit: a poll that the server holds for longer than the HTTP client's own patience is no
     failure.
@@ -39,7 +46,7 @@ async def fetch(http: httpx2.AsyncClient, request: httpx2.Request, *, max_bytes:
     request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
     try:
         async with asyncio.timeout(seconds):
-            response = await http.send(request, stream=True, auth=None, follow_redirects=False)
+            response = await http.send(request, stream=True, auth=auth, follow_redirects=False)
             try:
                 body = await _read(response, max_bytes)
             finally:

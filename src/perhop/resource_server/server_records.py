@@ -24,6 +24,7 @@ import httpx2
 
 from perhop.client import TokenSource
 from perhop.client.connections import Connections
+from perhop.client.fetch import fetch
 from perhop.core.resource import ResourceUri
 from perhop.core.token import VerifiedToken
 from perhop.errors import (
@@ -50,7 +51,7 @@ MAX_BODY_BYTES = 900 * 1024
 
 MAX_ANSWER_BYTES = 1024 * 1024
 SECONDS = 10.0
-"""For the authorization server to say the next thing."""
+"""For the authorization server to answer, and for a token where one is needed first."""
 IDLE_SECONDS = 1.0
 """How long a report of another worker may wait to be noticed."""
 
@@ -242,21 +243,13 @@ class ServerRecords:
         Raises: IssuerUnavailable, TokenNotGranted
         """
         body = f'{{"records":[{",".join(each.body for each in batch)}]}}'
-        try:
-            async with self._connections.http().stream(
-                "POST",
-                self._endpoint,
-                content=body.encode(),
-                headers={"content-type": "application/json", "accept-encoding": "identity"},
-                auth=self._auth,
-                timeout=SECONDS,
-                follow_redirects=False,
-            ) as answer:
-                if answer.status_code != 200:
-                    raise IssuerUnavailable(f"{self._endpoint}: HTTP {answer.status_code}")
-                refused = _refused(await _read(answer))
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
-            raise IssuerUnavailable(f"{self._endpoint}: {type(error).__name__}: {error}") from error
+        http = self._connections.http()
+        headers = {"content-type": "application/json"}
+        request = http.build_request("POST", self._endpoint, content=body.encode(), headers=headers)
+        answer = await fetch(http, request, max_bytes=MAX_ANSWER_BYTES, seconds=SECONDS, auth=self._auth)
+        if answer.status != 200:
+            raise IssuerUnavailable(f"{self._endpoint}: HTTP {answer.status}")
+        refused = _refused(answer.body)
         numbers = {json.loads(each.body)["id"]: each.number for each in batch} if refused else {}
         for report_id, why in refused.items():
             _log.error("report %a was not taken, and is kept aside: %a", report_id, why)
@@ -294,18 +287,6 @@ class ServerRecords:
 
 def _written(report: Report) -> str:
     return json.dumps(render_report(report), ensure_ascii=True, separators=(",", ":"))
-
-
-async def _read(answer: httpx2.Response) -> bytes:
-    """The whole answer, as it came. Raises: IssuerUnavailable."""
-    if answer.headers.get("content-encoding", "identity") != "identity":
-        raise IssuerUnavailable(f"{answer.url}: an encoding that was not asked for")
-    body = bytearray()
-    async for chunk in answer.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise IssuerUnavailable(f"{answer.url}: longer than {MAX_ANSWER_BYTES} bytes")
-    return bytes(body)
 
 
 def _refused(answer: bytes) -> Mapping[str, str]:
