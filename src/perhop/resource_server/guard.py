@@ -10,6 +10,7 @@ Spec: RFC 9068 §4
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -318,7 +319,7 @@ class Guard:
 
         Raises: SettingsError, where single use cannot be kept
         """
-        self._used.start()
+        await asyncio.to_thread(self._used.start)  # it may wait for a disk
         for feed in self._feeds.values():
             feed.start()
         if self.records is not None:
@@ -337,7 +338,7 @@ class Guard:
         if self.records is not None:
             await self.records.aclose()
         await self._connections.aclose()
-        self._used.stop()
+        await asyncio.to_thread(self._used.stop)
 
     async def _verify(self, raw: str) -> tuple[VerifiedToken, Mapping[str, VerifyKey], int]:
         """Verify under the keys of the issuer that the token names, if that is one of ours: the token, these keys, and

@@ -22,7 +22,7 @@ class ReplayStore(Protocol):
     """Remembers what was used. Write one of your own for servers on several machines."""
 
     def start(self, resource: ResourceUri) -> None:
-        """Called before the first use; in a thread, where no lifespan has begun the guard.
+        """Called before the first use, in a thread: it may wait for a disk.
 
         Raises: SettingsError, where single use cannot be kept
         """
@@ -56,7 +56,7 @@ class ReplayStore(Protocol):
         ...
 
     def stop(self) -> None:
-        """Called when the guard stops; it may start again."""
+        """Called when the guard stops, in a thread; it may start again."""
         ...
 
 

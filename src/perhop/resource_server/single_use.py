@@ -33,9 +33,10 @@ class SingleUse:
 
     def stop(self) -> None:
         """The next use starts the store again."""
-        if self._is_started:
-            self._store.stop()
-            self._is_started = False
+        with self._starting:
+            if self._is_started:
+                self._store.stop()
+                self._is_started = False
 
     async def use(self, token: VerifiedToken) -> None:
         """Use a call token up. Raises: TokenReplayed, ReplayUnavailable."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from perhop.core.resource import ResourceUri
 from perhop.errors import SettingsError
 from perhop.resource_server import Admitted, Challenge, Guard, SqliteReplay
 from tests.support.dpop import ProofKey, a_proof
@@ -280,6 +282,25 @@ async def test_a_store_that_no_lifespan_has_started_is_opened_in_a_thread(tmp_pa
     assert isinstance(bearer, Admitted)
     assert isinstance(await waiting, Admitted)
     await site.guard.aclose()
+
+
+async def test_a_guard_begins_and_ends_beside_the_event_loop(tmp_path: Path) -> None:
+    """Its file may be held by another process just then: nobody else of this one waits for it."""
+    threads: list[threading.Thread] = []
+
+    class Watched(SqliteReplay):
+        def start(self, resource: ResourceUri) -> None:
+            threads.append(threading.current_thread())
+            super().start(resource)
+
+        def stop(self) -> None:
+            threads.append(threading.current_thread())
+            super().stop()
+
+    async with Site(replay=Watched(tmp_path / "used.db")).guard.running():
+        assert len(threads) == 1
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
 
 
 async def test_without_a_store_no_bound_token_passes(site: Site, tmp_path: Path) -> None:
