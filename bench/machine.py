@@ -26,6 +26,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
+        "huge pages": _huge_pages(),
         "Python": f"{platform.python_version()}, built {platform.python_build()[1]} by {platform.python_compiler()}",
         "SQLite": sqlite3.sqlite_version,
         "load at the start": " ".join(f"{each:.1f}" for each in os.getloadavg()),
@@ -37,6 +38,15 @@ def peers(size: Size) -> dict[str, str]:
     """The versions of the peers of this form; ask when their environments are made."""
     wanted = _PEERS if size is Size.QUICK else _PEERS | _MORE_PEERS
     return {"nginx": nginx.version()} | {name: version_of(*pins) for name, pins in wanted.items()}
+
+
+def _huge_pages() -> str:
+    """To whom the kernel gives them: `always`, who asks (`madvise`), or `never`."""
+    try:
+        said = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown"
+    return said.partition("[")[2].partition("]")[0]
 
 
 def _cpu() -> str:

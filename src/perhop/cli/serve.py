@@ -82,9 +82,12 @@ def _spare_what_stays() -> None:
 
     And a call leaves next to no cycles behind, so that what it makes and drops is no reason to look for any.
     """
+    from perhop.serving.huge_pages import ask_for_huge_pages
+
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    ask_for_huge_pages()
 
 
 async def _reload(plane: Plane) -> None:

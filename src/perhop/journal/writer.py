@@ -25,6 +25,7 @@ from perhop.journal.checkpoint import CHECKPOINT_RECORDS, sign_checkpoint
 from perhop.journal.keys import JournalKey
 from perhop.journal.record import Event, Record, RequestFacts
 from perhop.journal.recover import resume
+from perhop.journal.scheduling import wait_for_the_core
 from perhop.journal.store import Cut, JournalStore, Row, SignedTree
 from perhop.journal.suppression import RefusalCounter, Suppressed
 from perhop.journal.tree import Frontier, leaf_hash
@@ -268,6 +269,7 @@ class Journal:
     # --- the writer thread -------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        wait_for_the_core()
         try:
             while not self._turn():
                 pass

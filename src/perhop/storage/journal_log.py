@@ -12,6 +12,8 @@ import sqlite3
 import threading
 from contextlib import suppress
 
+from perhop.journal.scheduling import wait_for_the_core
+
 PAUSE_SECONDS = 0.5
 """From a commit to the next move: pages that every commit touches are then moved once for many commits."""
 
@@ -54,6 +56,7 @@ class LogMover:
         self._thread.join()
 
     def _run(self) -> None:
+        wait_for_the_core()
         while self._work.wait() and not self._ends.wait(PAUSE_SECONDS):
             self._work.clear()  # first: what is written from here on is the next move's
             try:

@@ -23,6 +23,7 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import sqlite
 
 from perhop.errors import StorageUnavailable
+from perhop.journal.scheduling import wait_for_the_core
 from perhop.storage.journal_rows import insert_rows
 from perhop.storage.sqlite import BUSY_SECONDS, PRAGMAS
 
@@ -99,7 +100,7 @@ class ShortWrites:
         self._writing: asyncio.Task[None] | None = None
         self._readers: _Queue = []
         self._reading: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="short-writes")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="short-writes", initializer=wait_for_the_core)
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
 
