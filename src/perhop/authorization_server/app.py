@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perhop.authorization_server.direct_request import DirectRequest
+from perhop.authorization_server.direct_request import DirectRequest, answer_at_once
 from perhop.authorization_server.endpoints.access import (
     EVALUATION_PATH,
     EVALUATIONS_PATH,
@@ -125,7 +125,8 @@ class _Direct:
         is_token_request = scope["type"] == "http" and scope["path"] == self._token_path and scope["method"] == "POST"
         if is_token_request and not scope.get("root_path"):
             answer = await self._token(DirectRequest(scope, receive, send))
-            await answer(scope, receive, send)
+            if not answer_at_once(scope, answer):
+                await answer(scope, receive, send)
         else:
             await self._routed(scope, receive, send)
 

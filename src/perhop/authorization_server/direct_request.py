@@ -1,4 +1,5 @@
-"""A request that is answered past the router: Starlette's own, with its header fields and its peer read once."""
+"""A request that is answered past the router: Starlette's own, with its header fields and its peer read once, and its
+answer sent in one piece where our own listener takes it so."""
 
 from __future__ import annotations
 
@@ -6,7 +7,10 @@ from typing import TypeVar
 
 from starlette.datastructures import Address, Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from perhop.core.short_way import short_way
 
 _T = TypeVar("_T")
 
@@ -50,3 +54,17 @@ class HeaderFields(Headers):
             return super().get(key, default)
         found = self._once.get(key.encode("latin-1"))
         return default if found is None else found.decode("latin-1")
+
+
+def answer_at_once(scope: Scope, answer: Response) -> bool:
+    """Send a whole answer. False where the listener has no short way, or does not take it: then nothing was sent."""
+    way = short_way(scope)
+    if way is None or answer.background is not None:
+        return False
+    fields = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in answer.raw_headers
+        if name != b"content-length"
+    ]
+    body = bytes(answer.body)
+    return way.answer(answer.status_code, (*fields, ("content-length", str(len(body)))), body)

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
 
+from perhop.core.short_way import short_way
 from perhop.errors import BodyTooLarge, BodyTooSlow, TokenRequestMalformed
 from perhop.resource_server.at_once import AtOnce, begin
 
@@ -174,6 +175,11 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
 
     Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
     """
+    way = short_way(request.scope)
+    whole = None if way is None else way.take_body()
+    if whole is not None:
+        _check_size(len(whole), max_bytes)
+        return whole
     try:
         reading = begin(_read_whole(request, max_bytes))
         if isinstance(reading, AtOnce):
@@ -195,8 +201,13 @@ async def _read_whole(request: Request, max_bytes: int) -> bytes:
         if message["type"] != "http.request":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
-        if len(before) + len(chunk) > max_bytes:
-            raise BodyTooLarge(f"more than {max_bytes} bytes")
+        _check_size(len(before) + len(chunk), max_bytes)
         if not message.get("more_body", False):
             return bytes(before) + chunk if before else chunk
         before += chunk
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    """Raises: BodyTooLarge."""
+    if size > max_bytes:
+        raise BodyTooLarge(f"more than {max_bytes} bytes")

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from perhop.core.call import HeaderFields, Headers, Reply
 from perhop.core.resource import DataPlane
+from perhop.core.short_way import ShortWay, short_way
 from perhop.gateway.body import Receive, RequestBody
 from perhop.gateway.gate import Gate
 from perhop.gateway.pipeline import handle
 from perhop.gateway.refusal import with_nonce
 from perhop.gateway.request import Request
 from perhop.gateway.sender_watch import SenderWatch
-from perhop.gateway.short_way import ShortWay, short_way
 from perhop.rules.challenge import metadata_path, resource_metadata_document
 from perhop.rules.mcp_message import render_json
 

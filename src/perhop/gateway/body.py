@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from perhop.core.short_way import ShortWay
 from perhop.errors import BodyTooLarge, BodyTooSlow, RequestMalformed
-from perhop.gateway.short_way import ShortWay
 from perhop.gateway.timer_wheel import within
 from perhop.resource_server.at_once import AtOnce, begin
 from perhop.rules.mcp_message import MAX_BODY_BYTES

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from perhop.core.call import HeaderFields, Headers
-from perhop.gateway.short_way import SHORT_WAY
+from perhop.core.short_way import SHORT_WAY
 
 if TYPE_CHECKING:
     from perhop.serving.http_protocol import BoundedHttpProtocol
@@ -34,7 +34,7 @@ MAX_JOINED_BYTES = 64 * 1024
 """A larger body is written by itself, rather than copied behind its head."""
 
 # What is ours or a word of HTTP; a session, a nonce or a challenge is of one caller, and is not kept.
-_KEPT_NAMES = frozenset({"allow", "cache-control", "content-type", "mcp-protocol-version", "retry-after"})
+_KEPT_NAMES = frozenset({"allow", "cache-control", "content-type", "mcp-protocol-version", "pragma", "retry-after"})
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 
 _heads: dict[Headers, bytes] = {}

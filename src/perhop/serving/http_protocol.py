@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from perhop.gateway.short_way import SHORT_WAY
+from perhop.core.short_way import SHORT_WAY
 from perhop.rules.header_bounds import MAX_HEADER_BYTES
 from perhop.serving.http_cycle import SEND_SECONDS, HttpCycle
 

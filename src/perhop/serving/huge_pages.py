@@ -3,7 +3,7 @@
 An interpreter walks over objects that lie all over its heap. Behind a page table of four-kilobyte pages much of that is
 waiting for addresses, in a virtual machine above all.
 
-Spec: Linux, Documentation/admin-guide/mm/transhuge.rst
+Linux says more in `Documentation/admin-guide/mm/transhuge.rst`.
 """
 
 from __future__ import annotations

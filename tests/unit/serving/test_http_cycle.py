@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from perhop.core.call import HeaderFields
-from perhop.gateway.short_way import SHORT_WAY, short_way
+from perhop.core.short_way import SHORT_WAY, short_way
 from perhop.serving import http_protocol
 from perhop.serving.http_protocol import BoundedHttpProtocol
 

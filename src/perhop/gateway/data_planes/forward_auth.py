@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from perhop.core.call import Call, Headers, Reply
 from perhop.core.decision import Permit
 from perhop.core.resource import CredentialKind, Resource
+from perhop.core.short_way import short_way
 from perhop.core.token import BoundToken, Onward
 from perhop.errors import BodyNeeded, MethodUnknownModern, Refused, RequestMalformed, Unavailable
 from perhop.gateway.app import AsgiScope, Send, answer_while_wanted, raw_path, read_headers, send_whole
@@ -38,7 +39,6 @@ from perhop.gateway.interpret import interpret
 from perhop.gateway.record import record, record_failure, record_refusal
 from perhop.gateway.refusal import refuse, with_nonce
 from perhop.gateway.request import Request
-from perhop.gateway.short_way import short_way
 from perhop.gateway.trail import Trail
 from perhop.rules.audience import bind_audience
 from perhop.rules.mcp_methods import STANDING_STREAM

@@ -1,4 +1,4 @@
-"""The short way between our own listener and a call: what an ASGI message would only carry there and back.
+"""The short way between our own listener and a request: what an ASGI message would only carry there and back.
 
 It stands in the ASGI scope. Where another server listens it is not there, and where it does not fit it says so: then
 everything goes by `receive` and `send`, with the same outcome.
