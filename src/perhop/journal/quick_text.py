@@ -50,7 +50,18 @@ def write_head(record: Record) -> str:
 
 def write_until_call(record: Record) -> str:
     """The beginning, and what stands before `call`."""
-    return "{" if record.about is None else f'{{"about":{canonical_json(clean(record.about)).decode()},'
+    about = record.about
+    if about is None:
+        return "{"
+    return f'{{"about":{_write_texts(about) or canonical_json(clean(about)).decode()},'
+
+
+def _write_texts(members: Mapping[str, Any]) -> str:
+    """An object of nothing but texts, under ASCII names; nothing for any other."""
+    for name, value in members.items():
+        if type(value) is not str or not name.isascii():
+            return ""
+    return f"{{{','.join([f'{quoted(name)}:{quoted(value)}' for name, value in sorted(members.items())])}}}"
 
 
 def write_until_id(call: CallFacts) -> str:
@@ -144,10 +155,22 @@ def _written(part: _Kept) -> str:
     try:
         return part.written
     except AttributeError:
-        members = members_of(part)
-        made = _QUICK.encode(members) if members is not None else ""
+        if type(part) is Outbound:
+            made = _write_outbound(part)
+        else:
+            members = members_of(part)
+            made = _QUICK.encode(members) if members is not None else ""
         object.__setattr__(part, "written", made)
         return made
+
+
+def _write_outbound(out: Outbound) -> str:
+    """As of any other part, whose members are looked at one by one: every token that goes out is another."""
+    act = f'"act":{_QUICK.encode(out.act)},' if out.act is not None else ""
+    cnf = f'"cnf":{_QUICK.encode(out.cnf)},' if out.cnf is not None else ""
+    sub = f',"sub":{quoted(out.sub)}' if out.sub is not None else ""
+    said = f'"exp":{out.exp},"jti":{quoted(out.jti)},"scope":{quoted(out.scope)}'
+    return f'{{{act}"aud":{quoted(out.aud)},{cnf}{said}{sub}}}'
 
 
 def is_sound(text: str) -> bool:

@@ -79,7 +79,7 @@ RECORDS = st.builds(
     event=st.sampled_from(list(Event)),
     hop=NUMBERS,
     detail=st.none() | ONE_IN_MANY,
-    about=st.none() | ARGUMENTS,
+    about=st.none() | ARGUMENTS | st.dictionaries(TEXTS, TEXTS, max_size=4),
     alike=st.none(),
     **dict.fromkeys(("reason", "txn", "parent_jti", "owner", "tenant", "resource", "client"), SOME),
     **{name: st.none() | part for name, part in PARTS.items()},
@@ -141,6 +141,24 @@ def test_what_cannot_be_stored_as_it_is_is_shared_by_no_records(member: str) -> 
     record = a_permit(7)._replace(**{member: "half \ud800"})
     assert alike_to(a_permit(7)) is not None
     assert alike_to(record) is None
+    assert draft(record, time=NOW) == as_is(record)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"grant": "refresh_token", "family": "f-1"},
+        {"b": "2", "a": "1", "c": "3"},
+        {"\ufb33": "1", "\U0001f600": "2"},
+        {"grant": "refresh_token", "count": 2},
+        {"b": ["2"], "a": "half \ud800"},
+        {},
+    ],
+    ids=ascii,
+)
+def test_what_a_record_is_about_is_written_in_the_order_of_its_names(about: dict[str, Any]) -> None:
+    """That of RFC 8785, whichever way it is written."""
+    record = Record(event=Event.TOKEN_ISSUED, about=about)
     assert draft(record, time=NOW) == as_is(record)
 
 
