@@ -27,12 +27,12 @@ from bench.upstream import LARGE, result_text
 from tests.support.processes import Running
 
 NAME = "gateway"
-ROUNDS = {Size.QUICK: Rounds(count=3, closed=2, open=1.5), Size.FULL: Rounds(count=5, closed=2, open=4)}
+ROUNDS = {Size.QUICK: Rounds(count=3, closed=2, open=1.5), Size.FULL: Rounds(count=4, closed=2, open=4)}
 MANY = 20_000
 """Different tokens that are used in turn."""
 FEW_CONNECTIONS, LOW_RATE, PATIENCE = 8, 10.0, 4
 """For peers that answer some tens of requests a second."""
-_RENEW_SECONDS = 150
+_RENEW_SECONDS = 240
 _NEW_TOKENS = 16_000
 """What a round of new tokens gets: more than two seconds can use."""
 
