@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect, Request
 
 from perhop.core.short_way import short_way
 from perhop.errors import BodyTooLarge, BodyTooSlow, TokenRequestMalformed
-from perhop.resource_server.at_once import AtOnce, begin
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_BODY_SECONDS = 30
@@ -176,16 +175,13 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     Raises: TokenRequestMalformed, BodyTooLarge, BodyTooSlow
     """
     way = short_way(request.scope)
-    whole = None if way is None else way.take_body()
+    whole = None if way is None else way.take_body()  # most are here already, and need no timer
     if whole is not None:
         _check_size(len(whole), max_bytes)
         return whole
     try:
-        reading = begin(_read_whole(request, max_bytes))
-        if isinstance(reading, AtOnce):
-            return reading.value
         async with asyncio.timeout(MAX_BODY_SECONDS):
-            return await reading
+            return await _read_whole(request, max_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"longer than {MAX_BODY_SECONDS} s") from None
     except ClientDisconnect:

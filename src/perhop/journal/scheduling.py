@@ -12,8 +12,10 @@ def wait_for_the_core() -> None:
 
     The event loop wakes a writer while it holds the interpreter's lock: a writer that ran at once would find that it
     cannot go on, and each of them would be taken off the core once for nothing. Its share of the core, and what it may
-    use of others, stay as they are. Does nothing where the system does not know it or does not allow it.
+    use of others, stay as they are. Does nothing where the system does not know it or does not allow it, nor where the
+    operator has chosen another policy than the usual one.
     """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -17,10 +17,12 @@ from pathlib import Path
 
 _MAPS = Path("/proc/self/smaps")
 _PAGE = 2 * 1024 * 1024
+"""Where those of the system are larger, advice for less is taken by and by, or not at all."""
 _ADVISE_HUGE, _COLLAPSE = 14, 25  # MADV_HUGEPAGE, and MADV_COLLAPSE of Linux 6.1
 
 _REGION = re.compile(
-    r"^([0-9a-f]+)-([0-9a-f]+) rw-p 0{8} 00:00 0 *(?:\[heap\])?\n.*?^Rss: +(\d+) kB", re.MULTILINE | re.DOTALL
+    r"^([0-9a-f]+)-([0-9a-f]+) rw-p 0{8} 00:00 0 *(?:\[heap\]|\[anon:[^\n]*\])?\n.*?^Rss: +(\d+) kB",
+    re.MULTILINE | re.DOTALL,
 )
 _FILLED = 7 / 8
 """Of a region, at least: a thread's stack is eight megabytes of which it has touched a few pages."""
@@ -34,10 +36,10 @@ def ask_for_huge_pages() -> None:
     """
     if sys.platform != "linux":
         return
-    with suppress(OSError, AttributeError):  # no such folder, or a C library without `madvise`
+    with suppress(OSError, AttributeError):  # no such file, or a C library without `madvise`
         advise = ctypes.CDLL(None).madvise
         advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        for start, end in full_regions(_MAPS.read_text(encoding="utf-8")):
+        for start, end in full_regions(_MAPS.read_text(encoding="utf-8", errors="replace")):
             advise(start, end - start, _ADVISE_HUGE)
             # Now, where the system can; otherwise it does so by and by.
             advise(start, end - start, _COLLAPSE)

@@ -25,6 +25,7 @@ def _region(start: int, size: int, resident: int, *, name: str = ANONYMOUS, righ
     [
         pytest.param(_region(2 * MIB, 4 * MIB, 4 * MIB), [(2 * MIB, 6 * MIB)], id="all of it in use"),
         pytest.param(_region(2 * MIB, 8 * MIB, 7 * MIB, name=HEAP), [(2 * MIB, 10 * MIB)], id="nearly all of it"),
+        pytest.param(_region(2 * MIB, 2 * MIB, 2 * MIB, name="[anon:arenas]"), [(2 * MIB, 4 * MIB)], id="with a name"),
         pytest.param(_region(3 * MIB, 6 * MIB, 6 * MIB), [(4 * MIB, 8 * MIB)], id="whole huge pages alone"),
         pytest.param(_region(3 * MIB, 2 * MIB, 2 * MIB), [], id="no whole huge page"),
         pytest.param(_region(2 * MIB, 8 * MIB, 64 * 1024), [], id="a thread's stack"),
@@ -41,12 +42,22 @@ def test_heap_that_is_in_use_is_asked_for(region: str, asked: list[tuple[int, in
 
 
 _ASKS = """
+import mmap, os, sys, tempfile
+folder = tempfile.TemporaryDirectory()
+with open(os.path.join(os.fsencode(folder.name), b"\\xe9"), "w+b") as file:
+    file.write(b"a file whose name is no UTF-8")
+    file.flush()
+    mapped = mmap.mmap(file.fileno(), 0)
 from perhop.serving.huge_pages import ask_for_huge_pages
 kept = [{"number": number} for number in range(200_000)]
-before = open("/proc/self/smaps").read()
+
+def advised():
+    with open("/proc/self/smaps", "rb") as maps:
+        return any(b" hg" in line for line in maps if line.startswith(b"VmFlags:"))
+
+before = advised()
 ask_for_huge_pages()
-flags = [line for line in open("/proc/self/smaps") if line.startswith("VmFlags:")]
-print(" hg" in before, any(" hg" in line for line in flags), len(kept), sum(each["number"] for each in kept))
+print(before, advised(), len(kept), sum(each["number"] for each in kept))
 """
 
 
@@ -54,6 +65,6 @@ print(" hg" in before, any(" hg" in line for line in flags), len(kept), sum(each
     not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="this system knows no transparent huge pages"
 )
 def test_the_system_hears_of_it() -> None:
-    """In a process with a heap: the kernel notes the advice, and every object is what it was."""
+    """In a process with a heap, and a file by an odd name: the kernel notes it, and every object is what it was."""
     said = subprocess.run([sys.executable, "-c", _ASKS], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["False", "True", "200000", str(sum(range(200_000)))]
