@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from perhop.authorization_server.grants.client_credentials import authorize_client
+from perhop.authorization_server.issue import issue
 from perhop.control.operations import run_operation
 from perhop.demo.run import staged
 from perhop.demo.scene import call
@@ -15,8 +20,11 @@ from perhop.errors import JournalUnavailable, TokenRevoked
 from perhop.journal.query import Filter
 from perhop.journal.record import Event, Record
 from perhop.settings import load
+from perhop.storage.token_records import given_now
 from perhop.wiring.opening import open_plane
 from perhop.wiring.plane import Plane
+from tests.support.leaks.scan import THE_SCAN
+from tests.support.leaks.secrets import Kind
 
 WIDE = "{calendar: [calendar:read, calendar:write], rooms: [rooms:read]}"
 PLAN = call("plan_meeting", {"title": "review", "day": "monday", "people": 3})
@@ -118,10 +126,25 @@ async def test_one_revocation_that_fails_holds_up_no_other(
         assert _revocations(plane).count("planner") == 1
 
 
-async def test_a_client_that_was_narrowed_while_nothing_served_loses_its_wide_tokens_at_the_start(folder: Path) -> None:
+async def _token_without_row(plane: Plane, **changes: object) -> str:
+    """As a client gets one for itself by its secret, where another one of its second has the row."""
+    issuer = plane.issuer
+    client, target = issuer.registry.clients["planner"], issuer.registry.resources["calendar"].uri
+    authorized = authorize_client(client, target, frozenset(), issuer, now=issuer.now(), details=None)
+    draft = replace(authorized.draft, **changes)  # type: ignore[arg-type]
+    issuer.last_row.stands(draft.issued_at)
+    minted = await issue(replace(authorized, draft=draft, is_alone=True), issuer)
+    assert await given_now(plane.database, now=issuer.now()) == []
+    return THE_SCAN.note(minted.raw.reveal(), Kind.TOKEN)
+
+
+@pytest.mark.parametrize("issue_one", [_token, _token_without_row])
+async def test_a_client_that_was_narrowed_while_nothing_served_loses_its_wide_tokens_at_the_start(
+    folder: Path, issue_one: Callable[[Plane], Awaitable[str]]
+) -> None:
     """Its tokens are revoked once; a start at which nothing is wider revokes nothing, and a narrow token is good."""
     async with open_plane(load(folder / "perhop.yaml", os.environ), clock=time.time, record_start=True) as plane:
-        wide = await _token(plane)
+        wide = await issue_one(plane)
     async with open_plane(load(folder / "perhop.yaml", os.environ), clock=time.time, record_start=True) as plane:
         assert not _is_revoked(plane, wide)
     _rewrite(folder, WIDE, NARROW)
@@ -129,6 +152,21 @@ async def test_a_client_that_was_narrowed_while_nothing_served_loses_its_wide_to
         async with open_plane(load(folder / "perhop.yaml", os.environ), clock=time.time, record_start=True) as plane:
             assert _is_revoked(plane, wide)
             assert _revocations(plane) == ["planner"]
+
+
+async def test_a_token_for_an_address_that_is_gone_ends_with_the_next_resource_that_is_removed(folder: Path) -> None:
+    """As one with a row does: what is at no address of the configuration any more is found, whatever its name was."""
+    gone = "http://127.0.0.1:1/mcp"
+    async with open_plane(load(folder / "perhop.yaml", os.environ), clock=time.time, record_start=True) as plane:
+        token = await _token_without_row(plane, audience=gone)
+    path = folder / "perhop.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    del document["resources"]["rooms"], document["clients"]["idler"]
+    document["clients"]["planner"]["reaches"].pop("rooms")
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    async with open_plane(load(path, os.environ), clock=time.time, record_start=True) as plane:
+        assert gone in _revocations(plane)
+        assert _is_revoked(plane, token)
 
 
 async def test_a_server_that_no_longer_serves_a_resource_loses_what_it_exchanged(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def test_a_token_used_past_the_gateway_is_seen_by_one_end_only(tmp_path: P
         assert (after.code, after.json["ok"]) == (7, False)
         assert (alone["jti"], alone["name"], alone["agent"]) == (claims["jti"], "list_events", "trip-planner")
         assert (alone["reported_by"], alone["address"]) == ("calendar-server", "127.0.0.1")
-        permit = scene.reader.permit_by_out_jti(str(claims["jti"]))
+        permit = scene.reader.token_by_jti(str(claims["jti"]))
         assert permit is not None
         for jti in (permit.jti, permit.parent_jti):
             incident = (await _run(scene, "incident", jti)).json

@@ -73,7 +73,7 @@ def test_a_segment_is_whole_and_read_only(archived_original: JournalFolder) -> N
         assert reader.size() == FIRST[1]
         assert reader.is_sealed()
         assert len(list(reader.find(Filter(event="call.permitted")))) == 75
-        assert reader.permit_by_out_jti("out-3") is not None
+        assert reader.token_by_jti("out-3") is not None
 
 
 def test_what_was_archived_left_the_file(archived_original: JournalFolder) -> None:

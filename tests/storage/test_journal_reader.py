@@ -11,7 +11,7 @@ import pytest
 
 from perhop.errors import OperatorError
 from perhop.journal.query import Filter, parse_time
-from perhop.journal.record import Event, Inbound, Outbound, Record
+from perhop.journal.record import KEPT_HERE, Event, Inbound, Outbound, Record
 from perhop.storage.journal_db import BUSY_SECONDS, create_journal
 from perhop.storage.journal_reader import JournalQueries, conditions
 from tests.support.journals import JournalFolder, a_permit, a_refusal, an_outcome, make_journal
@@ -110,14 +110,15 @@ def test_lineage_and_outcomes_are_found_by_index(made: JournalFolder) -> None:
     reader = made.queries()
     reader._opened = sqlite3.connect(made.path, timeout=BUSY_SECONDS)
     reader._opened.set_trace_callback(statements.append)
-    reader.permit_by_out_jti("x")
+    reader.token_by_jti("x")
     reader.children_of("x")
     list(reader.permitted_since(NOW))
+    list(reader.issued_since(NOW))
     list(reader.unfinished())
     reader.close()
     plans = [_plan(made.path, each, []) for each in statements if each.startswith("SELECT seq FROM")]
-    expected = ["facet_out_jti", "facet_in_jti", "facet_time", "facet_call_id"]
-    assert [index in plan for index, plan in zip(expected, plans, strict=True)] == [True] * 4
+    expected = ["facet_out_jti", "facet_in_jti", "facet_time", "facet_time", "facet_call_id"]
+    assert [index in plan for index, plan in zip(expected, plans, strict=True)] == [True] * 5
 
 
 def _plan(path: Path, sql: str, values: list[object]) -> str:
@@ -143,7 +144,7 @@ def test_the_tail_and_one_record(made: JournalFolder) -> None:
 def test_a_permit_is_the_record_of_its_token(made: JournalFolder) -> None:
     """Everything that a token record says can be read from the permit."""
     with made.queries() as reader:
-        token = reader.permit_by_out_jti("out-2")
+        token = reader.token_by_jti("out-2")
         assert token is not None
         assert (token.jti, token.parent_jti, token.txn, token.hop) == ("out-2", "in-1", "txn-1", 2)
         assert (token.audience, token.parent_audience) == (
@@ -152,8 +153,8 @@ def test_a_permit_is_the_record_of_its_token(made: JournalFolder) -> None:
         )
         assert (token.subject, token.agent, token.client_id) == ("trip-planner", "trip-planner", "gateway:perhop")
         assert (token.issued_at, token.expires_at, token.tenant) == (1_790_000_001, 1_790_000_060, "acme")
-        assert reader.permit_by_out_jti("first") is None
-        assert reader.permit_by_out_jti("in-1") is None
+        assert reader.token_by_jti("first") is None
+        assert reader.token_by_jti("in-1") is None
 
 
 def test_children_and_recent_tokens(made: JournalFolder) -> None:
@@ -162,6 +163,59 @@ def test_children_and_recent_tokens(made: JournalFolder) -> None:
         assert [each.jti for each in reader.children_of("in-1")] == ["out-1", "out-2"]
         assert list(reader.children_of("nobody")) == []
         assert [each.jti for each in reader.permitted_since(NOW + 1)] == ["out-2", "out-3"]
+
+
+def test_only_a_record_that_says_so_is_a_tokens_only_one(tmp_path: Path) -> None:
+    """Beside one with a row, and one that lacks what a token has, the reader gives the one that is kept here."""
+    folder = make_journal(tmp_path)
+    issued = Record(
+        event=Event.TOKEN_ISSUED,
+        txn="txn-1",
+        hop=1,
+        outbound=Outbound(jti="kept", aud="https://a.example.com", scope="a:b", exp=1_790_000_300, sub="poster"),
+        client="poster",
+        tenant="acme",
+        about=KEPT_HERE,
+    )
+
+    async def write() -> None:
+        async with folder.writing(clock=lambda: NOW) as journal:
+            with_row = Outbound(jti="row", aud="https://a.example.com", scope="a:b", exp=1_790_000_300, sub="poster")
+            await journal.append(issued._replace(outbound=with_row, about={"kept": "elsewhere"}))
+            await journal.append(issued)
+            await journal.append(issued._replace(outbound=None))
+            await journal.append(issued._replace(txn=None))
+
+    asyncio.run(write())
+    with folder.queries() as reader:
+        (token,) = reader.issued_since(NOW)
+        assert token == reader.token_by_jti("kept")
+        assert (token.parent_jti, token.parent_audience, token.tenant, token.issued_at) == (None, None, "acme", NOW)
+        assert (token.subject, token.agent, token.client_id) == ("poster", "poster", "poster")
+        assert reader.token_by_jti("row") is None
+        assert list(reader.issued_since(NOW + 1)) == []
+        assert [each.seq for each in reader.newest_first(Filter())] == [4, 3, 2, 1]
+
+
+def test_the_newest_come_first_however_many(tmp_path: Path) -> None:
+    """Page after page, none twice and none left out, also where many are of one moment."""
+    folder = make_journal(tmp_path)
+
+    async def write() -> None:
+        now = [NOW]
+        async with folder.writing(clock=lambda: now[0]) as journal:
+            for number in range(1203):
+                now[0] += number % 400 == 0
+                journal.note(a_refusal("audience.mismatch" if number % 3 else "token.expired"))
+
+    asyncio.run(write())
+    with folder.queries() as reader:
+        assert [each.seq for each in reader.newest_first(Filter())] == list(range(1203, 0, -1))
+        some = [each.seq for each in reader.newest_first(Filter(reason="token.expired", first=4))]
+        assert some == [seq for seq in range(1203, 3, -1) if seq % 3 == 1]
+        newest = reader.last(Filter(reason="token.expired"))
+        assert newest is not None
+        assert newest.seq == 1201
 
 
 def test_unfinished_calls(made: JournalFolder) -> None:

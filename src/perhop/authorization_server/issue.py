@@ -29,7 +29,7 @@ from perhop.errors import (
     TaskSuperseded,
     TokenRevoked,
 )
-from perhop.journal.record import Event, Inbound, Outbound, Record, RequestFacts, TaskFacts
+from perhop.journal.record import KEPT_HERE, Event, Inbound, Outbound, Record, RequestFacts, TaskFacts
 from perhop.tokens.mint import mint
 
 PERSON_PREFIX = "user:"
@@ -37,13 +37,17 @@ PERSON_PREFIX = "user:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorized:
-    """What a grant allows: a draft, and what it rests on. Not a token yet, and not recorded."""
+    """What a grant allows: a draft, and what it rests on. Not a token yet, and not recorded.
+
+    `is_alone`: neither the token nor the request for it rests on, or has changed, anything in the database.
+    """
 
     draft: TokenDraft
     resource: Resource
     subject_token: VerifiedToken | None = None
     code_hash: str | None = None
     refresh: NextRefreshToken | None = None
+    is_alone: bool = False
 
 
 def question_of(draft: TokenDraft, resource: Resource, action: Action, *, task: Task | None, ip: str = "") -> Question:
@@ -93,16 +97,24 @@ async def issue(
 ) -> MintedToken:
     """Mint a token and make it durable, before it leaves.
 
-    Does not ask policy and does not look at who asks. A code's family begins here, a refresh token is spent here.
+    Does not ask policy and does not look at who asks. A code's family begins here, a refresh token is spent here. What
+    is alone has its record in the journal, and a row beside it only for the sake of `LastRow`.
 
     Raises: CodeReplayed, CodeInvalid, RefreshReused, RefreshRevoked, SubjectTokenRefused, TaskRefused,
         StorageUnavailable, JournalUnavailable
     """
     minted = mint(authorized.draft, issuer.keyring.active)
-    await _record(authorized, issuer)
+    second = authorized.draft.issued_at
+    has_row = not (authorized.is_alone and issuer.last_row.is_of(second))
+    if has_row:
+        await _record(authorized, issuer)
+    else:
+        about = {**(about or {}), **KEPT_HERE}
     _look_again(authorized, issuer)
     task = issuer.tasks.facts(authorized.draft.task)
     await issuer.journal.append(_issued(authorized, task=task, request=request, about=about))
+    if has_row:
+        issuer.last_row.stands(second)
     return minted
 
 

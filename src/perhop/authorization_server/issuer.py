@@ -19,6 +19,7 @@ from perhop.authorization_server.interaction.throttle import SignInThrottle
 from perhop.authorization_server.kept_grants import KeptGrants
 from perhop.authorization_server.kept_proofs import KeptProofs
 from perhop.authorization_server.known_groups import KnownGroups
+from perhop.authorization_server.last_row import LastRow
 from perhop.authorization_server.new_ids import NewIds
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
@@ -116,6 +117,7 @@ class Issuer:
     kept_tokens: KeptTokens = field(default_factory=lambda: KeptTokens(Leeway.NONE), repr=False)
     kept_grants: KeptGrants = field(init=False, repr=False, compare=False, default_factory=KeptGrants)
     kept_proofs: KeptProofs = field(init=False, repr=False, compare=False, default_factory=KeptProofs)
+    last_row: LastRow = field(init=False, repr=False, compare=False, default_factory=LastRow)
     _ids: NewIds = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

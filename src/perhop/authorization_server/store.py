@@ -64,12 +64,12 @@ class TokenRecords(Protocol):
 
 
 class Lineage(Protocol):
-    """Tokens and their parents, over the database and the journal's permits alike."""
+    """Tokens and their parents, over the database and the journal alike."""
 
     async def audiences(self, jti: str) -> frozenset[str]:
         """Every audience from this token up to the first of its chain; empty for a token without a record.
 
-        Raises: JournalUnavailable where the journal's permits cannot be read, as every verb here
+        Raises: JournalUnavailable where the journal cannot be read, as every verb here
         """
         ...
 
@@ -79,6 +79,10 @@ class Lineage(Protocol):
 
     async def live(self, kind: str, value: str, *, now: int) -> Sequence[TokenRecord]:
         """Unexpired tokens whose `kind` (jti, sub, agent, aud, tenant, family, task) is `value`."""
+        ...
+
+    async def live_in_journal(self, *, now: int) -> Sequence[TokenRecord]:
+        """Unexpired tokens that left through the token endpoint, and have their record in the journal alone."""
         ...
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from perhop.errors import OperatorError
 from perhop.journal.canonical import format_time
+from perhop.journal.record import KEPT_HERE, Event
 from perhop.journal.store import SignedTree
 
 
@@ -73,11 +74,15 @@ def _fields_of(body: str) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PermittedToken:
-    """A token that the gateway got in process: the permit is its durable record. Times are seconds since the epoch."""
+class JournaledToken:
+    """A token whose only durable record is the journal's. Times are seconds since the epoch.
+
+    It was got in process by the gateway, and has a permit; or it is the first of its chain, and has a `token.issued`
+    that says so (`KEPT_HERE`).
+    """
 
     jti: str
-    parent_jti: str
+    parent_jti: str | None
     txn: str
     hop: int
     audience: str
@@ -92,29 +97,63 @@ class PermittedToken:
     task: str | None = None
 
     @classmethod
-    def of(cls, permit: Entry) -> PermittedToken | None:
-        """The token of a permit; None if nothing went out, or the record does not say what it must."""
-        inbound, outbound, fields = permit.part("in"), permit.part("out"), permit.fields
-        act = outbound.get("act")
+    def of(cls, entry: Entry) -> JournaledToken | None:
+        """The token of a record; None if it has another record, or this one does not say what it must."""
         try:
-            return cls(
-                jti=outbound["jti"],
-                parent_jti=inbound["jti"],
-                txn=fields.get("txn", ""),
-                hop=fields.get("hop", 1),
-                audience=outbound["aud"],
-                subject=outbound.get("sub", inbound["sub"]),
-                agent=inbound["agent"],
-                client_id=act["sub"] if isinstance(act, dict) else inbound["client_id"],
-                scope=outbound["scope"],
-                issued_at=int(datetime.fromisoformat(fields["time"]).timestamp()),
-                expires_at=outbound["exp"],
-                tenant=permit.text("tenant"),
-                parent_audience=inbound.get("aud"),
-                task=permit.part("task").get("id"),
-            )
+            return cls._of_first(entry) if entry.text("event") == Event.TOKEN_ISSUED else cls._of_permit(entry)
         except (KeyError, ValueError, TypeError):
             return None
+
+    @classmethod
+    def _of_permit(cls, permit: Entry) -> JournaledToken:
+        inbound, outbound, fields = permit.part("in"), permit.part("out"), permit.fields
+        act = outbound.get("act")
+        return cls(
+            jti=outbound["jti"],
+            parent_jti=inbound["jti"],
+            txn=fields.get("txn", ""),
+            hop=fields.get("hop", 1),
+            audience=outbound["aud"],
+            subject=outbound.get("sub", inbound["sub"]),
+            agent=inbound["agent"],
+            client_id=act["sub"] if isinstance(act, dict) else inbound["client_id"],
+            scope=outbound["scope"],
+            issued_at=_second_of(fields["time"]),
+            expires_at=outbound["exp"],
+            tenant=permit.text("tenant"),
+            parent_audience=inbound.get("aud"),
+            task=permit.part("task").get("id"),
+        )
+
+    @classmethod
+    def _of_first(cls, issued: Entry) -> JournaledToken | None:
+        if not is_kept_here(issued):
+            return None
+        outbound, fields = issued.part("out"), issued.fields
+        return cls(
+            jti=outbound["jti"],
+            parent_jti=None,
+            txn=fields["txn"],
+            hop=fields["hop"],
+            audience=outbound["aud"],
+            subject=outbound["sub"],
+            agent=fields["client"],
+            client_id=fields["client"],
+            scope=outbound["scope"],
+            issued_at=_second_of(fields["time"]),
+            expires_at=outbound["exp"],
+            tenant=issued.text("tenant"),
+        )
+
+
+def is_kept_here(issued: Entry) -> bool:
+    """True for a `token.issued` that is the token's only durable record."""
+    about = issued.part("about")
+    return all(about.get(name) == value for name, value in KEPT_HERE.items())
+
+
+def _second_of(time: str) -> int:
+    return int(datetime.fromisoformat(time).timestamp())
 
 
 class RecordFinder(Protocol):
@@ -144,16 +183,20 @@ class JournalReader(RecordFinder, Protocol):
         """One record by its number."""
         ...
 
-    def permit_by_out_jti(self, jti: str) -> PermittedToken | None:
-        """The token with this id, if the gateway got it in process."""
+    def token_by_jti(self, jti: str) -> JournaledToken | None:
+        """The token with this id, if its only durable record is here."""
         ...
 
-    def children_of(self, jti: str) -> Sequence[PermittedToken]:
+    def children_of(self, jti: str) -> Sequence[JournaledToken]:
         """Tokens that the gateway got in process for this one."""
         ...
 
-    def permitted_since(self, since: float) -> Iterator[PermittedToken]:
+    def permitted_since(self, since: float) -> Iterator[JournaledToken]:
         """Every token that the gateway got in process since then (seconds since the epoch)."""
+        ...
+
+    def issued_since(self, since: float) -> Iterator[JournaledToken]:
+        """Every token that was issued since then, and whose only durable record is here."""
         ...
 
     def unfinished(self, *, since: str | None = None) -> Iterator[Entry]:

@@ -54,6 +54,10 @@ class Event(StrEnum):
     JOURNAL_ARCHIVED = "journal.archived"
 
 
+KEPT_HERE: Mapping[str, str] = {"kept": "journal"}
+"""In `about` of a `token.issued`: this is the token's only durable record, beside which the database has no row."""
+
+
 class Part:
     """What the parts have in common that many records share: `written` is their text, once it was made.
 

@@ -15,13 +15,14 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from perhop.errors import JournalDamaged, JournalUnavailable, NotFound
 from perhop.journal.canonical import format_time
 from perhop.journal.facets import parse_microseconds
-from perhop.journal.query import Entry, Filter, PermittedToken
+from perhop.journal.query import Entry, Filter, JournaledToken
 from perhop.journal.record import Event
 from perhop.journal.store import SignedTree
 from perhop.journal.tree import Frontier
@@ -217,11 +218,23 @@ class JournalQueries(_JournalFile):
 
     def last(self, wanted: Filter) -> Entry | None:
         """The newest matching record."""
+        return next(self.newest_first(wanted), None)
+
+    def newest_first(self, wanted: Filter) -> Iterator[Entry]:
+        """Matching records from the newest on, one and then many at a time: for whoever will not want them all."""
         where, values = conditions(wanted)
-        newest = f"SELECT seq FROM facet WHERE {where} ORDER BY time DESC, seq DESC LIMIT 1"
-        with self._reading() as connection:
-            row = connection.execute(f"{_SELECT} WHERE seq = ({newest})", values).fetchone()
-        return _entry(*row) if row is not None else None
+        before: tuple[int, ...] = ()
+        for count in chain((1,), repeat(_PAGE)):
+            condition = f"{where} AND (time, seq) < (?, ?)" if before else where
+            newest = f"SELECT time, seq FROM facet WHERE {condition} ORDER BY time DESC, seq DESC LIMIT {count}"
+            with self._reading() as connection:
+                found = connection.execute(newest, (*values, *before)).fetchall()
+                seqs = [seq for _, seq in found]
+                bodies = dict(connection.execute(f"{_SELECT} WHERE seq IN ({marks(seqs)})", seqs).fetchall())
+            yield from (_entry(seq, bodies[seq]) for seq in seqs if seq in bodies)
+            if len(found) < count:
+                return
+            before = found[-1]
 
     def tail(self, count: int) -> Sequence[Entry]:
         with self._reading() as connection:
@@ -240,14 +253,17 @@ class JournalQueries(_JournalFile):
             found.extend(self._entries(f"SELECT seq FROM facet WHERE call_id IN ({marks(page)})", page))
         return found
 
-    def permit_by_out_jti(self, jti: str) -> PermittedToken | None:
-        return next(self._permitted("out_jti", "= ?", jti), None)
+    def token_by_jti(self, jti: str) -> JournaledToken | None:
+        return next(self._tokens("out_jti = ?", jti, Event.CALL_PERMITTED, Event.TOKEN_ISSUED), None)
 
-    def children_of(self, jti: str) -> Sequence[PermittedToken]:
-        return list(self._permitted("in_jti", "= ?", jti))
+    def children_of(self, jti: str) -> Sequence[JournaledToken]:
+        return list(self._tokens("in_jti = ?", jti, Event.CALL_PERMITTED))
 
-    def permitted_since(self, since: float) -> Iterator[PermittedToken]:
-        return self._permitted("time", ">= ?", parse_microseconds(format_time(since)))
+    def permitted_since(self, since: float) -> Iterator[JournaledToken]:
+        return self._tokens("time >= ?", parse_microseconds(format_time(since)), Event.CALL_PERMITTED)
+
+    def issued_since(self, since: float) -> Iterator[JournaledToken]:
+        return self._tokens("time >= ?", parse_microseconds(format_time(since)), Event.TOKEN_ISSUED)
 
     def unfinished(self, *, since: str | None = None) -> Iterator[Entry]:
         permits = is_kind("event = ? AND data_plane IS NULL")
@@ -267,11 +283,11 @@ class JournalQueries(_JournalFile):
             row = connection.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         return str(row[0]) if row is not None else None
 
-    def _permitted(self, facet: str, comparison: str, value: str | int | None) -> Iterator[PermittedToken]:
+    def _tokens(self, condition: str, value: str | int | None, *events: Event) -> Iterator[JournaledToken]:
         # The event is not looked up by index: too many records share one.
-        numbers = f"SELECT seq FROM facet WHERE {facet} {comparison} AND +{is_kind('event = ?')}"
-        found = self._entries(numbers, [value, Event.CALL_PERMITTED.value])
-        return (token for token in map(PermittedToken.of, found) if token is not None)
+        numbers = f"SELECT seq FROM facet WHERE {condition} AND +{is_kind(f'event IN ({marks(events)})')}"
+        found = self._entries(numbers, [value, *(each.value for each in events)])
+        return (token for token in map(JournaledToken.of, found) if token is not None)
 
     def _entries(self, numbers: str, values: Sequence[Any]) -> Iterator[Entry]:
         """The records whose numbers this statement selects, in order."""

@@ -1,7 +1,8 @@
 """Lineage: tokens and their parents, wherever their records lie.
 
-A token that left through the token endpoint has a row in `perhop.db`; one that the gateway got in process has the
-journal's permit. A chain goes through both, so every step looks into both.
+A token that left through the token endpoint mostly has a row in `perhop.db`. One that the gateway got in process has
+the journal's permit, and one that a client got for itself may have the journal's record alone. A chain goes through
+both files, so every step looks into both.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from sqlalchemy import ColumnElement, or_, select
 
 from perhop.authorization_server.store import TokenRecord
 from perhop.errors import JournalDamaged, JournalUnavailable
-from perhop.journal.query import PermittedToken
-from perhop.rules.lifetime import HOP_LIFETIME, MAX_SKEW
+from perhop.journal.query import JournaledToken
+from perhop.rules.lifetime import ACCESS_LIFETIME, HOP_LIFETIME, MAX_SKEW
 from perhop.storage.engine import Database
 from perhop.storage.schema import token_record
 from perhop.storage.token_records import RECORD_COLUMNS, RECORD_NAMES, read_token_record
@@ -33,26 +34,28 @@ MOST_KEPT = 16_384
 _RECORD = f"SELECT {', '.join(RECORD_NAMES)} FROM {token_record.name} WHERE jti = ?"  # noqa: S608 - names of the schema
 
 
-class Permits(Protocol):
+class Journaled(Protocol):
     """What is asked of the journal's reader; its verbs block, and may be called from any thread."""
 
-    def permit_by_out_jti(self, jti: str) -> PermittedToken | None: ...
+    def token_by_jti(self, jti: str) -> JournaledToken | None: ...
 
-    def children_of(self, jti: str) -> Sequence[PermittedToken]: ...
+    def children_of(self, jti: str) -> Sequence[JournaledToken]: ...
 
-    def permitted_since(self, since: float) -> Iterator[PermittedToken]: ...
+    def permitted_since(self, since: float) -> Iterator[JournaledToken]: ...
+
+    def issued_since(self, since: float) -> Iterator[JournaledToken]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SqlLineage:
-    """Lineage over the database and the journal's permits alike.
+    """Lineage over the database and the journal alike.
 
     What was found above a token is kept: a record never changes, and those above a live token outlive it. A chain that
     ends at a token without a record is not kept, since nothing says that none will come.
     """
 
     database: Database
-    permits: Permits
+    journaled: Journaled
     _kept: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
     async def audiences(self, jti: str) -> frozenset[str]:
@@ -107,18 +110,27 @@ class SqlLineage:
             return []
         statement = select(*RECORD_COLUMNS).where(_COLUMNS[kind](value), token_record.c.expires_at > now)
         found = {row.jti: read_token_record(row) for row in await self.database.rows(statement)}
-        for permitted in await self._read(lambda: self._live_permits(now)):
-            record = _record(permitted)
+        permitted = [_record(each) for each in await self._read(lambda: self._live_permits(now))]
+        for record in (*permitted, *await self.live_in_journal(now=now)):
             if _is_named(record, kind, value):
                 found.setdefault(record.jti, record)
         return list(found.values())
+
+    async def live_in_journal(self, *, now: int) -> Sequence[TokenRecord]:
+        """Unexpired tokens that were issued, and have no row in the database.
+
+        Raises: JournalUnavailable
+        """
+        since = now - ACCESS_LIFETIME - MAX_SKEW
+        issued = await self._read(lambda: list(self.journaled.issued_since(since)))
+        return [_record(each) for each in issued if each.expires_at > now]
 
     async def _record(self, jti: str) -> TokenRecord | None:
         row = await self.database.read_shortly(lambda connection: connection.execute(_RECORD, (jti,)).fetchone())
         if row is not None:
             return TokenRecord(**dict(zip(RECORD_NAMES, row, strict=True)))
-        permitted = await self._read(lambda: self.permits.permit_by_out_jti(jti))
-        return None if permitted is None else _record(permitted)
+        journaled = await self._read(lambda: self.journaled.token_by_jti(jti))
+        return None if journaled is None else _record(journaled)
 
     async def _children(self, parents: Sequence[str]) -> list[TokenRecord]:
         children: list[TokenRecord] = []
@@ -126,12 +138,12 @@ class SqlLineage:
             some = parents[start : start + _AT_ONCE]
             rows = await self.database.rows(select(*RECORD_COLUMNS).where(token_record.c.parent_jti.in_(some)))
             children.extend(read_token_record(row) for row in rows)
-        permitted = await self._read(lambda: [each for jti in parents for each in self.permits.children_of(jti)])
+        permitted = await self._read(lambda: [each for jti in parents for each in self.journaled.children_of(jti)])
         return children + [_record(each) for each in permitted]
 
-    def _live_permits(self, now: int) -> list[PermittedToken]:
+    def _live_permits(self, now: int) -> list[JournaledToken]:
         since = now - HOP_LIFETIME - MAX_SKEW
-        return [each for each in self.permits.permitted_since(since) if each.expires_at > now]
+        return [each for each in self.journaled.permitted_since(since) if each.expires_at > now]
 
     async def _read(self, ask: Callable[[], _T]) -> _T:
         try:
@@ -170,20 +182,20 @@ def _is_named(record: TokenRecord, kind: str, value: str) -> bool:
             return False
 
 
-def _record(permitted: PermittedToken) -> TokenRecord:
+def _record(journaled: JournaledToken) -> TokenRecord:
     return TokenRecord(
-        jti=permitted.jti,
-        parent_jti=permitted.parent_jti,
-        txn=permitted.txn,
-        hop=permitted.hop,
-        audience=permitted.audience,
-        subject=permitted.subject,
-        agent=permitted.agent,
-        client_id=permitted.client_id,
-        scope=permitted.scope,
-        issued_at=permitted.issued_at,
-        expires_at=permitted.expires_at,
-        tenant=permitted.tenant,
-        parent_audience=permitted.parent_audience,
-        task=permitted.task,
+        jti=journaled.jti,
+        parent_jti=journaled.parent_jti,
+        txn=journaled.txn,
+        hop=journaled.hop,
+        audience=journaled.audience,
+        subject=journaled.subject,
+        agent=journaled.agent,
+        client_id=journaled.client_id,
+        scope=journaled.scope,
+        issued_at=journaled.issued_at,
+        expires_at=journaled.expires_at,
+        tenant=journaled.tenant,
+        parent_audience=journaled.parent_audience,
+        task=journaled.task,
     )

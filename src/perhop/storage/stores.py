@@ -20,7 +20,7 @@ from perhop.storage.engine import Database
 from perhop.storage.epochs import SqlEpochs
 from perhop.storage.federated_accounts import SqlFederatedAccounts
 from perhop.storage.key_states import SqlKeyStates
-from perhop.storage.lineage import Permits, SqlLineage
+from perhop.storage.lineage import Journaled, SqlLineage
 from perhop.storage.newcomers import SqlNewcomers
 from perhop.storage.policy_versions import SqlPolicyVersions
 from perhop.storage.proofs import SqlProofs
@@ -47,11 +47,11 @@ class Stores(stores.Stores):
     newcomer_rows: NewcomerRows
 
 
-def open_stores(database: Database, permits: Permits) -> Stores:
-    """Every Protocol that the products declare, over one database; `permits` is the journal's reader."""
+def open_stores(database: Database, journaled: Journaled) -> Stores:
+    """Every Protocol that the products declare, over one database; `journaled` is the journal's reader."""
     return Stores(
         token_records=SqlTokenRecords(database),
-        lineage=SqlLineage(database, permits),
+        lineage=SqlLineage(database, journaled),
         codes=SqlAuthorizationCodes(database),
         refresh_tokens=SqlRefreshTokens(database),
         assertions=SqlAssertions(database),

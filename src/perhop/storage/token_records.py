@@ -45,9 +45,21 @@ class Given:
     parent_jti: str | None
     parent_audience: str | None
 
+    @classmethod
+    def of(cls, record: TokenRecord) -> Given:
+        """What the client has with this token."""
+        return cls(
+            client_id=record.client_id,
+            audience=record.audience,
+            scope=record.scope,
+            parent_jti=record.parent_jti,
+            parent_audience=record.parent_audience,
+        )
+
 
 async def given_now(database: Database, *, now: int) -> Sequence[Given]:
-    """What clients were given by tokens that have not expired, each kind of it once; `parent_jti` is one of several.
+    """What clients were given by tokens with a row that have not expired, each kind of it once; `parent_jti` is one of
+    several.
 
     Raises: StorageUnavailable
     """

@@ -47,7 +47,8 @@ async def revoke_wider(plane: Plane) -> None:
     Raises: StorageUnavailable, JournalUnavailable
     """
     issuer, registry = plane.issuer, plane.registry
-    given = await given_now(plane.database, now=issuer.now())
+    in_journal = await issuer.stores.lineage.live_in_journal(now=issuer.now())
+    given = [*await given_now(plane.database, now=issuer.now()), *(Given.of(each) for each in in_journal)]
     for client in sorted({each.client_id for each in given if _is_wider(each, registry)}):
         live = await issuer.stores.lineage.live(RevokedObject.AGENT.value, client, now=issuer.now())
         if any(_counts(each, client, plane) for each in live):
@@ -59,14 +60,7 @@ def _counts(record: TokenRecord, client: str, plane: Plane) -> bool:
     """True if the client got this token, may not have it now, and it has not been revoked."""
     if record.client_id != client or is_over(record, plane.issuer.revocations):
         return False
-    given = Given(
-        client_id=client,
-        audience=record.audience,
-        scope=record.scope,
-        parent_jti=record.parent_jti,
-        parent_audience=record.parent_audience,
-    )
-    return _is_wider(given, plane.registry)
+    return _is_wider(Given.of(record), plane.registry)
 
 
 def _is_wider(given: Given, registry: Registry) -> bool:

@@ -44,6 +44,8 @@ async def disable_removed(plane: Plane) -> list[str]:
     if any(kind == "resource" for kind, _ in removed):
         # A family without recent records names its resource by the address alone, which nothing ties to the name.
         issued = await issued_audiences(plane.database, now=issuer.now())
+        in_journal = await issuer.stores.lineage.live_in_journal(now=issuer.now())
+        issued |= {each.audience for each in in_journal}
         left = dict.fromkeys(issued, "no resource of the configuration is at this address any more") | left
     owed += [Owed(kind=RevokedObject.RESOURCE, value=each, why=left[each]) for each in _at_no_resource(plane, left)]
     plane.owed += owed

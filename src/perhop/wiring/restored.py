@@ -16,7 +16,7 @@ from typing import Any
 
 from perhop.authorization_server.revocation import EVERYTHING, Revoked, RevokedObject
 from perhop.core.secret import Secret
-from perhop.journal.query import Filter
+from perhop.journal.query import Filter, is_kept_here
 from perhop.journal.record import Event, Record
 from perhop.storage.retention import KEPT_AFTER_EXPIRY
 from perhop.tokens.keys import KeyState
@@ -70,7 +70,10 @@ class _Known:
 
 
 def _known_of(plane: Plane) -> _Known:
-    """What the journal knows of the newest start, revocation and token since the database was last put back. Blocks."""
+    """What the journal knows of the newest start, revocation and token with a row since the database was last put back.
+
+    Blocks.
+    """
     first, epoch, starts = 1, 1, 0
     for entry in plane.reader.find(Filter(event=Event.CONFIG_LOADED.value)):
         about = entry.part("about")
@@ -78,8 +81,9 @@ def _known_of(plane: Plane) -> _Known:
             first, epoch, starts = entry.seq + 1, _number(about, "epoch"), 0
         starts = max(starts, _number(about, "start"))
     revocation = plane.reader.last(Filter(event=Event.REVOCATION.value, first=first))
-    issued = plane.reader.last(Filter(event=Event.TOKEN_ISSUED.value, first=first))
-    token = issued.part("out") if issued is not None else {}
+    issued = plane.reader.newest_first(Filter(event=Event.TOKEN_ISSUED.value, first=first))
+    with_row = next((entry for entry in issued if not is_kept_here(entry)), None)
+    token = with_row.part("out") if with_row is not None else {}
     # The record of a token is dropped a day after its end. An hour earlier nobody has looked for it yet.
     is_kept = _number(token, "exp") + KEPT_AFTER_EXPIRY - 3600 > plane.issuer.now()
     return _Known(

@@ -11,7 +11,7 @@ import pytest
 from perhop.errors import NotFound
 from perhop.journal.canonical import draft
 from perhop.journal.investigate import trace
-from perhop.journal.query import Entry, Filter, PermittedToken
+from perhop.journal.query import Entry, Filter, JournaledToken
 from perhop.journal.record import CallFacts, Event, Inbound, Outbound, Record, ResultFacts
 from perhop.journal.store import WHOLE, SignedTree
 
@@ -43,13 +43,16 @@ class ListedReader:
     def record(self, seq: int) -> Entry | None:
         return self.entries[seq - 1]
 
-    def permit_by_out_jti(self, jti: str) -> PermittedToken | None:
+    def token_by_jti(self, jti: str) -> JournaledToken | None:
         return None
 
-    def children_of(self, jti: str) -> Sequence[PermittedToken]:
+    def children_of(self, jti: str) -> Sequence[JournaledToken]:
         return []
 
-    def permitted_since(self, since: float) -> Iterator[PermittedToken]:
+    def permitted_since(self, since: float) -> Iterator[JournaledToken]:
+        return iter(())
+
+    def issued_since(self, since: float) -> Iterator[JournaledToken]:
         return iter(())
 
     def unfinished(self, *, since: str | None = None) -> Iterator[Entry]:

@@ -6,6 +6,7 @@ Spec: RFC 6749 §4.4
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from perhop.authorization_server.drafts import draft_first
 from perhop.authorization_server.grants.asked import Asked
@@ -14,8 +15,9 @@ from perhop.authorization_server.issue import Authorized
 from perhop.authorization_server.issuer import Issuer
 from perhop.authorization_server.kept_grants import KeptGrant
 from perhop.authorization_server.records_resource import records_resource, records_uri
-from perhop.core.client import Client, GrantType, NoAuthentication
+from perhop.core.client import Client, ClientSecret, GrantType, HashedSecret, NoAuthentication
 from perhop.core.resource import Resource, ResourceUri
+from perhop.core.token import TokenDraft
 from perhop.errors import GrantTypeNotAllowed, TargetInvalid
 from perhop.rules.resource_indicators import resolve_target
 from perhop.rules.scope import narrow, parse_scope
@@ -40,7 +42,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     authorized = authorize_client(asked.client, target, scopes, issuer, now=asked.now, details=details)
     if details is None and authorized.resource is issuer.registry.resource_at(target):
         issuer.kept_grants.keep(asked.form, asked.client, authorized.resource, authorized.draft.scopes)
-    return authorized
+    return replace(authorized, is_alone=_is_alone(asked, authorized.draft))
 
 
 def _authorize_again(kept: KeptGrant, asked: Asked, issuer: Issuer) -> Authorized:
@@ -53,7 +55,13 @@ def _authorize_again(kept: KeptGrant, asked: Asked, issuer: Issuer) -> Authorize
     draft = draft_first(
         issuer, client_id=client.id, subject=client.id, resource=resource, scopes=kept.scopes, now=asked.now
     )
-    return Authorized(draft=draft, resource=resource)
+    return Authorized(draft=draft, resource=resource, is_alone=_is_alone(asked, draft))
+
+
+def _is_alone(asked: Asked, draft: TokenDraft) -> bool:
+    """False where the request has spent an assertion or a proof, or the token ends with its task."""
+    has_secret = isinstance(asked.client.authentication, ClientSecret | HashedSecret)
+    return has_secret and asked.proof is None and draft.task is None
 
 
 def authorize_client(

@@ -80,7 +80,7 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     check_same_task(asked.form.one("authorization_details"), parent.task)
     _check_task_names(task, target)
     check_may_act(parent, asked.client.id, issuer.url)
-    check_cycle(target.uri, await issuer.stores.lineage.audiences(parent.jti) | {parent.audience})
+    check_cycle(target.uri, await _audiences_of(parent, issuer))
     allowed = map_through_hop(parent.scopes, hop) & frozenset(target.scopes)
     scopes = narrow(parse_scope(asked.form.one("scope")), allowed)
     try:
@@ -97,6 +97,13 @@ async def authorize(asked: Asked, issuer: Issuer) -> Authorized:
     except TokenExpired as fact:
         raise SubjectTokenRefused(fact) from None
     return Authorized(draft=draft, resource=target, subject_token=parent)
+
+
+async def _audiences_of(token: VerifiedToken, issuer: Issuer) -> frozenset[str]:
+    """Every audience of the token's chain, its own included. Raises: StorageUnavailable, JournalUnavailable."""
+    if token.hop == 1:  # the first of its chain says so itself, or comes from elsewhere and has no record
+        return frozenset({token.audience})
+    return await issuer.stores.lineage.audiences(token.jti) | {token.audience}
 
 
 def _bind_to_presenter(token: VerifiedToken, client: Client, issuer: Issuer) -> tuple[Resource, BoundToken]:
