@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
-import json
 import pstats
 import statistics
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from bench.installation import written
 from bench.measured import Measured, in_rounds
 from perhop.resource_server import Guard
 from perhop.resource_server.asgi import AsgiApp, AsgiMessage, AsgiScope, Receive, Send, read_headers
@@ -47,7 +47,7 @@ _MESSAGE = {
         },
     },
 }
-_BODY = json.dumps(_MESSAGE).encode()
+_BODY = written(_MESSAGE)
 _HEADERS = {
     "host": "calendar.example.com",
     "user-agent": "bench/1",

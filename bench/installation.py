@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +129,14 @@ def a_call(url: str, *, tokens: Sequence[str], era: str = MODERN, tool: str = "e
             "io.modelcontextprotocol/clientCapabilities": {},
         }
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    params["arguments"]["text"] = "t" * max(0, body_bytes - len(json.dumps(message)))
+    params["arguments"]["text"] = "t" * max(0, body_bytes - len(written(message)))
     values = [f"Bearer {token}" for token in tokens]
-    return Ask(url=url, body=json.dumps(message).encode(), headers=headers, values=values)
+    return Ask(url=url, body=written(message), headers=headers, values=values)
+
+
+def written(message: Mapping[str, Any]) -> bytes:
+    """A message as the official SDKs write it: no white space, UTF-8."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def on_disk() -> tempfile.TemporaryDirectory[str]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from perhop.rules.header_bounds import MAX_HEADER_BYTES, MOST_FIELDS
 from perhop.rules.mcp_methods import LEGACY_REVISIONS, MODERN_REVISIONS
-from perhop.rules.message import CAPABILITIES_KEY, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
-from perhop.rules.plain_json import members_of, parse_plain
+from perhop.rules.message import CAPABILITIES_KEY, MAX_BODY_BYTES, MAX_ID_LENGTH, MAX_SAFE_INTEGER, VERSION_KEY
+from perhop.rules.strict_json import parse_exact
 from perhop.rules.usual_call import differ
 
 PlainFields = Mapping[bytes, bytes]
@@ -71,10 +71,8 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
     stated = _MODERN.get(version)
     if stated is None and version not in _LEGACY:
         return False
-    read = parse_plain(body)
-    if read is None:
-        return False
-    value, names = read
+    exact = parse_exact(body) if len(body) <= MAX_BODY_BYTES else None
+    value = None if exact is None else exact[0]
     if type(value) is not dict or value.get("jsonrpc") != "2.0":
         return False
     method, rpc_id, params = value.get("method"), value.get("id"), value.get("params", _EMPTY)
@@ -99,15 +97,14 @@ def is_plain_call(fields: PlainFields, body: bytes) -> bool:
             and fields.get(b"mcp-method") == plain.written
             and (not plain.is_named or _is_written(name, fields.get(b"mcp-name")))
         )
-    # Version, method, id and what is counted here: no other member, which might be one of these in another spelling.
     of_params = (plain.parameter in params) + ("arguments" in params) + ("_meta" in params)
     return (
         agrees
+        # No other member, which might be one of these in another spelling: version, method, id, and what is counted.
         and len(value) == 3 + ("params" in value)
+        and len(params) == of_params
         and type(arguments) is dict
         and differ(arguments)
-        # No member came twice, and none is in `params` that was not counted: what is nested is in these two.
-        and len(value) + of_params + members_of(arguments) + members_of(meta) == names
     )
 
 

@@ -24,7 +24,7 @@ from perhop.rules.message import (
     VERSION_KEY,
     Message,
 )
-from perhop.rules.strict_json import parse_and_render
+from perhop.rules.strict_json import parse_exact
 
 _TOOLS_CALL = "tools/call"
 _MARK = b'"tools/call"'
@@ -72,10 +72,10 @@ def parse_usual(headers: Headers, body: bytes) -> Message | None:
     told = headers.steady.follow(_told_by)
     if told is None or len(headers) != len(headers.by_name) or len(body) > MAX_BODY_BYTES or _MARK not in body:
         return None
-    read = parse_and_render(body)
-    if read is None:
+    exact = parse_exact(body)
+    if exact is None:
         return None
-    value, rendered = read
+    value, octets = exact
     try:
         if len(value) != 4 or value["jsonrpc"] != "2.0" or value["method"] != _TOOLS_CALL:
             return None
@@ -117,7 +117,7 @@ def parse_usual(headers: Headers, body: bytes) -> Message | None:
         (),
         arguments,
         told.name,
-        rendered,
+        octets,
     )
 
 
