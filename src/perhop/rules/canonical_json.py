@@ -1,8 +1,8 @@
 """Canonical JSON: one value has one text, for digests, MACs and records.
 
 There are two ways to it. Of what is *plain* (texts, integers, booleans, null, and lists and objects of these, all names
-in ASCII), Python's own encoder writes the same text in one go. `_text` says what the text is, and takes all the rest:
-numbers with a fraction, names that UTF-16 orders in its own way, and what stands for a type of JSON.
+in ASCII), orjson writes the same text in one go. `_text` says what the text is, and takes all the rest: numbers with a
+fraction or of more than 64 bits, names that UTF-16 orders in its own way, and what stands for a type of JSON.
 
 Either way nobody else has a turn meanwhile, so there is a bound on lists and objects, each of which takes its time.
 
@@ -11,15 +11,13 @@ Spec: RFC 8785 §3.2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from json.encoder import c_make_encoder  # type: ignore[attr-defined]
+from collections.abc import Mapping
 from json.encoder import encode_basestring as _quoted  # Python's escapes for JSON strings are those of §3.2.2.2
 from typing import Any
 
-from perhop.errors import ParamsMalformed
+import orjson
 
-_encode: Callable[[Any, int], Iterable[str]] = c_make_encoder(None, None, _quoted, None, ":", ",", True, False, False)
-"""What `json.JSONEncoder` makes anew for every text: names in order, no white space, no watch for cycles."""
+from perhop.errors import ParamsMalformed
 
 MAX_CONTAINERS = 100_000
 """Lists and objects in one value: more than a megabyte of pairs of coordinates has."""
@@ -37,8 +35,13 @@ def canonical_json(value: Any) -> bytes:
     Spec: RFC 8785 §3.2
     Raises: ParamsMalformed
     """
+    if _is_plain(value):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:
+            pass  # half a surrogate pair, a large number, or too deep: the other way says which
     try:
-        return ("".join(_encode(value, 0)) if _is_plain(value) else _counted_text(value)).encode("utf-8")
+        return _counted_text(value).encode("utf-8")
     except UnicodeEncodeError:
         raise ParamsMalformed("a lone surrogate has no canonical form") from None
     except (ValueError, RecursionError):
@@ -46,7 +49,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    """True for a list or an object of which Python's encoder makes the canonical text. By exact types only."""
+    """True for a list or an object of which orjson makes the canonical text. By exact types only."""
     seen, level = 0, [value]
     while level:
         seen += len(level)
