@@ -40,7 +40,7 @@ def _inbound(server: RunningServer, **changes: object) -> str:
 async def test_a_hop_token_is_for_the_upstream_alone(server: RunningServer) -> None:
     """It has the upstream as audience, the gateway as actor and presenter, the same scopes, and 60 seconds."""
     permit = server.permit(_inbound(server, scope="calendar:read calendar:write"))
-    hop = await server.hops().exchange(permit)
+    hop = server.hops().exchange(permit)
     claims = claims_in(hop.minted.raw.reveal())
     assert claims["aud"] == hop.audience == CALENDAR_SERVER
     assert (claims["client_id"], claims["act"]["sub"]) == ("gateway:calendar", "gateway:calendar")
@@ -56,10 +56,10 @@ async def test_a_hop_token_is_for_the_upstream_alone(server: RunningServer) -> N
 async def test_a_hop_token_ends_with_its_parent(server: RunningServer) -> None:
     """A parent with less than 60 seconds left passes on what is left, and an expired one nothing."""
     permit = server.permit(_inbound(server, exp=NOW + 7))
-    assert (await server.hops().exchange(permit)).minted.draft.expires_at == NOW + 7
+    assert server.hops().exchange(permit).minted.draft.expires_at == NOW + 7
     server.clock.now += 7
     with pytest.raises(TokenExpired):
-        await server.hops().exchange(permit)
+        server.hops().exchange(permit)
 
 
 async def test_a_hop_writes_nothing(server: RunningServer) -> None:
@@ -67,7 +67,7 @@ async def test_a_hop_writes_nothing(server: RunningServer) -> None:
     permit = server.permit(_inbound(server))
     await server.database.close()
     server.database.path.unlink()
-    hop = await server.hops().exchange(permit)
+    hop = server.hops().exchange(permit)
     assert hop.audience == CALENDAR_SERVER
     assert server.records() == []
 
@@ -75,18 +75,18 @@ async def test_a_hop_writes_nothing(server: RunningServer) -> None:
 async def test_foreign_scopes_go_no_further(server: RunningServer) -> None:
     """Scopes that the resource does not have are dropped; a token with none of its scopes gets no hop token."""
     permit = server.permit(_inbound(server, scope="calendar:read rooms:book"))
-    assert (await server.hops().exchange(permit)).minted.draft.scopes == {"calendar:read"}
+    assert server.hops().exchange(permit).minted.draft.scopes == {"calendar:read"}
     for scope in ("rooms:book", ""):
         with pytest.raises(ScopeInsufficient):
-            await server.hops().exchange(server.permit(_inbound(server, scope=scope)))
+            server.hops().exchange(server.permit(_inbound(server, scope=scope)))
 
 
 async def test_may_act_binds_the_gateway_too(server: RunningServer) -> None:
     """A token that names who may act for its subject is not passed on by a gateway that it does not name."""
     with pytest.raises(PresenterMismatch):
-        await server.hops().exchange(server.permit(_inbound(server, may_act={"sub": "calendar-server"})))
+        server.hops().exchange(server.permit(_inbound(server, may_act={"sub": "calendar-server"})))
     named = _inbound(server, may_act={"sub": ["gateway:calendar"]})
-    assert (await server.hops().exchange(server.permit(named))).audience == CALENDAR_SERVER
+    assert server.hops().exchange(server.permit(named)).audience == CALENDAR_SERVER
 
 
 async def test_a_chain_that_is_too_deep_ends_at_the_gateway(server: RunningServer) -> None:
@@ -95,7 +95,7 @@ async def test_a_chain_that_is_too_deep_ends_at_the_gateway(server: RunningServe
     for name in "bcde":
         act = {"sub": name, "act": act}
     with pytest.raises(ChainTooDeep):
-        await server.hops().exchange(server.permit(_inbound(server, act=act)))
+        server.hops().exchange(server.permit(_inbound(server, act=act)))
 
 
 async def test_policy_can_forbid_the_hop(server: RunningServer) -> None:
@@ -104,7 +104,7 @@ async def test_policy_can_forbid_the_hop(server: RunningServer) -> None:
         '@id("no") forbid (principal, action == MCP::Action::"exchange", resource == MCP::Server::"calendar");'
     )
     with pytest.raises(PolicyDenied):
-        await server.hops().exchange(server.permit(_inbound(server)))
+        server.hops().exchange(server.permit(_inbound(server)))
 
 
 async def test_the_self_tests_tokens_differ_in_their_audience_alone(server: RunningServer) -> None:
@@ -152,7 +152,7 @@ async def test_an_upstream_that_takes_no_token_gets_none(server: RunningServer) 
     bare = replace(calendar, upstream=replace(calendar.upstream, resource=None, credential=CredentialKind.NONE))
     permit = replace(server.permit(_inbound(server)), resource=bare)
     with pytest.raises(ValueError, match="no upstream"):
-        await server.hops().exchange(permit)
+        server.hops().exchange(permit)
 
 
 async def test_a_call_token_is_for_one_call_and_never_kept(server: RunningServer) -> None:
@@ -162,11 +162,11 @@ async def test_a_call_token_is_for_one_call_and_never_kept(server: RunningServer
     called = replace(calendar, upstream=replace(calendar.upstream, credential=CredentialKind.CALL))
     permit = replace(server.permit(_inbound(server)), resource=called)
     with pytest.raises(RuntimeError, match="no call"):
-        await server.hops().exchange(permit)
+        server.hops().exchange(permit)
     binding = bind_call("tools/call", {"name": "list_events", "arguments": {"day": "monday"}})
     permit = replace(permit, call=replace(permit.call, binding=binding))
     hops = server.hops()
-    first, second = [(await hops.exchange(permit)).minted for _ in range(2)]
+    first, second = [hops.exchange(permit).minted for _ in range(2)]
     assert first.draft.jti != second.draft.jti
     claims = claims_in(first.raw.reveal())
     assert claims["exp"] == NOW + 30
@@ -204,27 +204,27 @@ async def test_a_kept_token_is_asked_about_each_time(server: RunningServer) -> N
         f" when {{ context.request.time > {NOW + 5} }};"
     )
     hops, permit = server.hops(), server.permit(_inbound(server))
-    first = await hops.exchange(permit)
+    first = hops.exchange(permit)
     server.clock.now += 5
-    assert await hops.exchange(permit) is first
+    assert hops.exchange(permit) is first
     server.clock.now += 1
     with pytest.raises(PolicyDenied, match="late"):
-        await hops.exchange(permit)
+        hops.exchange(permit)
     server.forbid("")
-    assert (await hops.exchange(permit)).jti != first.jti
+    assert hops.exchange(permit).jti != first.jti
     server.forbid('@id("shut") forbid (principal, action == MCP::Action::"exchange", resource);')
     with pytest.raises(PolicyDenied, match="shut"):
-        await hops.exchange(permit)
+        hops.exchange(permit)
 
 
 async def test_a_kept_token_is_handed_out_for_a_living_parent_only(server: RunningServer) -> None:
     """With the parent's last second the kept token is gone, too, whatever it has left."""
     hops, permit = server.hops(), server.permit(_inbound(server, exp=NOW + 60))
-    first = await hops.exchange(permit)
-    assert await hops.exchange(permit) is first
+    first = hops.exchange(permit)
+    assert hops.exchange(permit) is first
     server.clock.now += 60
     with pytest.raises(TokenExpired):
-        await hops.exchange(permit)
+        hops.exchange(permit)
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ async def test_a_kept_token_is_nobody_elses(server: RunningServer, changes: dict
     hops = server.hops()
     mine = {"scope": "calendar:read calendar:write", "exp": NOW + 200}
     permit = server.permit(_inbound(server, **mine))
-    first = await hops.exchange(permit)
-    other = await hops.exchange(server.permit(_inbound(server, **(mine | changes))))
+    first = hops.exchange(permit)
+    other = hops.exchange(server.permit(_inbound(server, **(mine | changes))))
     assert other.jti != first.jti
     before, after = claims_in(first.minted.raw.reveal()), claims_in(other.minted.raw.reveal())
     told = {"sub", "agent", "scope", "act", "hop", "txn", "auth_time"} & changes.keys()
     assert all(after[name] != before.get(name) for name in told)
-    assert await hops.exchange(permit) is first
+    assert hops.exchange(permit) is first
 
 
 async def test_call_tokens_of_one_caller_are_each_its_own(server: RunningServer) -> None:
@@ -264,7 +264,7 @@ async def test_call_tokens_of_one_caller_are_each_its_own(server: RunningServer)
     calls = [bind_call("tools/call", {"name": "list_events", "arguments": {"day": day}}) for day in (1, 2)]
     made = []
     for call in calls:
-        made.append(await hops.exchange(replace(permit, call=replace(permit.call, binding=call))))
+        made.append(hops.exchange(replace(permit, call=replace(permit.call, binding=call))))
         server.clock.now += 1
     first, second = (claims_in(each.minted.raw.reveal()) for each in made)
     differing = {name for name in first if first[name] != second[name]}
@@ -274,7 +274,7 @@ async def test_call_tokens_of_one_caller_are_each_its_own(server: RunningServer)
 async def test_a_kept_token_is_of_its_resources_tenant(server: RunningServer) -> None:
     """A call that brings the resource as it was under another configuration gets a token of its own."""
     hops, permit = server.hops(), server.permit(_inbound(server))
-    first = await hops.exchange(permit)
-    other = await hops.exchange(replace(permit, resource=replace(permit.resource, tenant="globex")))
+    first = hops.exchange(permit)
+    other = hops.exchange(replace(permit, resource=replace(permit.resource, tenant="globex")))
     assert (first.minted.draft.tenant, other.minted.draft.tenant) == ("acme", "globex")
-    assert await hops.exchange(permit) is first
+    assert hops.exchange(permit) is first

@@ -16,7 +16,7 @@ from perhop.errors import JournalUnavailable
 from perhop.journal import writer
 from perhop.journal.record import Record
 from perhop.journal.store import Cut, Row, SignedTree
-from perhop.journal.witness import Told
+from perhop.journal.witness import Offered
 from perhop.journal.writer import Journal
 from perhop.storage.journal_db import JournalDatabase
 from tests.support.journals import JournalFolder, a_permit, an_outcome, make_journal
@@ -54,10 +54,13 @@ class Watching:
     """A witness that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, bool]] = []
+        self.heard: list[tuple[str, bool]] = []
 
-    def offered(self, record: Record) -> Told:
-        return lambda is_written: self.told.append((record.event.value, is_written))
+    def offered(self, record: Record) -> Offered:
+        return Offered(record)
+
+    def told(self, offered: Sequence[Offered], *, is_written: bool) -> None:
+        self.heard += [(each.record.event.value, is_written) for each in offered]
 
     def counted(self, record: Record) -> None:
         raise AssertionError("nothing is only counted here")
@@ -131,7 +134,7 @@ async def test_a_noted_record_stands_in_its_order_and_is_written_before_the_end(
     assert _events(made) == ["call.permitted", *["call.ended"] * 101][-100:]
     assert made.verify().records == 103
     await asyncio.sleep(0)
-    assert watching.told == [("call.ended", True), ("call.permitted", True), *[("call.ended", True)] * 101]
+    assert watching.heard == [("call.ended", True), ("call.permitted", True), *[("call.ended", True)] * 101]
 
 
 async def test_a_note_shares_the_next_commit_and_waits_no_longer_for_it_than_it_may(
@@ -170,7 +173,7 @@ async def test_a_noted_record_that_is_lost_is_told_and_logged(
         journal.note(an_outcome(1))
         with pytest.raises(JournalUnavailable):
             await journal.append(a_permit(2))
-    assert watching.told == [("call.ended", False), ("call.permitted", False)]
+    assert watching.heard == [("call.ended", False), ("call.permitted", False)]
     assert "1 records for which nobody waited were not written" in caplog.text
     intruder.execute("DELETE FROM facet")
     intruder.commit()
@@ -185,7 +188,7 @@ async def test_a_closed_journal_takes_no_note(made: JournalFolder) -> None:
     await journal.close()
     with pytest.raises(JournalUnavailable, match="closed"):
         journal.note(an_outcome(1))
-    assert watching.told == [("call.ended", False)]
+    assert watching.heard == [("call.ended", False)]
 
 
 async def test_as_many_records_at_once_as_there_are(made: JournalFolder) -> None:

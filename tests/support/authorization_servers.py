@@ -280,7 +280,7 @@ class RunningServer:
     async def through_gateway(self, raw: str, name: str = "calendar") -> str:
         """What the server of a resource is called with: the gateway's own exchange, permit recorded."""
         permit = self.permit(raw, name)
-        hop = await self.hops().exchange(permit)
+        hop = self.hops().exchange(permit)
         draft = hop.minted.draft
         await self.issuer.journal.append(
             Record(

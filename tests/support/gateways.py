@@ -9,7 +9,7 @@ import secrets
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +44,7 @@ from perhop.gateway.sessions import SessionSealer
 from perhop.gateway.tool_pins import ResourcePins
 from perhop.gateway.upstream.interface import OpenUpstream
 from perhop.journal.record import Record
-from perhop.journal.witness import Told
+from perhop.journal.witness import Offered
 from perhop.journal.writer import Journal
 from perhop.policy.engine import PolicyEngine
 from perhop.policy.policy_set import parse_policies
@@ -78,7 +78,7 @@ class MintingExchanger:
         self.key, self.issuer, self.clock = key, issuer, clock
         self.permits: list[Permit] = []
 
-    async def exchange(self, permit: Permit) -> HopToken:
+    def exchange(self, permit: Permit) -> HopToken:
         self.permits.append(permit)
         parent = permit.bound.token
         assert permit.resource.upstream is not None
@@ -121,9 +121,14 @@ class NotedRecords:
         """Call this when the record, which is about to be noted, is written."""
         self._noted[id(record)] = then
 
-    def offered(self, record: Record) -> Told:
-        then = self._noted.pop(id(record), None)
-        return lambda is_written: then() if then is not None and is_written else None
+    def offered(self, record: Record) -> Offered:
+        return Offered(record)
+
+    def told(self, offered: Sequence[Offered], *, is_written: bool) -> None:
+        for each in offered:
+            then = self._noted.pop(id(each.record), None)
+            if then is not None and is_written:
+                then()
 
     def counted(self, record: Record) -> None:
         """Nobody notes what is only counted."""

@@ -107,8 +107,8 @@ async def the_order_of_the_gateway_is_the_only_one(
     decide(request, bound, gate)  # type: ignore[arg-type]
     decide(request, held, gate)  # type: ignore[arg-type]
     await count(covered, gate)  # type: ignore[arg-type]
-    await exchange(covered, gate)  # type: ignore[arg-type]
-    await exchange(allowed, gate)  # type: ignore[arg-type]
+    exchange(covered, gate)  # type: ignore[arg-type]
+    exchange(allowed, gate)  # type: ignore[arg-type]
 
 
 def guarantees_do_not_change_afterwards(bound: BoundToken, token: VerifiedToken, uri: ResourceUri) -> None:

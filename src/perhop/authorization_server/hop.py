@@ -88,7 +88,7 @@ class HopExchanger:
         self._kept = KeptHopTokens()
         self._again = {}
 
-    async def exchange(self, permit: Permit) -> HopToken:
+    def exchange(self, permit: Permit) -> HopToken:
         """A token of at most 60 s for the upstream of the permitted call's resource, with the same scopes.
 
         Where the upstream takes call tokens: of at most 30 s, good for this call alone, and never kept.

@@ -20,6 +20,11 @@ class ShortWay(Protocol):
     on_gone: Callable[[], None] | None
     """Called once when the connection is lost before the answer is complete."""
 
+    @property
+    def task(self) -> Any:
+        """The `asyncio.Task` in which the application answers it."""
+        ...
+
     def fields(self) -> HeaderFields:
         """The header fields."""
         ...

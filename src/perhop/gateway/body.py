@@ -22,6 +22,7 @@ class RequestBody:
         self, receive: Receive, *, seconds: float, stated_length: str | None, way: ShortWay | None = None
     ) -> None:
         self.way = way
+        self.task: asyncio.Task[Any] | None = way.task if way is not None else None
         self._receive = receive
         self._seconds = seconds
         self._stated_length = stated_length

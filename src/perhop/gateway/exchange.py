@@ -8,7 +8,7 @@ from perhop.core.token import NoCredential, Onward
 from perhop.gateway.gate import Gate
 
 
-async def exchange(permit: Permit, gate: Gate) -> Onward:
+def exchange(permit: Permit, gate: Gate) -> Onward:
     """Get the token for this permit's upstream, or nothing where the upstream takes none.
 
     No token is made for an upstream that has not been shown to refuse one that is addressed elsewhere.
@@ -21,7 +21,7 @@ async def exchange(permit: Permit, gate: Gate) -> Onward:
         case CredentialKind.NONE:
             return NoCredential()
         case CredentialKind.EXCHANGE | CredentialKind.CALL:
-            return await gate.exchanger.exchange(permit)
+            return gate.exchanger.exchange(permit)
 
 
 def upstream_of(permit: Permit) -> Upstream:

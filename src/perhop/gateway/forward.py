@@ -52,7 +52,7 @@ async def forward(request: Request, permit: Permit, onward: Onward, gate: Gate) 
     call = permit.call
     if call.kind is CallKind.RESPONSE:
         _claim(permit, gate)
-    ending = Ending.of(permit, gate, give_up=request.body.give_up)
+    ending = Ending.of(permit, gate, give_up=request.body.give_up, task=request.body.task)
     try:
         http_method, own = _HTTP_METHODS.get(call.kind, "POST"), _own_headers(permit, onward)
         headers = call.headers + _ALWAYS_SENT

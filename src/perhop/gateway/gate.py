@@ -106,7 +106,7 @@ class Policy(Protocol):
 
 
 class Exchanger(Protocol):
-    async def exchange(self, permit: Permit) -> HopToken:
+    def exchange(self, permit: Permit) -> HopToken:
         """A token for the permit's upstream. The permit's own record stands for it: nothing is stored here."""
         ...
 

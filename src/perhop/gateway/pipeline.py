@@ -45,7 +45,7 @@ async def handle(request: Request, gate: Gate) -> Reply:
         allowed = decide(request, covered, gate)
         approved = await approve(allowed, gate)  # by a person, where policy wants that: once, and nobody waits here
         permit = await count(approved, gate)  # one call less for its task, whatever becomes of it
-        onward = await exchange(permit, gate)  # HopToken | NoCredential; the caller's token is not in it
+        onward = exchange(permit, gate)  # HopToken | NoCredential; the caller's token is not in it
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or nothing is forwarded
         answer = await forward(request, permit, onward, gate)

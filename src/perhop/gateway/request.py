@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import asyncio
+from typing import Any, NamedTuple, Protocol
 
 from perhop.core.call import Headers, values_of
 
 
 class BodyReader(Protocol):
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task in which the request is answered, where the listener says so."""
+        ...
+
     async def read(self) -> bytes:
         """The whole body. Raises: BodyTooLarge, BodyTooSlow."""
         ...

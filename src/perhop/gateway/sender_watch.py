@@ -20,7 +20,7 @@ class SenderWatch:
     __slots__ = ("_body", "_slot", "_way", "_wheel", "is_gone", "task", "watching")
 
     def __init__(self, body: RequestBody) -> None:
-        task = asyncio.current_task()
+        task = body.task or asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is answered by a task")
         self.task = task

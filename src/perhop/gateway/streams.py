@@ -51,6 +51,7 @@ class Ending:
         "_slot",
         "_standing",
         "_step",
+        "_task",
         "_until",
         "_wheel",
     )
@@ -65,6 +66,7 @@ class Ending:
         clock: Callable[[], float],
         check_task: Callable[[], None] | None = None,
         give_up: Callable[[], None] | None = None,
+        task: asyncio.Task[Any] | None = None,
     ) -> None:
         self._bound = bound
         self._revoked = revoked
@@ -75,7 +77,8 @@ class Ending:
         self._give_up = give_up
         self._cut_by: Refused | Unavailable | None = None
         self._step: asyncio.Task[Any] | None = None
-        self._wheel = timer_wheel()
+        self._task = task
+        self._wheel = timer_wheel(None if task is None else task.get_loop())
         self._slot = 0
         self._is_watched = True
         revoked.begin(self)
@@ -84,8 +87,18 @@ class Ending:
             self.stop()
 
     @classmethod
-    def of(cls, permit: Permit, gate: Gate, *, give_up: Callable[[], None] | None = None) -> Ending:
-        """The ending of a permitted call. `give_up` ends the connection of a caller who takes nothing of the answer."""
+    def of(
+        cls,
+        permit: Permit,
+        gate: Gate,
+        *,
+        give_up: Callable[[], None] | None = None,
+        task: asyncio.Task[Any] | None = None,
+    ) -> Ending:
+        """The ending of a permitted call. `give_up` ends the connection of a caller who takes nothing of the answer.
+
+        `task` makes the answer, every step of it; None where that is asked at each.
+        """
         standing = is_standing(permit.call)
         return cls(
             permit.bound,
@@ -95,6 +108,7 @@ class Ending:
             clock=gate.clock,
             check_task=None if permit.task is None else _task_check(permit.task, permit, gate, standing=standing),
             give_up=give_up,
+            task=task,
         )
 
     async def before(self, step: Awaitable[T]) -> T:
@@ -105,7 +119,7 @@ class Ending:
         if self._fact is not None:
             _never_begun(step)
             raise self._fact
-        task = self._step = asyncio.current_task()
+        task = self._step = self._task or asyncio.current_task()
         if task is None:
             raise RuntimeError("an answer is made by a task")
         cancelling = task.cancelling()

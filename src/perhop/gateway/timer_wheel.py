@@ -83,9 +83,9 @@ _last_asked_for: list[TimerWheel] = []
 """At most one: a process has one loop as a rule, and asks three times a call."""
 
 
-def timer_wheel() -> TimerWheel:
-    """The wheel of the running event loop."""
-    loop = asyncio.get_running_loop()
+def timer_wheel(running: asyncio.AbstractEventLoop | None = None) -> TimerWheel:
+    """The wheel of the running event loop, for whoever knows it or does not."""
+    loop = running or asyncio.get_running_loop()
     for last in _last_asked_for:
         if last.loop() is loop:
             return last

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from perhop.errors import JournalUnavailable
 from perhop.journal.canonical import Draft
 from perhop.journal.store import Cut
-from perhop.journal.witness import Told
+from perhop.journal.witness import Offered, Witness
 
 _log = logging.getLogger("perhop.journal")
 
@@ -21,7 +22,7 @@ class Caller(NamedTuple):
 
     patience: Patience
     future: asyncio.Future[int] | None
-    told: Told
+    offered: Offered
 
 
 class Waiting(NamedTuple):
@@ -38,10 +39,14 @@ class Waiting(NamedTuple):
 
 
 class Patience:
-    """Tells whoever waits too long in one event loop. All wait equally long, so one timer does for the oldest."""
+    """Tells whoever waits too long in one event loop. All wait equally long, so one timer does for the oldest.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    `witness` is told there how it went.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, witness: Witness) -> None:
         self.loop = loop
+        self.witness = witness
         self._seconds = seconds
         self._waiting: deque[tuple[float, asyncio.Future[int]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -79,36 +84,35 @@ class Patience:
         self._timer = self.loop.call_at(self._waiting[0][0], self._look) if self._waiting else None
 
 
-def tell(every: Sequence[Waiting], answers: Sequence[int | str]) -> None:
-    """Wake the waiters, each in its own event loop, one visit to each loop: a text says what went wrong."""
-    loops: dict[Patience, list[tuple[Caller, int | str]]] = {}
-    for waiting, answer in zip(every, answers, strict=True):
+def tell(every: Sequence[Waiting], outcome: Sequence[int] | str) -> None:
+    """Wake the waiters, each in its own event loop, one visit to each loop: each with its `seq`, or all with what went
+    wrong."""
+    seqs: Iterable[int] = repeat(0) if isinstance(outcome, str) else outcome
+    loops: dict[Patience, list[tuple[Caller, int]]] = {}
+    for waiting, seq in zip(every, seqs, strict=False):
         if (caller := waiting.caller) is not None:
-            loops.setdefault(caller.patience, []).append((caller, answer))
+            loops.setdefault(caller.patience, []).append((caller, seq))
+    problem = outcome if isinstance(outcome, str) else None
     for patience, callers in loops.items():
         try:
-            patience.loop.call_soon_threadsafe(_settle, patience, callers)
+            patience.loop.call_soon_threadsafe(_settle, patience, callers, problem)
         except RuntimeError:
             # The loop was closed: nobody waits there any more.
             _log.warning("%d records were written for callers that are gone", len(callers))
 
 
-def _settle(patience: Patience, answers: Sequence[tuple[Caller, int | str]]) -> None:
-    lost = 0
-    for (_, future, told), answer in answers:
-        is_written = isinstance(answer, int)
-        try:
-            told(is_written)
-        except Exception:  # whoever measures may fail, and whoever waits is answered all the same
-            _log.exception("the journal's witness failed")
-        if future is None:
-            lost += not is_written
-        elif future.done():
-            continue  # the caller was cancelled, or lost patience
-        elif isinstance(answer, int):
-            future.set_result(answer)
+def _settle(patience: Patience, callers: Sequence[tuple[Caller, int]], problem: str | None) -> None:
+    try:
+        patience.witness.told([caller.offered for caller, _ in callers], is_written=problem is None)
+    except Exception:  # whoever measures may fail, and whoever waits is answered all the same
+        _log.exception("the journal's witness failed")
+    for (_, future, _), seq in callers:
+        if future is None or future.done():
+            continue  # nobody waits; or the caller was cancelled, or lost patience
+        if problem is None:
+            future.set_result(seq)
         else:
-            future.set_exception(JournalUnavailable(answer))
-    if lost:
-        _log.error("%d records for which nobody waited were not written: %s", lost, answers[-1][1])
+            future.set_exception(JournalUnavailable(problem))
+    if problem is not None and (lost := sum(caller.future is None for caller, _ in callers)):
+        _log.error("%d records for which nobody waited were not written: %s", lost, problem)
     patience.forget_done()

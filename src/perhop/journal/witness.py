@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from perhop.journal.record import Record
 
-Told = Callable[[bool], None]
-"""Called in the event loop, once, when a record is on disk (True) or could not be written (False)."""
+
+class Offered(NamedTuple):
+    """A record on its way, since `at`; the request that it is of came in at `arrived`, if it is of one.
+
+    Both by the clock of `time.perf_counter`.
+    """
+
+    record: Record
+    at: float = 0.0
+    arrived: float | None = None
 
 
 class Witness(Protocol):
     """Sees every record on its way, for whoever measures. Must neither block nor raise."""
 
-    def offered(self, record: Record) -> Told:
-        """Somebody appends this record, in the task that now runs; what is returned is told how it went."""
+    def offered(self, record: Record) -> Offered:
+        """Somebody appends this record, in the task that now runs; what is returned comes back in `told`."""
+        ...
+
+    def told(self, offered: Sequence[Offered], *, is_written: bool) -> None:
+        """These are on disk, or could not be written: those of one commit, in their order. In the event loop."""
         ...
 
     def counted(self, record: Record) -> None:
@@ -26,9 +38,11 @@ class Witness(Protocol):
 class Unwatched:
     """A witness that looks away."""
 
-    def offered(self, record: Record) -> Told:
-        del record
-        return lambda _: None
+    def offered(self, record: Record) -> Offered:
+        return Offered(record)
+
+    def told(self, offered: Sequence[Offered], *, is_written: bool) -> None:
+        del offered, is_written
 
     def counted(self, record: Record) -> None:
         del record

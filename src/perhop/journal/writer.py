@@ -182,18 +182,18 @@ class Journal:
         self, record: Record, loop: asyncio.AbstractEventLoop, future: asyncio.Future[int] | None, cut: Cut | None
     ) -> Patience:
         patience = self._patience_of.get(loop) or self._patience_in(loop)
-        told = self._witness.offered(record)
+        offered = self._witness.offered(record)
         try:
-            self._enqueue(Waiting(draft(record, time=self._clock()), Caller(patience, future, told), cut))
+            self._enqueue(Waiting(draft(record, time=self._clock()), Caller(patience, future, offered), cut))
         except JournalUnavailable:
-            told(False)
+            self._witness.told([offered], is_written=False)
             raise
         return patience
 
     def _patience_in(self, loop: asyncio.AbstractEventLoop) -> Patience:
         """That of an event loop which is new here; those of loops that are over are forgotten."""
         left = {each: patience for each, patience in self._patience_of.items() if not each.is_closed()}
-        patience = left[loop] = Patience(loop, self._patience_seconds)
+        patience = left[loop] = Patience(loop, self._patience_seconds, self._witness)
         self._patience_of = left
         return patience
 
@@ -278,7 +278,7 @@ class Journal:
             with self._changed:
                 self._closing = True
                 left, self._waiting = self._waiting, []
-            tell(left, ["the journal is closed"] * len(left))
+            tell(left, "the journal is closed")
             self._store.close()
 
     def _turn(self) -> bool:
@@ -420,7 +420,7 @@ class Journal:
             was_healthy, self._problem = not self._problem, str(error) or type(error).__name__
         if was_healthy:
             _log.error("the journal cannot be written: %s", error)
-        tell(batch, [self._problem] * len(batch))
+        tell(batch, self._problem)
 
     def _suppressed(self, counted: Suppressed) -> Draft:
         record = Record(

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from perhop import errors
 from perhop.authorization_server import revocation_canary
@@ -25,7 +27,7 @@ from perhop.gateway.record import CANCELLED
 from perhop.gateway.streams import CUT
 from perhop.gateway.trail import INTERNAL
 from perhop.journal.record import Event, Record, ResultFacts
-from perhop.journal.witness import Told
+from perhop.journal.witness import Offered
 from perhop.rules.mcp_methods import NOTIFICATIONS, REQUESTS, STANDING_STREAM
 from perhop.wiring import metric_table as table
 from perhop.wiring.metric_table import NO_RESOURCE
@@ -73,6 +75,7 @@ class Metrics:
     def __init__(self, *, remembered: int = MAX_REMEMBERED) -> None:
         self._remembered = remembered
         self.registry = CollectorRegistry()
+        self.registry.register(_Before(self._take_ends))
         ProcessCollector(registry=self.registry)
         self._calls = self._counter(table.CALLS)
         self._call_duration = self._histogram(table.CALL_DURATION)
@@ -93,42 +96,45 @@ class Metrics:
         self._add_append = self._append_duration.adding()
         self._add_overhead = self._overhead.adding()
         self._add_call: dict[tuple[str, str], Callable[[float], None]] = {}
-        self._offered = 0
+        self._ungathered = 0
         # The later ones, and those before them: a token that is used again is among the later ones once more.
         self._hop_tokens: dict[str, None] = {}
         self._earlier_hop_tokens: dict[str, None] = {}
-        # The permits of calls that have not ended.
+        # The permits of calls that have not ended, and the ends of calls that are not yet on disk: by the call's id.
         self._in_flight: dict[str, Record] = {}
+        self._ends: dict[str, Record] = {}
 
     # --- what the journal tells --------------------------------------------------------------------------------------
 
-    def offered(self, record: Record) -> Told:
-        """A record is on its way. A yes counts when it is on disk; a no, and the end of a call, in any case."""
-        offered, arrived = time.perf_counter(), _arrived.get()
-        self._offered += 1
-        if self._offered % GATHERED_EVERY == 0:
-            self._gather()
-        event = record.event
-        # Nobody waits until an outcome is on disk, and the call is over now. Of one whose permit is still on its way
-        # (the caller has gone), the permit is told first.
-        is_over = event is Event.CALL_ENDED and record.call is not None and record.call.id in self._in_flight
-        if is_over:
-            self._take_end(record)
+    def offered(self, record: Record) -> Offered:
+        """A record is on its way. A call whose outcome it is, is over now: see `_take_ends`."""
+        if record.event is Event.CALL_ENDED and record.call is not None:
+            self._ends[record.call.id] = record
+        return Offered(record, time.perf_counter(), _arrived.get())
 
-        def told(is_written: bool) -> None:
-            now = time.perf_counter()
+    def told(self, offered: Sequence[Offered], *, is_written: bool) -> None:
+        """A yes counts when it is on disk; a no, and the end of a call, in any case.
+
+        All of one commit in one go: whatever is done for many records in a row costs each of them less.
+        """
+        now = time.perf_counter()
+        for record, at, arrived in offered:
             if is_written:
-                self._add_append(now - offered)
+                self._add_append(now - at)
             else:
                 self._failures.inc()
-            if not is_over:
-                took = None if arrived is None else now - arrived
-                if is_written and event is Event.CALL_PERMITTED and record.report is None:
-                    self._take_permit(record, took)
-                else:
-                    self._take(record, is_written=is_written, took=took)
-
-        return told
+            event, took = record.event, None if arrived is None else now - arrived
+            if event is Event.CALL_ENDED and record.call is not None and record.report is None:
+                if self._ends.pop(record.call.id, None) is not None:  # otherwise somebody has looked, and it counted
+                    self._take_end(record)
+            elif event is Event.CALL_PERMITTED and is_written and record.report is None:
+                self._take_permit(record, took)
+            else:
+                self._take(record, is_written=is_written, took=took)
+        self._ungathered += len(offered)
+        if self._ungathered >= GATHERED_EVERY:
+            self._ungathered = 0
+            self._gather()
 
     def counted(self, record: Record) -> None:
         """A refusal that the journal only counts is one here."""
@@ -226,6 +232,14 @@ class Metrics:
         self._hop_tokens[jti] = None
         return is_new
 
+    def _take_ends(self) -> None:
+        """Before anybody looks: calls that are over count as ended, although their ends are not yet on disk.
+
+        Of one whose permit is still on its way (the caller has gone), the permit is told first.
+        """
+        for call_id in [each for each in self._ends if each in self._in_flight]:
+            self._take_end(self._ends.pop(call_id))
+
     def _gather(self) -> None:
         """What was added to lists, goes into buckets."""
         for durations in (self._call_duration, self._overhead, self.decision_duration, self.exchange_duration):
@@ -244,6 +258,7 @@ class Metrics:
 
     def open_calls(self) -> Sequence[OpenCall]:
         """Permitted calls that have not ended, each with the token that it came with."""
+        self._take_ends()
         return tuple(
             OpenCall(
                 _resource(permit),
@@ -262,6 +277,17 @@ class Metrics:
         durations = Durations(row)
         self.registry.register(durations)
         return durations
+
+
+class _Before(Collector):
+    """Has no metrics, and does something before the registry reads those that were registered later."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def collect(self) -> Iterator[Metric]:
+        self._act()
+        return iter(())
 
 
 def _resource(record: Record) -> str:

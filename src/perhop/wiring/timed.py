@@ -56,9 +56,9 @@ class TimedExchanger:
         self._exchanger = exchanger
         self._add = metrics.exchange_duration.adding("gateway")
 
-    async def exchange(self, permit: Permit) -> HopToken:
+    def exchange(self, permit: Permit) -> HopToken:
         began = perf_counter()
         try:
-            return await self._exchanger.exchange(permit)
+            return self._exchanger.exchange(permit)
         finally:
             self._add(perf_counter() - began)

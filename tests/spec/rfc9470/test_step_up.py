@@ -177,7 +177,7 @@ async def test_tokens_say_when_the_person_signed_in(server: RunningServer) -> No
     issuer = server.issuer
     claims = good_claims(issuer=issuer.url, audience=CALENDAR, now=int(server.clock()), scope="calendar:read")
     raw = sign(claims | {"sub": PERSON, "auth_time": signed_in_at, "acr": "gold"}, issuer.keyring.active)
-    hop = await server.hops().exchange(server.permit(raw))
+    hop = server.hops().exchange(server.permit(raw))
     assert (hop.minted.draft.authentication.time, hop.minted.draft.authentication.acr) == (signed_in_at, "gold")
     child = await server.exchange(hop.minted.raw.reveal())
     assert (claims_of(child)["auth_time"], claims_of(child)["acr"]) == (signed_in_at, "gold")
@@ -192,7 +192,7 @@ async def test_the_gateways_own_exchange_challenges_too(server: RunningServer) -
     claims = good_claims(issuer=server.issuer.url, audience=CALENDAR, now=int(server.clock()), scope="calendar:read")
     permit = server.permit(sign(claims | {"sub": PERSON}, server.issuer.keyring.active))
     with pytest.raises(AuthenticationInsufficient) as refused:
-        await server.hops().exchange(permit)
+        server.hops().exchange(permit)
     assert (refused.value.max_age, refused.value.scopes, refused.value.policies) == (5, ("calendar:read",), ("hop",))
 
 

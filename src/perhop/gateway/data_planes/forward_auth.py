@@ -74,7 +74,7 @@ async def check(held: Held, gate: Gate) -> Reply:
         approved = await approve(allowed, gate)
         permit = await count(approved, gate)
         _check_still_good(request, bound, gate)  # the body took its time, and so may a person's approval and the count
-        onward = await exchange(permit, gate)
+        onward = exchange(permit, gate)
         trail = trail.permitted(permit, onward)
         await record(trail, gate.journal)  # in and out, durable, or the proxy hears no yes
         _check_still_good(request, bound, gate)  # nobody watches the call from here on, as the gateway would
