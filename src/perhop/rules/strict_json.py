@@ -33,6 +33,11 @@ MAX_KEYS = 1000
 MAX_DIGITS = 4300
 """Digits of one number: Python's own bound for turning text into an integer."""
 
+MAX_EXACT_BYTES = 256 * 1024
+MAX_SPACED_BYTES = 16 * 1024
+"""Of an exact text, and of one with white space. What turns out not to be exact is read twice, and may not cost more
+than the largest text does."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # The end of the text also ends a string, so that an unclosed quote costs one pass and not one pass per quote.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -50,12 +55,15 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
     """
     if len(raw) > max_bytes:
         raise JsonUnparsable(f"larger than {max_bytes} bytes")
-    exact = parse_exact(raw, max_depth=max_depth, max_keys=max_keys)
-    if exact is not None:
-        return exact[0]
     if raw.startswith(_BYTE_ORDER_MARK):
         raise JsonUnparsable("byte order mark")
-    _check_depth(raw, max_depth)
+    marks = raw.translate(None, _NOT_MARKS)
+    colons = marks.count(b":")
+    if len(marks) - colons > max_depth and _depth(raw) > max_depth:  # before the parser, which recurses, sees it
+        raise JsonUnparsable(f"nested deeper than {max_depth}")
+    exact = _read_exact(raw) if colons <= max_keys else None
+    if exact is not None:
+        return exact[0]
     scan, decoder = _reader(max_keys)
     try:
         text = raw.decode("utf-8")
@@ -82,18 +90,27 @@ def parse_exact(raw: bytes, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_K
     """What `parse_json` gives for a text that is written as it would be written anew, and the text without white space.
 
     No member came twice in it, since one is left; no number lost a digit; nothing stands for itself in two spellings.
-    None for a text that is not so, or too deep: it may be a good one. `max_keys` are those of all objects together.
-    Does not look how long it is.
+    None for a text that is not so, or too large or deep: it may be a good one. `max_keys` are those of all objects
+    together.
     """
     marks = raw.translate(None, _NOT_MARKS)
     colons = marks.count(b":")
     if colons > max_keys or (len(marks) - colons > max_depth and _depth(raw) > max_depth):
         return None
+    return _read_exact(raw)
+
+
+def _read_exact(raw: bytes) -> tuple[Any, bytes] | None:
+    """The same for a text whose depth and members were looked at."""
+    if len(raw) > MAX_EXACT_BYTES:
+        return None
     try:
         value = orjson.loads(raw)
         octets = orjson.dumps(value)
+        if octets == raw:
+            return value, octets
         # White space and escapes only make a text longer.
-        if octets == raw or (len(octets) < len(raw) and "".join(_write_spaced(value, 0)).encode() == raw):
+        if len(octets) < len(raw) <= MAX_SPACED_BYTES and "".join(_write_spaced(value, 0)).encode() == raw:
             return value, octets
     except (ValueError, TypeError, RecursionError):  # no JSON; or what can be read and not written
         pass
@@ -129,14 +146,6 @@ def _reader(max_keys: int) -> tuple[Callable[[str, int], tuple[Any, int]], json.
         parse_constant=_refuse_constant,
     )
     return make_scanner(decoder), decoder  # type: ignore[arg-type]  # whatever has a decoder's attributes
-
-
-def _check_depth(raw: bytes, max_depth: int) -> None:
-    """Refuse deep nesting before the parser, which recurses, sees it."""
-    if raw.count(b"[") + raw.count(b"{") <= max_depth:
-        return
-    if _depth(raw) > max_depth:
-        raise JsonUnparsable(f"nested deeper than {max_depth}")
 
 
 def _depth(raw: bytes) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from perhop.errors import JsonUnparsable
 from perhop.rules import strict_json
-from perhop.rules.strict_json import MAX_DEPTH, MAX_KEYS, parse_exact, parse_json
+from perhop.rules.strict_json import MAX_DEPTH, MAX_EXACT_BYTES, MAX_KEYS, MAX_SPACED_BYTES, parse_exact, parse_json
 
 _strings = st.sampled_from(
     ['"a"', '"b"', '"A"', '"\\u0061"', '"a:"', '":"', '":a"', '"\\":"', '"\\\\"', '"a\\n"', '""', '"\\u0000"', '"\\/"']
@@ -187,3 +187,14 @@ def test_what_programs_write_is_taken() -> None:
     assert parse_exact(b"[" + deep + b"]") is None
     wide = b"[" + b",".join([b"[]"] * 100) + b"]"
     assert parse_exact(wide) == (json.loads(wide), wide)
+
+
+@pytest.mark.parametrize(("separators", "most"), [((",", ":"), MAX_EXACT_BYTES), ((", ", ": "), MAX_SPACED_BYTES)])
+def test_a_large_text_is_left_to_the_strict_way(separators: tuple[str, str], most: int) -> None:
+    """What is read twice must not be large: one octet more than that is read once."""
+    for more, is_taken in ((0, True), (1, False)):
+        empty = json.dumps({"a": 1, "b": ""}, separators=separators)
+        raw = json.dumps({"a": 1, "b": "x" * (most + more - len(empty))}, separators=separators).encode()
+        assert len(raw) == most + more
+        assert (parse_exact(raw) is not None) == is_taken
+        assert parse_json(raw, max_bytes=1 << 20) == json.loads(raw)
