@@ -147,3 +147,16 @@ async def test_an_unreadable_journal_is_no_answer(opened: Opened) -> None:
             file.write_bytes(b"no database" * 1000)
     with pytest.raises(JournalUnavailable):
         await opened.stores.lineage.descendants("first", now=NOW)
+
+
+async def test_one_token_is_looked_up_and_the_others_are_not_read(
+    chain: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for by its id, a token is found by it, in either file, and only while it lives."""
+    journaled = chain.stores.lineage.journaled  # type: ignore[attr-defined]
+    for verb in ("permitted_since", "issued_since"):
+        monkeypatch.setattr(journaled, verb, lambda _: pytest.fail("everything was read"))
+    assert _jtis(await chain.stores.lineage.live("jti", "out-1", now=NOW)) == ["out-1"]
+    assert _jtis(await chain.stores.lineage.live("jti", "onward", now=NOW)) == ["onward"]
+    assert await chain.stores.lineage.live("jti", "out-1", now=NOW + 60) == []
+    assert await chain.stores.lineage.live("jti", "nobody", now=NOW) == []

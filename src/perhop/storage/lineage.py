@@ -110,11 +110,18 @@ class SqlLineage:
             return []
         statement = select(*RECORD_COLUMNS).where(_COLUMNS[kind](value), token_record.c.expires_at > now)
         found = {row.jti: read_token_record(row) for row in await self.database.rows(statement)}
-        permitted = [_record(each) for each in await self._read(lambda: self._live_permits(now))]
-        for record in (*permitted, *await self.live_in_journal(now=now)):
+        for record in await self._journaled(kind, value, now=now):
             if _is_named(record, kind, value):
                 found.setdefault(record.jti, record)
         return list(found.values())
+
+    async def _journaled(self, kind: str, value: str, *, now: int) -> Sequence[TokenRecord]:
+        """Unexpired tokens without a row in the database: the one with this id, or all that there are."""
+        if kind == "jti":
+            one = await self._read(lambda: self.journaled.token_by_jti(value))
+            return [_record(one)] if one is not None and one.expires_at > now else []
+        permitted = await self._read(lambda: self._live_permits(now))
+        return [*map(_record, permitted), *await self.live_in_journal(now=now)]
 
     async def live_in_journal(self, *, now: int) -> Sequence[TokenRecord]:
         """Unexpired tokens that were issued, and have no row in the database.
