@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,11 @@ settings.load_profile("perhop-ci" if IN_CI else "perhop")
 def pytest_configure(config: pytest.Config) -> None:
     """Tests of two workers guard resources of the same name: each has its own place for the guards' locks.
 
-    And every run is scanned for leaks.
+    And every run is scanned for leaks. A shell that runs it in the background has it ignore Ctrl-C, and every process
+    that it starts: those that are sent one would not end.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None:
         place = Path(tempfile.gettempdir()) / f"perhop-tests-{os.getppid()}-{worker}"
