@@ -1,8 +1,8 @@
 """What a token costs at the endpoint that issues it, by grant, and beside other authorization servers.
 
-Perhop's is the whole installation: every token is recorded, in the database and durably in the journal, before it goes
-out, and policies are asked. The others keep everything in memory and record nothing. An ES256 JWT for each answer. Of
-the others, the quick form has Authlib only.
+Perhop's is the whole installation: every token is recorded, on disk in the journal and, where anything rests on it, in
+the database, before it goes out, and policies are asked. The others keep everything in memory and record nothing. An
+ES256 JWT for each answer. Of the others, the quick form has Authlib only.
 """
 
 from __future__ import annotations
