@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from perhop.authorization_server.grants.client_credentials import authorize_client
-from perhop.authorization_server.issue import issue
 from perhop.control.operations import run_operation
 from perhop.demo.run import staged
 from perhop.demo.scene import call
@@ -23,8 +20,7 @@ from perhop.settings import load
 from perhop.storage.token_records import given_now
 from perhop.wiring.opening import open_plane
 from perhop.wiring.plane import Plane
-from tests.support.leaks.scan import THE_SCAN
-from tests.support.leaks.secrets import Kind
+from tests.support.token_records import own_token
 
 WIDE = "{calendar: [calendar:read, calendar:write], rooms: [rooms:read]}"
 PLAN = call("plan_meeting", {"title": "review", "day": "monday", "people": 3})
@@ -127,15 +123,12 @@ async def test_one_revocation_that_fails_holds_up_no_other(
 
 
 async def _token_without_row(plane: Plane, **changes: object) -> str:
-    """As a client gets one for itself by its secret, where another one of its second has the row."""
-    issuer = plane.issuer
-    client, target = issuer.registry.clients["planner"], issuer.registry.resources["calendar"].uri
-    authorized = authorize_client(client, target, frozenset(), issuer, now=issuer.now(), details=None)
-    draft = replace(authorized.draft, **changes)  # type: ignore[arg-type]
-    issuer.last_row.stands(draft.issued_at)
-    minted = await issue(replace(authorized, draft=draft, is_alone=True), issuer)
-    assert await given_now(plane.database, now=issuer.now()) == []
-    return THE_SCAN.note(minted.raw.reveal(), Kind.TOKEN)
+    """Another one of its second has the row."""
+    second = plane.issuer.now()
+    plane.issuer.last_row.stands(second)
+    token = await own_token(plane.issuer, "planner", "calendar", issued_at=second, **changes)
+    assert await given_now(plane.database, now=second) == []
+    return token
 
 
 @pytest.mark.parametrize("issue_one", [_token, _token_without_row])

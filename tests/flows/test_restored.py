@@ -6,14 +6,12 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perhop.authorization_server.grants.client_credentials import authorize_client
-from perhop.authorization_server.issue import issue
 from perhop.authorization_server.people_store import Consent, FederatedAccount
 from perhop.authorization_server.revocation import RevokedObject
 from perhop.authorization_server.store import Place, SignIn
@@ -30,6 +28,7 @@ from tests.support.commands import perhop
 from tests.support.leaks.scan import THE_SCAN
 from tests.support.leaks.secrets import Kind
 from tests.support.offline_issuer import Clock
+from tests.support.token_records import own_token
 
 PASSWORD = THE_SCAN.note("a-first-password-of-a-person", Kind.PASSWORD)
 OTHER = THE_SCAN.note("another-password-of-a-person", Kind.PASSWORD)
@@ -76,15 +75,6 @@ async def _token(plane: Plane) -> str:
     return THE_SCAN.note(str(issued["access_token"]), Kind.TOKEN)
 
 
-async def _own_token(plane: Plane) -> str:
-    """As `poster` gets one for itself by its secret."""
-    issuer = plane.issuer
-    client, target = issuer.registry.clients["poster"], issuer.registry.resources["calendar"].uri
-    authorized = authorize_client(client, target, frozenset(), issuer, now=issuer.now(), details=None)
-    minted = await issue(replace(authorized, is_alone=True), issuer)
-    return THE_SCAN.note(minted.raw.reveal(), Kind.TOKEN)
-
-
 async def _start(site: Site) -> None:
     async with site.opened(serves=True):
         pass
@@ -104,7 +94,7 @@ async def _issue_its_own(site: Site) -> None:
     """Far more than the journal's reader looks at in one go; all but the first have no row."""
     async with site.opened() as plane:
         for _ in range(600):
-            await _own_token(plane)
+            await own_token(plane.issuer, "poster", "calendar")
 
 
 LOST = {
@@ -142,7 +132,7 @@ async def test_what_the_database_has_forgotten_is_noticed(site: Site, lost: str)
 async def test_tokens_without_a_row_do_not_hide_that_the_database_is_older(site: Site) -> None:
     """The one of their second that has a row is looked for behind them; with the right database nothing is missed."""
     async with site.opened() as plane:
-        before = await _own_token(plane)
+        before = await own_token(plane.issuer, "poster", "calendar")
     put_back = site.keep()
     await _issue_its_own(site)
     async with site.opened() as plane:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from perhop.errors import JournalUnavailable
@@ -87,9 +86,9 @@ class Patience:
 def tell(every: Sequence[Waiting], outcome: Sequence[int] | str) -> None:
     """Wake the waiters, each in its own event loop, one visit to each loop: each with its `seq`, or all with what went
     wrong."""
-    seqs: Iterable[int] = repeat(0) if isinstance(outcome, str) else outcome
+    seqs = [0] * len(every) if isinstance(outcome, str) else outcome
     loops: dict[Patience, list[tuple[Caller, int]]] = {}
-    for waiting, seq in zip(every, seqs, strict=False):
+    for waiting, seq in zip(every, seqs, strict=True):
         if (caller := waiting.caller) is not None:
             loops.setdefault(caller.patience, []).append((caller, seq))
     problem = outcome if isinstance(outcome, str) else None

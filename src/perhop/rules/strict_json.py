@@ -20,7 +20,7 @@ from _json import make_encoder
 from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
-from json.encoder import encode_basestring, encode_basestring_ascii
+from json.encoder import encode_basestring
 from json.scanner import make_scanner
 from typing import Any, NoReturn
 
@@ -57,9 +57,8 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, max_ke
         raise JsonUnparsable(f"larger than {max_bytes} bytes")
     if raw.startswith(_BYTE_ORDER_MARK):
         raise JsonUnparsable("byte order mark")
-    marks = raw.translate(None, _NOT_MARKS)
-    colons = marks.count(b":")
-    if len(marks) - colons > max_depth and _depth(raw) > max_depth:  # before the parser, which recurses, sees it
+    colons = _colons_in(raw, max_depth)
+    if colons is None:
         raise JsonUnparsable(f"nested deeper than {max_depth}")
     exact = _read_exact(raw) if colons <= max_keys else None
     if exact is not None:
@@ -93,11 +92,8 @@ def parse_exact(raw: bytes, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_K
     None for a text that is not so, or too large or deep: it may be a good one. `max_keys` are those of all objects
     together.
     """
-    marks = raw.translate(None, _NOT_MARKS)
-    colons = marks.count(b":")
-    if colons > max_keys or (len(marks) - colons > max_depth and _depth(raw) > max_depth):
-        return None
-    return _read_exact(raw)
+    colons = _colons_in(raw, max_depth)
+    return _read_exact(raw) if colons is not None and colons <= max_keys else None
 
 
 def _read_exact(raw: bytes) -> tuple[Any, bytes] | None:
@@ -110,7 +106,7 @@ def _read_exact(raw: bytes) -> tuple[Any, bytes] | None:
         if octets == raw:
             return value, octets
         # White space and escapes only make a text longer.
-        if len(octets) < len(raw) <= MAX_SPACED_BYTES and "".join(_write_spaced(value, 0)).encode() == raw:
+        if len(octets) < len(raw) <= MAX_SPACED_BYTES and json.dumps(value).encode() == raw:
             return value, octets
     except (ValueError, TypeError, RecursionError):  # no JSON; or what can be read and not written
         pass
@@ -148,6 +144,14 @@ def _reader(max_keys: int) -> tuple[Callable[[str, int], tuple[Any, int]], json.
     return make_scanner(decoder), decoder  # type: ignore[arg-type]  # whatever has a decoder's attributes
 
 
+def _colons_in(raw: bytes, max_depth: int) -> int | None:
+    """At least as many as there are members; None for a text that is nested deeper, before a parser, which recurses,
+    sees it."""
+    marks = raw.translate(None, _NOT_MARKS)
+    colons = marks.count(b":")
+    return colons if len(marks) - colons <= max_depth or _depth(raw) <= max_depth else None
+
+
 def _depth(raw: bytes) -> int:
     brackets = without_strings(raw).translate(_STEPS, _NOT_BRACKETS)
     return max(accumulate(memoryview(brackets).cast("b")), default=0)
@@ -175,4 +179,3 @@ def _refuse_constant(text: str) -> NoReturn:
 # The interpreter's own writer in C: `JSONEncoder.encode` makes one for each text that it writes.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 _write = make_encoder(None, _ENCODER.default, encode_basestring, None, ":", ",", False, False, False)
-_write_spaced = make_encoder(None, _ENCODER.default, encode_basestring_ascii, None, ": ", ", ", False, False, False)

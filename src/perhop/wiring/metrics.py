@@ -108,8 +108,8 @@ class Metrics:
 
     def offered(self, record: Record) -> Offered:
         """A record is on its way. A call whose outcome it is, is over now: see `_take_ends`."""
-        if record.event is Event.CALL_ENDED and record.call is not None:
-            self._ends[record.call.id] = record
+        if record.event is Event.CALL_ENDED:
+            self._ends[_call_id(record)] = record
         return Offered(record, time.perf_counter(), _arrived.get())
 
     def told(self, offered: Sequence[Offered], *, is_written: bool) -> None:
@@ -124,8 +124,8 @@ class Metrics:
             else:
                 self._failures.inc()
             event, took = record.event, None if arrived is None else now - arrived
-            if event is Event.CALL_ENDED and record.call is not None and record.report is None:
-                if self._ends.pop(record.call.id, None) is not None:  # otherwise somebody has looked, and it counted
+            if event is Event.CALL_ENDED:
+                if self._ends.pop(_call_id(record), None) is not None:  # otherwise somebody has looked, and it counted
                     self._take_end(record)
             elif event is Event.CALL_PERMITTED and is_written and record.report is None:
                 self._take_permit(record, took)
@@ -145,8 +145,6 @@ class Metrics:
             self._take_report(record, is_written=is_written)
             return
         match record.event:
-            case Event.CALL_ENDED:
-                self._take_end(record)
             case Event.CALL_REFUSED | Event.SESSION_REFUSED:
                 self._take_refused_call(record)
             case Event.TOKEN_ISSUED if is_written:
@@ -195,8 +193,7 @@ class Metrics:
             add(result.duration_ms / 1000)
         if error is not None and error in _REASONS:
             self._refuse(error, record)
-        if call is not None:
-            self._in_flight.pop(call.id, None)
+        self._in_flight.pop(_call_id(record), None)
 
     def _take_refused_call(self, record: Record) -> None:
         resource = _resource(record)
@@ -292,6 +289,10 @@ class _Before(Collector):
 
 def _resource(record: Record) -> str:
     return record.resource or NO_RESOURCE
+
+
+def _call_id(record: Record) -> str:
+    return record.call.id if record.call is not None else ""
 
 
 def _method(record: Record) -> str:
