@@ -130,7 +130,7 @@ def _call_ids() -> Callable[[], str]:
         from perhop.gateway.call_ids import CallIds
     except ImportError:
         return lambda: secrets.token_hex(8)
-    return CallIds(secrets.token_bytes).new
+    return CallIds(secrets.token_bytes, time.time).new
 
 
 def _writer_seconds(journal: Journal) -> float:

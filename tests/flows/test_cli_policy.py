@@ -257,6 +257,16 @@ def test_a_check_that_is_strict_fails_on_a_warning(folder: Path) -> None:
         (("--tool", "x", "--arguments", '{"a": NaN}'), ("--arguments", "`NaN` is not JSON")),
         (("--tool", "x", "--arguments", "[]"), ("--arguments", "not an object", "write a JSON object")),
         (("--tool", "x", "--arguments", '{"a": "\\ud800"}'), ("--arguments", "not UTF-8")),
+        (
+            ("--tool", "list_events", "--scope", "calendar:raed"),
+            ("--scope", "`calendar` has no scope `calendar:raed`", "did you mean `calendar:read`?"),
+        ),
+        (
+            ("--tool", "list_events", "--actor", "gateway:calender"),
+            ("--actor", "there is no client `gateway:calender`", "did you mean `gateway:calendar`?"),
+        ),
+        (("--tool", "list_events", "--client", "planer"), ("--client", "no client `planer`", "mean `planner`?")),
+        (("--tool", "list_events", "--ip", "10.0.0"), ("--ip", "`10.0.0` is not an address")),
     ],
 )
 def test_explain_refuses_what_no_call_can_ask(folder: Path, question: tuple[str, ...], told: tuple[str, ...]) -> None:

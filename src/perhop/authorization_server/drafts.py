@@ -32,14 +32,14 @@ def draft_first(
     """
     return TokenDraft(
         issuer=issuer.url,
-        jti=issuer.new_id(),
+        jti=issuer.new_token_id(),
         subject=subject,
         client_id=client_id,
         audience=resource.uri,
         scopes=scopes,
         issued_at=now,
         expires_at=now + access_lifetime(resource.risk),
-        txn=issuer.new_id(),
+        txn=issuer.new_token_id(),
         tenant=resource.tenant,
         task=task.id if task is not None else None,
         authentication=authentication,
@@ -68,7 +68,7 @@ class Child:
         parent = self.parent
         return TokenDraft(
             issuer=issuer.url,
-            jti=issuer.new_id(),
+            jti=issuer.new_token_id(),
             subject=parent.subject,
             client_id=self.presenter,
             audience=self.audience,
@@ -76,7 +76,7 @@ class Child:
             issued_at=now,
             expires_at=child_expiry(now=now, parent_expires_at=parent.expires_at, lifetime=lifetime),
             # A token under a key that was taken over may have no transaction: then one begins here.
-            txn=parent.txn or issuer.new_id(),
+            txn=parent.txn or issuer.new_token_id(),
             hop=parent.hop + 1,
             agent=parent.agent,
             actor=self.actor,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,7 +19,6 @@ from perhop.authorization_server.kept_grants import KeptGrants
 from perhop.authorization_server.kept_proofs import KeptProofs
 from perhop.authorization_server.known_groups import KnownGroups
 from perhop.authorization_server.last_row import LastRow
-from perhop.authorization_server.new_ids import NewIds
 from perhop.authorization_server.newcomers.directory import Newcomers
 from perhop.authorization_server.reports import Reports
 from perhop.authorization_server.request_rates import RequestRates
@@ -28,17 +26,22 @@ from perhop.authorization_server.revocation import Revoker
 from perhop.authorization_server.standing import Standing
 from perhop.authorization_server.stores import Stores
 from perhop.authorization_server.tasks import Tasks
+from perhop.authorization_server.token_ids import TokenIds
 from perhop.core.decision import Decision, Question
 from perhop.core.rate_limits import RateLimits
 from perhop.core.registry import Registry
 from perhop.journal.writer import Journal
 from perhop.policy.lasting import Lasting
+from perhop.rules import base64url
 from perhop.rules.dpop_nonce import Nonces
 from perhop.rules.lifetime import Leeway
 from perhop.rules.revocation import Revocations
 from perhop.tokens.kept_tokens import KeptTokens
 from perhop.tokens.keys import Keyring, VerifyKey
 from perhop.tokens.possession import ProofDesk
+
+ID_BYTES = 16
+"""128 bits: what is to be found by its id, and by nobody who was not told."""
 
 SECRET_BYTES = 32
 """256 bits: codes and cookies, which whoever holds them may use."""
@@ -118,22 +121,26 @@ class Issuer:
     kept_grants: KeptGrants = field(init=False, repr=False, compare=False, default_factory=KeptGrants)
     kept_proofs: KeptProofs = field(init=False, repr=False, compare=False, default_factory=KeptProofs)
     last_row: LastRow = field(init=False, repr=False, compare=False, default_factory=LastRow)
-    _ids: NewIds = field(init=False, repr=False, compare=False)
+    _token_ids: TokenIds = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_ids", NewIds(self.randomness))
+        object.__setattr__(self, "_token_ids", TokenIds(self.randomness, self.clock))
 
     def now(self) -> int:
         """Seconds since the epoch."""
         return int(self.clock())
 
-    def new_id(self) -> str:
+    def new_token_id(self) -> str:
         """A fresh id for a token or a transaction."""
-        return self._ids.new()
+        return self._token_ids.new()
+
+    def new_id(self) -> str:
+        """A fresh id for anything else, such as a person, a task or an approval."""
+        return base64url.encode(self.randomness(ID_BYTES))
 
     def new_secret(self) -> str:
         """A fresh code or cookie value."""
-        return base64.urlsafe_b64encode(self.randomness(SECRET_BYTES)).rstrip(b"=").decode("ascii")
+        return base64url.encode(self.randomness(SECRET_BYTES))
 
     def endpoint(self, path: str) -> str:
         """The URL of one of our endpoints."""

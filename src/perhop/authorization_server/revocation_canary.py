@@ -29,14 +29,14 @@ async def issue_revocation_canary(issuer: Issuer) -> MintedToken:
     now = issuer.now()
     draft = TokenDraft(
         issuer=issuer.url,
-        jti=issuer.new_id(),
+        jti=issuer.new_token_id(),
         subject=CANARY_CLIENT,
         client_id=CANARY_CLIENT,
         audience=new_canary(issuer),
         scopes=frozenset(),
         issued_at=now,
         expires_at=now + HOP_LIFETIME,
-        txn=issuer.new_id(),
+        txn=issuer.new_token_id(),
     )
     return await issue_canary(draft, issuer, about={"by": BY})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,8 @@ from perhop.errors import JsonUnparsable, NotFound
 if TYPE_CHECKING:
     from perhop.core.authentication import Authentication
     from perhop.core.call import Target
+    from perhop.core.registry import Registry
+    from perhop.core.resource import Resource
     from perhop.core.task import Task, TaskLimits
 
 _MOST_NEAR = 5
@@ -102,6 +104,8 @@ def explain(
         raise typer.BadParameter("nobody is there who could be in groups: name the person", param_hint="--subject")
     described = settings.registry.resources[resource]
     actors = tuple(actor or ())
+    _check_names(settings.registry, described, scopes=scope or (), actors=actors, client=client)
+    _check_ip(ip)
     question = Question(
         target=_target(tool, prompt, read, action),
         agent=agent,
@@ -139,6 +143,34 @@ def explain(
             emit_text(f"  {unpinned([resource], has_database=known is not None)}")
     if not explanation.allowed:
         raise typer.Exit(ExitCode.DENIED)
+
+
+def _check_names(
+    registry: Registry, resource: Resource, *, scopes: Iterable[str], actors: Iterable[str], client: str | None
+) -> None:
+    """Refuse a misspelt name: the answer would be one about another question."""
+    from perhop.settings.policy_cases import presenters_of
+    from perhop.settings.problems import did_you_mean
+
+    presenters = presenters_of(registry)
+    named = [
+        *(("--scope", f"`{resource.name}` has no scope", name, resource.scopes.keys()) for name in scopes),
+        *(("--actor", "there is no client", name, presenters) for name in actors),
+        *(("--client", "there is no client", name, presenters) for name in (client,) if name is not None),
+    ]
+    for option, lack, name, known in named:
+        if name not in known:
+            told = filter(None, (f"{lack} `{name}`", did_you_mean(name, known)))
+            raise typer.BadParameter("; ".join(told), param_hint=option)
+
+
+def _check_ip(text: str) -> None:
+    from ipaddress import ip_address
+
+    try:
+        ip_address(text or "::")
+    except ValueError:
+        raise typer.BadParameter(f"`{text}` is not an address", param_hint="--ip") from None
 
 
 def _task(agent: str, purpose: str | None, *, subject: str | None, approved: bool, limits: TaskLimits) -> Task | None:

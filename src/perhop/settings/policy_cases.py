@@ -23,6 +23,7 @@ from perhop.policy.cases import PolicyCase
 from perhop.policy.outcome import Outcome
 from perhop.policy.posing import parse_arguments
 from perhop.policy.stated_task import state_task
+from perhop.rules.delegation import GATEWAY_PREFIX
 from perhop.rules.mcp_methods import SUPPORTED_REVISIONS
 from perhop.settings.policy_case_sections import USUAL_TIME, CaseSection, CasesFile
 from perhop.settings.problems import Findings, did_you_mean, dotted, settings_error
@@ -31,7 +32,6 @@ from perhop.settings.shape import parse_sections
 from perhop.settings.sources import Key, read_file
 
 _NAMED = ("tool", "prompt", "read")
-_GATEWAY = "gateway:"
 
 
 def load_cases(path: Path, registry: Registry, policies: Collection[str]) -> tuple[PolicyCase, ...]:
@@ -47,6 +47,11 @@ def load_cases(path: Path, registry: Registry, policies: Collection[str]) -> tup
     if findings.problems:
         raise settings_error(findings.problems)
     return cases
+
+
+def presenters_of(registry: Registry) -> frozenset[str]:
+    """Who can present a token, or stand in its chain: every client, and the gateway of every resource."""
+    return frozenset({*registry.clients, *(GATEWAY_PREFIX + name for name in registry.resources)})
 
 
 def describe_cases() -> list[Setting]:
@@ -149,7 +154,7 @@ def _task(section: CaseSection, now: int) -> Task | None:
 
 
 def _check_clients(path: tuple[Key, ...], section: CaseSection, registry: Registry, findings: Findings) -> None:
-    gateways = {f"{_GATEWAY}{name}" for name in registry.resources}
+    may_present = presenters_of(registry)
     if section.agent not in registry.clients:
         findings.add_unknown((*path, "agent"), "agent", section.agent, registry.clients)
     presenters: list[tuple[tuple[Key, ...], str]] = [
@@ -158,8 +163,8 @@ def _check_clients(path: tuple[Key, ...], section: CaseSection, registry: Regist
     if section.client is not None:
         presenters.append(((*path, "client"), section.client))
     for where, name in presenters:
-        if name not in registry.clients and name not in gateways:
-            findings.add_unknown(where, "client", name, {*registry.clients, *gateways})
+        if name not in may_present:
+            findings.add_unknown(where, "client", name, may_present)
 
 
 def _check_within(path: tuple[Key, ...], section: CaseSection, resource: Resource, findings: Findings) -> None:

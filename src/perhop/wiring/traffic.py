@@ -75,7 +75,7 @@ class Traffic:
         # A gate that was replaced is watched as long as a call of its time runs.
         self._watches: weakref.WeakSet[RevocationWatch] = weakref.WeakSet()
         self._gateway = GatewayApp({})
-        self._call_ids = CallIds(secrets.token_bytes)
+        self._call_ids = CallIds(secrets.token_bytes, plane.issuer.clock)
         self.authz = _authz(plane.settings)
         self._authorization_server = build_app(plane.issuer.url, plane.current_issuer)
         self._tests: list[asyncio.Task[NoReturn]] = []

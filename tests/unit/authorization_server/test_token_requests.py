@@ -18,8 +18,8 @@ from perhop.authorization_server.endpoints.token import render_token
 from perhop.authorization_server.form import check_unrepeated, parse_form
 from perhop.authorization_server.grants.token_exchange import ACCESS_TOKEN_TYPE
 from perhop.authorization_server.kept_grants import KeptGrants
-from perhop.authorization_server.new_ids import NewIds
 from perhop.authorization_server.refresh_families import NextRefreshToken, RefreshFamily, RefreshToken
+from perhop.authorization_server.token_ids import TokenIds
 from perhop.core.client import NoAuthentication
 from perhop.core.resource import ResourceUri
 from perhop.core.secret import Secret
@@ -189,21 +189,31 @@ def _next(secret: str) -> NextRefreshToken:
 
 
 def test_ids_are_sixteen_octets_each_and_never_the_same() -> None:
-    """Every id is the base64url of octets that no other id has any of, and they are drawn in order, many at a time."""
+    """Each is the base64url of the time of its drawing and ten octets that no other id has any of.
+
+    They are drawn in order, many at a time, and those of one drawing begin alike.
+    """
     asked: list[int] = []
+    times = iter([1_790_000_000.25, 0.0, 2.0**48])
 
     def randomness(size: int) -> bytes:
         asked.append(size)
-        return bytes((at * 7 + at // 16 * 3 + len(asked)) % 256 for at in range(size))
+        return bytes((at * 7 + at // 10 * 3 + len(asked)) % 256 for at in range(size))
 
-    ids = NewIds(randomness)
+    ids = TokenIds(randomness, times.__next__)
     found = [ids.new() for _ in range(300)]
     assert len(asked) == 3
     drawn = [base64.urlsafe_b64decode(each + "==") for each in found]
     assert {len(each) for each in drawn} == {16}
     assert [base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in drawn] == found
-    first = bytes((at * 7 + at // 16 * 3 + 1) % 256 for at in range(asked[0]))
-    assert sorted(drawn[: len(first) // 16]) == sorted(first[at : at + 16] for at in range(0, len(first), 16))
+    each_time = asked[0] // 10
+    first = bytes((at * 7 + at // 10 * 3 + 1) % 256 for at in range(asked[0]))
+    assert sorted(each[6:] for each in drawn[:each_time]) == sorted(
+        first[at : at + 10] for at in range(0, asked[0], 10)
+    )
+    assert {each[:6] for each in drawn[:each_time]} == {(1_790_000_000_250).to_bytes(6)}
+    assert {each[:6] for each in drawn[each_time : 2 * each_time]} == {bytes(6)}
+    assert {each[:8] for each in found[:each_time]} == {found[0][:8]} != {found[each_time][:8]}
 
 
 def test_a_kept_grant_is_found_by_the_very_form_and_client() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import shake_256
 
 import pytest
 
@@ -65,15 +66,19 @@ def test_requests_and_decisions_differ_by_every_member() -> None:
 
 
 def test_ids_of_calls_are_drawn_and_never_given_twice() -> None:
-    """Sixteen hex digits each, whatever is drawn at once."""
+    """Sixteen hex digits each, whatever is drawn at once; six of them are of the time, by steps of a sixteenth."""
     drawn: list[int] = []
+    times = iter([1_790_000_000.5, 1_790_000_001.0, 2.0**20])
 
     def random_bytes(count: int) -> bytes:
         drawn.append(count)
-        return bytes((len(drawn) * 7 + at * 31 + at // 256) % 256 for at in range(count))
+        return shake_256(bytes([len(drawn)])).digest(count)
 
-    ids = CallIds(random_bytes)
+    ids = CallIds(random_bytes, times.__next__)
     given = [ids.new() for _ in range(600)]
     assert {len(bytes.fromhex(each)) for each in given} == {8}
     assert len(drawn) == 3
-    assert len(set(given[:256])) == 256
+    assert len(set(given)) == 600
+    assert len({each[6:] for each in given}) == 600
+    begins = [{each[:6] for each in given[at : at + 256]} for at in (0, 256, 512)]
+    assert begins == [{f"{28_640_000_008 % 16**6:06x}"}, {f"{28_640_000_016 % 16**6:06x}"}, {"000000"}]
