@@ -152,16 +152,16 @@ def _check_names(
     from perhop.settings.policy_cases import presenters_of
     from perhop.settings.problems import did_you_mean
 
-    presenters = presenters_of(registry)
-    named = [
-        *(("--scope", f"`{resource.name}` has no scope", name, resource.scopes.keys()) for name in scopes),
-        *(("--actor", "there is no client", name, presenters) for name in actors),
-        *(("--client", "there is no client", name, presenters) for name in (client,) if name is not None),
-    ]
-    for option, lack, name, known in named:
-        if name not in known:
-            told = filter(None, (f"{lack} `{name}`", did_you_mean(name, known)))
-            raise typer.BadParameter("; ".join(told), param_hint=option)
+    presenters, scopes_there = presenters_of(registry), frozenset(resource.scopes)
+    for option, names, known, lack in (
+        ("--scope", scopes, scopes_there, f"`{resource.name}` has no scope"),
+        ("--actor", actors, presenters, "there is no client"),
+        ("--client", () if client is None else (client,), presenters, "there is no client"),
+    ):
+        for name in names:
+            if name not in known:
+                told = filter(None, (f"{lack} `{name}`", did_you_mean(name, known)))
+                raise typer.BadParameter("; ".join(told), param_hint=option)
 
 
 def _check_ip(text: str) -> None:
