@@ -55,7 +55,10 @@ class Results:
         return next((each for each in self.measured if (each.scenario, each.subject, each.figure) == wanted), None)
 
     def ratio(self, scenario: str, subject: str, other: str, figure: str) -> float | None:
-        """How many times `other`'s figure the subject's is: the median of the rounds' ratios. None without both."""
+        """How many times `other`'s figure the subject's is: the median of the ratios of the rounds that both have.
+
+        None without both.
+        """
         ours, theirs = self.find(scenario, subject, figure), self.find(scenario, other, figure)
         if ours is None or theirs is None:
             return None
@@ -85,14 +88,14 @@ class Results:
 
 
 def in_rounds(scenario: str, subject: str, setup: str, rounds: Sequence[dict[str, float]]) -> list[Measured]:
-    """A subject's figures, of rounds that each name the same ones; units follow from the names (see UNITS)."""
+    """A subject's figures: the first round names all that there are; units follow from the names (see UNITS)."""
     return [
         Measured(
             scenario=scenario,
             subject=subject,
             figure=figure,
             unit=UNITS[figure],
-            rounds=tuple(each[figure] for each in rounds),
+            rounds=tuple(each[figure] for each in rounds if figure in each),
             setup=setup,
         )
         for figure in (rounds[0] if rounds else {})

@@ -30,7 +30,8 @@ class Subject:
     `refuses` makes a request that must be refused, where there is something to refuse. `rate` is what the open loop
     asks a second; 0 leaves it out. `patience` is how many times as long the closed loop is, for what answers only a few
     times a second. Of `once` every variant of the request is sent at most once; otherwise one that has many is asked
-    for all of them before it is measured, whenever they are new, and left out if that takes too long.
+    for all of them before it is measured, whenever they are new, and left out if that takes too long. `often` is what
+    is held against another: it has more rounds, in which only such subjects take turns, within seconds of each other.
     """
 
     name: str
@@ -43,15 +44,20 @@ class Subject:
     connections: int = CONNECTIONS
     patience: int = 1
     once: bool = False
+    often: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounds:
-    """How often and how long each subject is measured: seconds of a closed and of an open loop."""
+    """How often and how long each subject is measured: seconds of a closed and of an open loop.
+
+    Afterwards those that are measured often have `more` rounds of the closed loop.
+    """
 
     count: int
     closed: float
     open: float
+    more: int = 0
 
 
 def prove(subject: Subject) -> None:
@@ -103,6 +109,10 @@ def in_turn(
                 alone, there = base[subject.rate], _latencies(ask, subject.rate, rounds.open)
                 figures |= {"added_p50_ms": there[0] - alone[0], "added_p99_ms": there[1] - alone[1]}
             found[subject.name].append(figures | {"resident_mb": resident_bytes(subject.pid) / 2**20})
+    for number in range(1, rounds.more + 1):
+        for subject in (each for each in subjects if each.often):
+            tell(f"further round {number} of {rounds.more}: {subject.name}")
+            found[subject.name].append(_closed(subject, subject.ask(), rounds.closed * subject.patience, tell))
     measured = (each for each in subjects if each.name not in too_slow)
     return [each for one in measured for each in in_rounds(scenario, one.name, one.setup, found[one.name])]
 

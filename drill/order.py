@@ -185,8 +185,11 @@ def _traced(folder: Path, *, calls: int, at_once: int = 1, more: Mapping[str, st
         "-o",
         file,
     ]
-    with serving_tools(site), serving(site, prefix=prefix):
-        asyncio.run(_call(site, markers, at_once))
+    with serving_tools(site), serving(site, prefix=prefix) as running:
+        try:
+            asyncio.run(_call(site, markers, at_once))
+        except DrillFailed as failed:
+            raise DrillFailed(f"{failed}\n{running.output()}") from None
     steps = steps_of(file.read_text(encoding="utf-8", errors="replace"))
     # Of these many steps, those that can matter: others hold neither a MAC nor a marker.
     steps = [each for each in steps if LOG in each.what or f"->127.0.0.1:{port_of(site.hub)}]" in each.what]
@@ -196,7 +199,7 @@ def _traced(folder: Path, *, calls: int, at_once: int = 1, more: Mapping[str, st
 
 
 async def _call(site: Site, markers: Sequence[str], at_once: int) -> None:
-    """Call with each of these texts, so many at a time, with one token."""
+    """Call with each of these texts, so many at a time, with one token. Raises: DrillFailed."""
     left = list(markers)
     async with httpx2.AsyncClient(timeout=60) as http:
         bearer = {"authorization": f"Bearer {await get_token(http, site)}"}
@@ -204,7 +207,9 @@ async def _call(site: Site, markers: Sequence[str], at_once: int) -> None:
         async def call_on() -> None:
             while left:
                 headers, body = tool_call("search", {"text": left.pop()})
-                (await http.post(site.uri("hub"), headers=headers | bearer, content=body)).raise_for_status()
+                answer = await http.post(site.uri("hub"), headers=headers | bearer, content=body)
+                if not answer.is_success or answer.json()["result"].get("isError"):
+                    raise DrillFailed(f"a call was answered {answer.status_code}: {answer.text}")
 
         await asyncio.gather(*(call_on() for _ in range(at_once)))
 

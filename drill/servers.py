@@ -64,8 +64,8 @@ def hub_app(told: Told, log: Log, tokens: TokenSource, http: Mapping[str, httpx2
     server = MCPServer("hub", **sdk_auth(guard))
 
     @server.tool()
-    def search(text: str) -> str:
-        """Search what the hub itself has."""
+    async def search(text: str) -> str:
+        """Search what the hub itself has. One at a time, since all write the same file."""
         token = current_subject_token().reveal()
         draft = Path(f"{told.received}.new")
         draft.touch(mode=0o600)

@@ -32,8 +32,8 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("gateway", 68, 660),
-    Scenario("guard", 22, 90),
+    Scenario("gateway", 68, 750),
+    Scenario("guard", 22, 120),
     Scenario("token_endpoint", 25, 100),
     Scenario("decisions", 15, 50),
     Scenario("journal", 18, 600),

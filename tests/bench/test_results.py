@@ -32,6 +32,12 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert run.ratio("gateway", "nginx", "perhop, work", "cpu_us") == 1 / 8
 
 
+def test_a_ratio_is_of_the_rounds_that_both_have() -> None:
+    """What has more rounds than the other is held against it in the first ones, which both had together."""
+    run = results(perhop_work=(80, 80, 10, 10, 10), nginx=(10, 10))
+    assert run.ratio("gateway", "perhop, work", "nginx", "cpu_us") == 8
+
+
 @pytest.mark.parametrize("other", ["envoy", "nginx"])
 def test_there_is_no_ratio_without_both(other: str) -> None:
     """A ratio to a subject that was not measured, or that took nothing, is not there."""

@@ -264,6 +264,37 @@ async def test_headers_have_a_time() -> None:
         assert len(witness.seen) == 2
 
 
+async def test_what_came_while_the_loop_was_busy_is_read_before_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next request lies in a kept connection whose time ended while others had the loop: it is served, not reset."""
+    loop, ahead = asyncio.get_running_loop(), 0.0
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    async with _listening() as (_, port):
+        with socket.create_connection((LOOPBACK, port)) as caller:
+            caller.setblocking(False)
+
+            async def answered() -> bool:
+                got = b""
+                while not got.endswith(b"first-last") and (octets := await loop.sock_recv(caller, 65536)):
+                    got += octets
+                return _status(got) == 200
+
+            caller.send(_request(counted=100))
+            assert await answered()
+            # Both are due in the same turn, and the connection's timer is the second.
+            loop.call_later(1, caller.send, _request(counted=100))
+            ahead = 2 * HEADER_SECONDS
+            assert await answered()
+
+
+async def test_no_answer_waits_for_an_acknowledgement() -> None:
+    """What is accepted sends its small pieces at once, whichever event loop serves it."""
+    with bind(f"{LOOPBACK}:0") as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_a_stop_lets_calls_end() -> None:
     """What runs when the stop is asked for is answered in full; nobody new is let in."""
     witness, port = Witness(), free_port()

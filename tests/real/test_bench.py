@@ -46,6 +46,22 @@ def test_subjects_take_turns_and_are_measured_in_every_round() -> None:
     assert figures["first"] - figures["second"] == {"added_p50_ms", "added_p99_ms"}
 
 
+def test_what_is_held_against_each_other_takes_more_turns() -> None:
+    """Those that are measured often have further rounds among themselves; what a loop does not tell has as many as
+    before."""
+    with served_upstream() as server, on_core(SUBJECT_CORE, ["sleep", "60"]) as idle:
+        direct = a_call(f"{server}/open", tokens=())
+        once = Subject(name="once", setup="", pid=idle.pid, ask=lambda: direct, answer="", rate=0)
+        often = [replace(once, name=name, often=True) for name in ("one", "other")]
+        told: list[str] = []
+        rounds = Rounds(count=1, closed=1, open=0, more=2)
+        found = in_turn("made up", [often[0], once, often[1]], rounds, told.append, direct=direct)
+    assert told[3:] == [f"further round {number} of 2: {name}" for number in (1, 2) for name in ("one", "other")]
+    counts = {(each.subject, each.figure): len(each.rounds) for each in found}
+    assert {counts[name, "cpu_us"] for name in ("one", "other")} == {3}
+    assert {counts["once", "cpu_us"], counts["one", "resident_mb"]} == {1}
+
+
 def test_a_loop_with_few_answers_is_run_again_and_longer() -> None:
     """A slow subject's CPU is not read off a loop in which most requests were still in flight at the end."""
 

@@ -26,6 +26,9 @@ MAX_UNPARSED_BYTES = 2 * MAX_HEADER_BYTES
 HEADER_SECONDS = 5.0
 """From the connection, or the first byte of a further request, to the end of its headers."""
 
+ONE_MORE_TURN_SECONDS = 0.01
+"""Enough for any event loop to read what has come, once it is no longer busy."""
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -42,6 +45,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._timer: TimerHandle | None = None
         self._due = 0.0
         self._deadline: float | None = None
+        self._seen_over: float | None = None
         self._unparsed = 0
         self._in_headers = True
         self._has_begun = False
@@ -215,10 +219,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._timer = None
         if self._deadline is None:
             return
-        if self.loop.time() < self._deadline:
+        now = self.loop.time()
+        if now < self._deadline:
             self._set_timer(self._deadline)
         elif self.transport.is_closing():
             self.transport.abort()
+        elif self._seen_over != self._deadline:
+            # What was waited for may have come while the loop was busy with others: it is read before the next look.
+            self._seen_over = self._deadline
+            self._set_timer(now + ONE_MORE_TURN_SECONDS)
         elif self._in_headers:
             self._refuse(_TOO_SLOW)
         else:

@@ -331,6 +331,7 @@ async def test_a_closed_connection_does_not_wait_for_its_peer(ending: str, monke
     monkeypatch.setattr(http_protocol, "SEND_SECONDS", 0)
     connection, octets = unread(ending)
     if ending == "nothing more asked":
+        monkeypatch.setattr(http_protocol, "ONE_MORE_TURN_SECONDS", 0)
         connection.protocol.timeout_keep_alive = 0
     await connection.feed(octets)
     if ending == "stop":
