@@ -265,7 +265,7 @@ async def test_headers_have_a_time() -> None:
 
 
 async def test_what_came_while_the_loop_was_busy_is_read_before_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next request lies in a kept connection whose time ended while others had the loop: it is served, not reset."""
+    """The next request lies in a connection whose time ended while others had the loop: it is served, not reset."""
     loop, ahead = asyncio.get_running_loop(), 0.0
     real = loop.time
     monkeypatch.setattr(loop, "time", lambda: real() + ahead)
@@ -287,7 +287,7 @@ async def test_what_came_while_the_loop_was_busy_is_read_before_time_is_up(monke
             assert await answered()
 
 
-async def test_no_answer_waits_for_an_acknowledgement() -> None:
+def test_no_answer_waits_for_an_acknowledgement() -> None:
     """What is accepted sends its small pieces at once, whichever event loop serves it."""
     with bind(f"{LOOPBACK}:0") as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
