@@ -45,6 +45,8 @@ class Tab:
         self._session: str | None = None
         self._answers: dict[int, dict[str, Any]] = {}
         self._loads = 0
+        self._shows = ""
+        self._is_whole = False
 
     async def begin(self) -> None:
         """Open the tab; from here on no script runs in it."""
@@ -62,12 +64,11 @@ class Tab:
         await self._until_loaded(loads)
 
     async def arrive(self, prefix: str) -> None:
-        """Wait until a page whose address begins so is shown, wherever the browser goes by itself before."""
+        """Wait until a page whose address begins so is shown whole, wherever the browser goes by itself before."""
         async with asyncio.timeout(SECONDS):
-            loads = self._loads
-            while not (await self.url()).startswith(prefix):
-                await self._until_loaded(loads)
-                loads = self._loads
+            # A page that is on its way has its address already; what is found in it then is gone a moment later.
+            while not (self._is_whole and self._shows.startswith(prefix)):
+                await self._hear()
 
     async def type_into(self, selector: str, text: str) -> None:
         await self.ask("DOM.focus", nodeId=await self._node(selector))
@@ -135,6 +136,11 @@ class Tab:
             self._answers[message["id"]] = message
         elif message["method"] == "Page.loadEventFired":
             self._loads += 1
+            self._is_whole = True
+        elif message["method"] == "Page.frameNavigated" and "parentId" not in message["params"]["frame"]:
+            frame = message["params"]["frame"]
+            self._shows = frame.get("unreachableUrl") or frame["url"]
+            self._is_whole = False
 
     async def _until_loaded(self, before: int) -> None:
         async with asyncio.timeout(SECONDS):
