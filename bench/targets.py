@@ -52,8 +52,11 @@ class Target:
         return Reached.MUST if self._is_within(value, self.must) else Reached.NOT
 
     def told(self, value: float | None) -> str:
-        """A value of this target as it is written."""
-        return "-" if value is None else f"{number(value)}{self.unit}"
+        """A value of this target as it is written: with more digits where it would read as a bound that it is not."""
+        if value is None:
+            return "-"
+        reads_as_bound = float(number(value).replace(",", "")) in (self.must, self.aim)
+        return f"{f'{value:.4g}' if reads_as_bound else number(value)}{self.unit}"
 
     def bound(self, value: float) -> str:
         """What must be or is aimed for, as it is written."""

@@ -72,6 +72,12 @@ def test_a_target_of_at_least_is_reached_from_its_bound(times: float, reached: R
     assert TO_FASTMCP.reached(results().with_more(rates)) == reached
 
 
+@pytest.mark.parametrize(("value", "told"), [(8, "8x"), (8.004, "8.004x"), (8.04, "8.04x"), (3.998, "3.998x")])
+def test_what_misses_its_bound_does_not_read_as_if_it_were_there(value: float, told: str) -> None:
+    """Three digits are enough, but where they hide on which side of a bound a figure is."""
+    assert WORK_TO_NGINX.told(value) == told
+
+
 def test_a_target_that_nobody_measured_is_not_reached() -> None:
     """A target without its figure says so, and so does one that the quick form measures only in small."""
     streams = [figure("idle streams", 1, scenario="growth", name="stream_kb")]
